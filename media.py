@@ -1,0 +1,464 @@
+"""The only reader and writer of images and video in the project, frame rates included.
+
+Frames are always uint8 RGB arrays (H, W, 3).  A clip is a folder of frames, a video (``.mp4 .mov .avi .mkv .webm
+.gif``) or an image: one picture, or a strip of frames side by side.  Every writer is atomic: a file or folder
+appears under its final name only when it is whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import imageio.v2 as imageio
+import numpy as np
+from PIL import Image, ImageSequence
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".gif")
+CLIP_SUFFIXES = IMAGE_SUFFIXES + VIDEO_SUFFIXES
+MAX_STRIP_WIDTH = 65_500  # wider images are refused by JPEG and by many viewers
+MAX_GIF_FPS = 50.0  # viewers clamp shorter delays than 2/100 s
+
+
+class MediaError(ValueError):
+    """A clip or picture that cannot be used; the message names the file, what is wrong and what would be legal."""
+
+
+# ---------------------------------------------------------------------------------------------- names and folders
+def natural_key(name: str | Path) -> list:
+    """Sort key that reads numbers as numbers: img2 before img10 (CASME II frames are not zero-padded)."""
+    parts = re.split(r"(\d+)", str(name))
+    return [(0, int(part), part) if part.isdigit() else (1, part.lower(), part) for part in parts if part]
+
+
+def natural_sorted(items: Iterable) -> list:
+    """``items`` in natural order; paths are compared by their names within one folder."""
+    return sorted(items, key=lambda item: natural_key(item.name if isinstance(item, Path) else item))
+
+
+def _is_hidden(path: Path) -> bool:
+    return path.name.startswith((".", "__MACOSX"))
+
+
+def frame_files(folder: str | Path) -> list[Path]:
+    """The image files of a folder in natural order; anything else (``Thumbs.db``, ``._*`` …) is not a frame."""
+    with os.scandir(folder) as entries:
+        names = [e.name for e in entries if e.name.lower().endswith(IMAGE_SUFFIXES) and not e.name.startswith(".")]
+    return [Path(folder) / name for name in natural_sorted(names)]
+
+
+def clip_name(path: str | Path) -> str:
+    """Name of a clip: the folder's name, or the file's without its suffix."""
+    path = Path(path)
+    return path.name if path.is_dir() or path.suffix.lower() not in CLIP_SUFFIXES else path.stem
+
+
+def list_clips(root: str | Path) -> list[Path]:
+    """Clips directly under ``root`` in natural order: frame folders, videos, strips and pictures.
+
+    Raises:
+        MediaError: no such folder, no clip in it, or two clips of one name (``a.mp4`` beside the folder ``a``).
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise MediaError(f"no such data folder: {root}. Expected one folder, video or image strip per clip in it.")
+    clips = [
+        path
+        for path in natural_sorted(root.iterdir())
+        if not _is_hidden(path) and (path.is_dir() or path.suffix.lower() in CLIP_SUFFIXES)
+    ]
+    if not clips:
+        raise MediaError(
+            f"no clips in {root}. Expected folders of frames ({', '.join(IMAGE_SUFFIXES)}), "
+            f"videos ({', '.join(VIDEO_SUFFIXES)}) or image strips, one per clip."
+        )
+    seen: dict[str, Path] = {}
+    for path in clips:
+        other = seen.setdefault(clip_name(path), path)
+        if other is not path:
+            raise MediaError(f"two clips are called {clip_name(path)!r}: {other} and {path}. Rename one of them.")
+    return clips
+
+
+# ----------------------------------------------------------------------------------------------------- reading
+def to_rgb8(image: np.ndarray, name: str = "image") -> np.ndarray:
+    """Any grey, grey+alpha, RGB or RGBA image → uint8 (H, W, 3).
+
+    uint8 goes straight through; 16-bit is divided by 257, floats are taken as [0, 1], booleans as black and white.
+    Transparent pixels are laid over black.
+    """
+    image = np.asarray(image)
+    if image.dtype == bool:
+        image = image.astype(np.uint8) * 255
+    elif image.dtype in (np.uint16, np.int32, np.uint32):  # Pillow opens 16-bit grey as int32
+        image = np.clip((image.astype(np.float64) / 257.0).round(), 0, 255).astype(np.uint8)
+    elif np.issubdtype(image.dtype, np.floating):
+        if not np.isfinite(image).all():
+            raise MediaError(f"{name} holds NaN or infinite values")
+        image = np.clip((image * 255.0).round(), 0, 255).astype(np.uint8)
+    elif image.dtype != np.uint8:
+        raise MediaError(f"{name} has values of type {image.dtype}; legal are 8-bit, 16-bit and float images")
+    if image.ndim == 2:
+        image = image[..., None]
+    if image.ndim != 3 or image.shape[2] not in (1, 2, 3, 4):
+        raise MediaError(f"{name} has shape {image.shape}; legal are (H, W), (H, W, 1…4)")
+    channels = image.shape[2]
+    if channels in (2, 4):
+        alpha = image[..., -1:].astype(np.uint16)
+        image = ((image[..., :-1].astype(np.uint16) * alpha + 127) // 255).astype(np.uint8)
+    if image.shape[2] == 1:
+        image = np.repeat(image, 3, axis=2)
+    return np.ascontiguousarray(image)
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """One picture as uint8 RGB (H, W, 3).
+
+    Raises:
+        MediaError: the file is missing, broken or no picture.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MediaError(f"no such picture: {path}")
+    try:
+        with Image.open(path) as picture:
+            if picture.mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV"):
+                picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
+            array = np.asarray(picture)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise MediaError(f"cannot read {path}: {error}") from error
+    return to_rgb8(array, str(path))
+
+
+def resize_frame(frame: np.ndarray, height: int, width: int) -> np.ndarray:
+    """uint8 (H, W, 3) → uint8 (height, width, 3): area averaging when shrinking, bicubic when enlarging."""
+    if frame.shape[:2] == (height, width):
+        return frame
+    import cv2
+
+    shrinking = height < frame.shape[0] or width < frame.shape[1]
+    return cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC)
+
+
+class Clip:
+    """A clip opened for reading: ``for frame in clip`` streams it, ``clip.read([0, 5])`` picks frames.
+
+    Attributes:
+        path, name: where it is and what it is called.
+        fps: frames a second as the file says, ``None`` where it does not (folders, strips).
+    """
+
+    fps: float | None = None
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.name = clip_name(path)
+
+    def __len__(self) -> int:
+        raise TypeError(f"{type(self).__name__} must say how long it is")
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        raise TypeError(f"{type(self).__name__} must yield its frames")
+
+    def read(self, indices: Sequence[int]) -> np.ndarray:
+        """Frames at ``indices`` (any order, repeats allowed): uint8 (n, H, W, 3)."""
+        wanted = {int(index) for index in indices}
+        found: dict[int, np.ndarray] = {}
+        for index, frame in enumerate(self):
+            if index in wanted:
+                found[index] = frame
+                if len(found) == len(wanted):
+                    break
+        missing = wanted - found.keys()
+        if missing:
+            raise MediaError(f"{self.path} has no frame {min(missing)}")
+        return np.stack([found[int(index)] for index in indices])
+
+    def first(self) -> np.ndarray:
+        """Frame 0, the onset: uint8 (H, W, 3)."""
+        return self.read([0])[0]
+
+    def read_all(self) -> np.ndarray:
+        """The whole clip: uint8 (N, H, W, 3)."""
+        return np.stack(list(self))
+
+    def _same_size(self, frames: Iterator[tuple[str, np.ndarray]]) -> Iterator[np.ndarray]:
+        size = None
+        for name, frame in frames:
+            if size is None:
+                size = frame.shape
+            elif frame.shape != size:
+                raise MediaError(
+                    f"frames of {self.path} differ in size: {name} is {frame.shape[1]}×{frame.shape[0]}, "
+                    f"the first one {size[1]}×{size[0]} (width × height). Crop or resize the clip to one size."
+                )
+            yield frame
+
+
+class FolderClip(Clip):
+    """A folder of frames, read one by one in natural order."""
+
+    def __init__(self, path: Path):
+        super().__init__(path)
+        self.files = frame_files(path)
+        if not self.files:
+            raise MediaError(f"no frames in {path}. Expected image files ({', '.join(IMAGE_SUFFIXES)}).")
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return self._same_size((file.name, read_image(file)) for file in self.files)
+
+    def read(self, indices: Sequence[int]) -> np.ndarray:
+        outside = [index for index in indices if not 0 <= index < len(self.files)]
+        if outside:
+            raise MediaError(f"{self.path} has no frame {outside[0]}: it holds {len(self.files)} frames")
+        return np.stack(
+            list(self._same_size((self.files[i].name, read_image(self.files[i])) for i in map(int, indices)))
+        )
+
+
+class ArrayClip(Clip):
+    """A clip that is decoded whole: an image strip, a picture, a GIF, or frames already in memory."""
+
+    def __init__(self, path: Path, frames: np.ndarray, fps: float | None = None):
+        super().__init__(path)
+        self.frames, self.fps = frames, fps
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return iter(self.frames)
+
+    def read(self, indices: Sequence[int]) -> np.ndarray:
+        outside = [index for index in indices if not 0 <= index < len(self.frames)]
+        if outside:
+            raise MediaError(f"{self.path} has no frame {outside[0]}: it holds {len(self.frames)} frames")
+        return self.frames[[int(index) for index in indices]]
+
+
+class VideoClip(Clip):
+    """A video decoded by ffmpeg, streamed frame by frame; what a truncated file still holds is kept, with a warning."""
+
+    def __init__(self, path: Path):
+        super().__init__(path)
+        self._length: int | None = None
+        try:
+            with contextlib.closing(imageio.get_reader(path, "ffmpeg")) as reader:
+                meta = reader.get_meta_data()
+        except Exception as error:  # imageio raises a different type for every way a file can be broken
+            raise MediaError(f"cannot read the video {path}: {_last_line(error)}") from error
+        self.fps = float(meta["fps"]) if meta.get("fps") else None
+        duration = meta.get("duration") or 0.0
+        self._expected = int(round(duration * self.fps)) if self.fps else 0
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        count = 0
+        with contextlib.closing(imageio.get_reader(self.path, "ffmpeg")) as reader:
+            frames = iter(reader)
+            while True:
+                try:
+                    frame = next(frames)
+                except StopIteration:
+                    break
+                except Exception as error:  # a broken frame ends the clip; the good ones before it are kept
+                    warnings.warn(f"{self.path}: decoding stopped after {count} frames ({_last_line(error)})")
+                    break
+                count += 1
+                yield to_rgb8(np.asarray(frame), f"{self.path}, frame {count - 1}")
+        if count == 0:
+            raise MediaError(f"no frame of {self.path} can be decoded")
+        if self._length is None and count < self._expected - 2:
+            warnings.warn(f"{self.path} is truncated: {count} of about {self._expected} frames can be read")
+        self._length = count
+
+    def __len__(self) -> int:
+        if self._length is None:
+            for _ in self:
+                pass
+        return self._length
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def _read_gif(path: Path) -> ArrayClip:
+    try:
+        with Image.open(path) as picture:
+            frames, durations = [], []
+            for frame in ImageSequence.Iterator(picture):
+                frames.append(np.asarray(frame.convert("RGB")))
+                durations.append(frame.info.get("duration", 0))
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise MediaError(f"cannot read {path}: {error}") from error
+    mean = float(np.mean(durations)) if durations else 0.0
+    return ArrayClip(path, np.stack(frames), fps=1000.0 / mean if mean > 0 else None)
+
+
+def split_strip(image: np.ndarray, frame_size: tuple[int, int] | None, path: str | Path = "strip") -> np.ndarray:
+    """An image strip (H, n·w, 3) → frames (n, H, w, 3).
+
+    The frame's width follows from ``frame_size`` (height, width) by its aspect ratio, and is H (square frames)
+    without one.  A picture no wider than one frame, or whose width is not a whole number of frames while it is
+    less than twice as wide as one, is a single frame.
+    """
+    height, width = image.shape[:2]
+    frame_width = height if frame_size is None else int(round(height * frame_size[1] / frame_size[0]))
+    if width % frame_width == 0:
+        return np.stack(np.split(image, width // frame_width, axis=1))
+    if width < 2 * frame_width:
+        return image[None]
+    raise MediaError(
+        f"{path} is {width}×{height} (width × height): not a whole number of frames {frame_width} pixels wide. "
+        "Set dataset_params.frame_shape to the frames' [height, width, 3], or use a folder of frames."
+    )
+
+
+def open_clip(path: str | Path, frame_size: tuple[int, int] | None = None) -> Clip:
+    """Open a clip of any kind.
+
+    Args:
+        path: folder of frames, video, GIF, picture or strip.
+        frame_size: (height, width) of the data set's frames, used to cut strips apart.
+
+    Raises:
+        MediaError: nothing there, no frames, or nothing that decodes.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return FolderClip(path)
+    if not path.is_file():
+        raise MediaError(f"no such clip: {path}")
+    suffix = path.suffix.lower()
+    if suffix == ".gif":
+        return _read_gif(path)
+    if suffix in VIDEO_SUFFIXES:
+        return VideoClip(path)
+    if suffix in IMAGE_SUFFIXES:
+        return ArrayClip(path, split_strip(read_image(path), frame_size, path))
+    raise MediaError(f"{path} is no clip: legal are folders of frames and {', '.join(CLIP_SUFFIXES)}")
+
+
+# ----------------------------------------------------------------------------------------------------- writing
+@contextlib.contextmanager
+def atomic_path(destination: str | Path) -> Iterator[Path]:
+    """Write to the yielded temporary path; it takes the name ``destination`` only when the block ends well.
+
+    Works for files and folders; an existing folder of that name is replaced.  On any error, an interruption
+    included, the temporary is removed and what was there stays.
+    """
+    destination = Path(destination)
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        holder = Path(tempfile.mkdtemp(prefix=f".{destination.name[:60]}.", suffix=".part", dir=destination.parent))
+    except OSError as error:
+        raise _explain_write_error(error, destination) from error
+    try:
+        temporary = holder / destination.name
+        yield temporary
+        if temporary.is_dir() and destination.is_dir():
+            os.rename(destination, holder / "replaced")
+        os.replace(temporary, destination)
+    except OSError as error:
+        raise _explain_write_error(error, destination) from error
+    finally:
+        shutil.rmtree(holder, ignore_errors=True)
+
+
+def _explain_write_error(error: OSError, destination: Path) -> OSError:
+    reasons = {
+        errno.ENOSPC: "the disk is full; free some space and run the command again",
+        errno.EROFS: "the file system is read-only; choose another output folder",
+        errno.EACCES: "permission denied; choose another output folder",
+        errno.EDQUOT: "the disk quota is used up; free some space and run the command again",
+    }
+    if error.errno not in reasons:
+        return error
+    return OSError(error.errno, f"cannot write {destination}: {reasons[error.errno]}")
+
+
+def write_image(path: str | Path, image: np.ndarray) -> None:
+    """Write uint8 (H, W, 3) or (H, W), atomically; the suffix chooses the format."""
+    with atomic_path(path) as temporary:
+        Image.fromarray(np.asarray(image)).save(temporary)
+
+
+def write_frame_folder(path: str | Path, frames: Iterable[np.ndarray]) -> int:
+    """Write ``frames`` as a folder of lossless ``0000000.png`` …, atomically; returns their number."""
+    count = 0
+    with atomic_path(path) as temporary:
+        temporary.mkdir()
+        for count, frame in enumerate(frames, start=1):
+            Image.fromarray(frame).save(temporary / f"{count - 1:07d}.png", compress_level=3)
+        if count == 0:
+            raise MediaError(f"there are no frames to write to {path}")
+    return count
+
+
+def write_mp4(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> int:
+    """Write H.264 at a visually lossless quality (CRF 10), at exactly ``fps`` and in exactly the frames' size."""
+    writer, count = None, 0
+    with atomic_path(path) as temporary:
+        try:
+            for frame in frames:
+                if writer is None:
+                    even = frame.shape[0] % 2 == 0 and frame.shape[1] % 2 == 0
+                    writer = imageio.get_writer(
+                        temporary, "ffmpeg", fps=fps, codec="libx264", macro_block_size=1, ffmpeg_log_level="error",
+                        pixelformat="yuv420p" if even else "yuv444p", output_params=["-crf", "10"],
+                    )  # fmt: skip
+                writer.append_data(frame)
+                count += 1
+        finally:
+            if writer is not None:
+                writer.close()
+        if count == 0:
+            raise MediaError(f"there are no frames to write to {path}")
+    return count
+
+
+def write_gif(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> float:
+    """Write an endless GIF and return the rate it really plays at.
+
+    GIF delays are whole hundredths of a second, and viewers clamp those under two, so at most 50 frames a second are
+    possible: faster clips keep all their frames and play slowed down.  The caller says so to the user.
+    """
+    delay = max(2, round(100.0 / fps)) * 10  # milliseconds
+    images = [Image.fromarray(frame) for frame in frames]
+    if not images:
+        raise MediaError(f"there are no frames to write to {path}")
+    # One palette for all frames, from a mosaic of some of them: a palette per frame flickers by more than a
+    # micro-expression moves.
+    sample = np.concatenate([np.asarray(image) for image in images[:: max(1, len(images) // 8)]], axis=0)
+    palette = Image.fromarray(sample).quantize(256, dither=Image.Dither.NONE)
+    indexed = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
+    with atomic_path(path) as temporary:
+        indexed[0].save(
+            temporary, save_all=True, append_images=indexed[1:], duration=delay, loop=0, optimize=False, disposal=1
+        )
+    return 1000.0 / delay
+
+
+def write_clip(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> None:
+    """Write a clip in the format its suffix names: ``.mp4``, ``.gif``, or a folder of frames without suffix."""
+    suffix = Path(path).suffix.lower()
+    if suffix == ".mp4":
+        write_mp4(path, frames, fps)
+    elif suffix == ".gif":
+        write_gif(path, frames, fps)
+    elif suffix == "":
+        write_frame_folder(path, frames)
+    else:
+        raise MediaError(f"cannot write {path}: legal are .mp4, .gif and a folder of frames (no suffix)")

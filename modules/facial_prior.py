@@ -1,0 +1,94 @@
+"""The facial prior: 18 action-unit key points and the region map made from them (paper §3.1, spec §1)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from modules.coords import scale_to_map
+
+NUM_KEYPOINTS = 18
+REGION_SIGMA = 0.75
+
+# Rows 0-11: landmarks taken as they are.  Rows 12-17: taken again, and moved by the inner eye-corner distance d.
+UNMOVED = (19, 24, 27, 38, 41, 43, 46, 48, 54, 55, 57, 59)
+MOVED = (  # (landmark, (x, y) shift in units of d)
+    (31, (-0.5, 0.0)), (35, (0.5, 0.0)),  # nose wings, towards the cheeks
+    (41, (0.0, 0.5)), (46, (0.0, 0.5)),  # lower lids, under the eyes
+    (48, (-0.5, 0.0)), (54, (0.5, 0.0)),  # mouth corners, outward
+)  # fmt: skip
+
+# Where the 18 rows go when the face is mirrored (spec §6, item 22).
+FLIP_PERMUTATION = (1, 0, 2, 5, 6, 3, 4, 8, 7, 11, 10, 9, 13, 12, 15, 14, 17, 16)
+
+# Average face of a 256×256 crop, used for a clip in which no face is found (spec §1).
+TEMPLATE_SIZE = 256
+TEMPLATE = (
+    (71, 36), (181, 42), (129, 65), (90, 63), (78, 72), (165, 65), (177, 73), (93, 168), (175, 165),
+    (162, 169), (137, 173), (111, 172), (84, 134), (183, 133), (78, 98), (177, 99), (67, 168), (201, 165),
+)  # fmt: skip
+
+
+def select_keypoints(landmarks: Tensor) -> Tensor:
+    """The 18 action-unit key points of a face.
+
+    Args:
+        landmarks: (..., 68, 2) iBUG landmarks, (x, y) in pixels.
+
+    Returns:
+        (..., 18, 2) float32, (x, y) in pixels, in the order of spec §1.
+    """
+    if landmarks.shape[-2:] != (68, 2):
+        raise ValueError(f"expected landmarks of shape (..., 68, 2), got {tuple(landmarks.shape)}")
+    landmarks = landmarks.to(torch.float32)
+    distance = landmarks[..., 42, 0] - landmarks[..., 39, 0]  # (...,)
+    shifts = torch.tensor([shift for _, shift in MOVED], dtype=torch.float32, device=landmarks.device)
+    moved = landmarks[..., [index for index, _ in MOVED], :] + distance[..., None, None] * shifts
+    return torch.cat([landmarks[..., list(UNMOVED), :], moved], dim=-2)
+
+
+def template_keypoints(height: int, width: int) -> Tensor:
+    """The documented average face, scaled from 256×256 to a height×width frame: (18, 2) float32 pixels."""
+    scale = torch.tensor([width / TEMPLATE_SIZE, height / TEMPLATE_SIZE])
+    return torch.tensor(TEMPLATE, dtype=torch.float32) * scale
+
+
+def flip_keypoints(points: Tensor, width: int) -> Tensor:
+    """Key points (..., 18, 2) of the horizontally mirrored frame: x → width − 1 − x, left and right exchanged."""
+    mirrored = points[..., list(FLIP_PERMUTATION), :].clone()
+    mirrored[..., 0] = (width - 1) - mirrored[..., 0]
+    return mirrored
+
+
+def region_map(
+    keypoints: Tensor,
+    frame_size: tuple[int, int],
+    map_size: tuple[int, int],
+    sigma: float = REGION_SIGMA,
+) -> Tensor:
+    """Region focusing map: where on the face action units move it (paper Eq. 3-4, spec §1).
+
+    Per point exp(−√L1 / 2σ²) on a 1-based grid, divided by its own maximum and cut at its own mean; then the sum
+    over the points, divided by its maximum.
+
+    Args:
+        keypoints: (B, K, 2), (x, y) in pixels of the frame.
+        frame_size, map_size: (height, width).
+
+    Returns:
+        (B, 1, h, w) in [0, 1], on the key points' device, float32.
+    """
+    if keypoints.dim() != 3 or keypoints.shape[-1] != 2:
+        raise ValueError(f"expected key points of shape (B, K, 2), got {tuple(keypoints.shape)}")
+    height, width = map_size
+    points = scale_to_map(keypoints.to(torch.float32), frame_size, map_size)  # (B, K, 2)
+    columns = torch.arange(1, width + 1, device=points.device, dtype=points.dtype)
+    rows = torch.arange(1, height + 1, device=points.device, dtype=points.dtype)
+    distance_x = (columns - points[..., 0, None]).abs()  # (B, K, w)
+    distance_y = (rows - points[..., 1, None]).abs()  # (B, K, h)
+    distance = distance_y[..., :, None] + distance_x[..., None, :]  # (B, K, h, w)
+    maps = torch.exp(distance.sqrt() * (-1.0 / (2.0 * sigma**2)))
+    maps = maps / maps.amax(dim=(-2, -1), keepdim=True)
+    maps = torch.where(maps < maps.mean(dim=(-2, -1), keepdim=True), torch.zeros_like(maps), maps)
+    total = maps.sum(dim=1, keepdim=True)  # (B, 1, h, w)
+    return total / total.amax(dim=(-2, -1), keepdim=True)
