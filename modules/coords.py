@@ -48,12 +48,14 @@ def scale_to_map(points: Tensor, frame_size: tuple[int, int], map_size: tuple[in
 
 
 def warp(image: Tensor, grid: Tensor, align_corners: bool = False, padding_mode: str = "zeros") -> Tensor:
-    """Sample ``image`` (B, C, H, W) at ``grid`` (B, h, w, 2), (x, y) in [-1, 1] → (B, C, h, w).
+    """Sample ``image`` (B, C, H, W) at ``grid`` (B, h, w, 2), (x, y) in [-1, 1] → (B, C, h, w), in float32.
 
     The default is PyTorch's since 1.3, which the published weights were trained with: the identity grid then
-    magnifies slightly.  ``align_corners=True`` makes it exact (spec §6, item 69).
+    magnifies slightly.  ``align_corners=True`` makes it exact (spec §6, item 69).  Half precision would round the
+    grid by more than a micro-expression moves, so it is never used here, autocast or not.
     """
-    return F.grid_sample(image, grid.to(image.dtype), align_corners=align_corners, padding_mode=padding_mode)
+    with torch.autocast(image.device.type, enabled=False):
+        return F.grid_sample(image.float(), grid.float(), align_corners=align_corners, padding_mode=padding_mode)
 
 
 def resize_map(x: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:

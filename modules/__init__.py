@@ -1,0 +1,45 @@
+"""Networks and losses.  One entry point builds them all: :func:`build_networks`."""
+
+from __future__ import annotations
+
+import difflib
+
+from torch import nn
+
+from modules.family import Family
+from modules.first_order import FirstOrderFamily
+
+DEFAULT_FAMILY = "fpb_fomm"
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (
+        FirstOrderFamily("fpb_fomm", facial_prior=True),
+        FirstOrderFamily("fomm", facial_prior=False),
+    )
+}
+
+
+def get_family(config: dict) -> Family:
+    """The family that the YAML's ``model`` key names; ``fpb_fomm`` without one.
+
+    Raises:
+        ValueError: no such family.
+    """
+    name = config.get("model", DEFAULT_FAMILY)
+    if name not in FAMILIES:
+        near = difflib.get_close_matches(str(name), FAMILIES, n=1, cutoff=0.0)
+        raise ValueError(f"model: {name!r} is unknown. Legal are {', '.join(FAMILIES)}; nearest is {near[0]!r}.")
+    return FAMILIES[name]
+
+
+def build_networks(config: dict) -> dict[str, nn.Module]:
+    """Build the networks of a parsed YAML.
+
+    Args:
+        config: ``model`` (optional) and ``model_params`` as in the YAML files of FOMM, MRAA and the paper.
+
+    Returns:
+        ``{name: module}`` with the names checkpoints use: ``generator``, ``discriminator``, ``kp_detector``
+        (``fpb_fomm``, ``fomm``); ``generator``, ``region_predictor``, ``bg_predictor``, ``avd_network`` (``mraa``).
+    """
+    return get_family(config).build(config)

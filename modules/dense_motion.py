@@ -1,0 +1,124 @@
+"""Dense motion: from key points and Jacobians to a sampling grid and an occlusion map (FOMM §3.2, Eq. 4-7)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from modules.coords import make_coordinate_grid, warp
+from modules.util import AntiAliasInterpolation2d, Hourglass, inverse_2x2, keypoints_to_gaussian
+
+
+def sparse_motions(kp_driving: dict[str, Tensor], kp_source: dict[str, Tensor], size: tuple[int, int]) -> Tensor:
+    """One backward motion a key point, T_k(z) = J_source·J_driving⁻¹·(z − p_driving) + p_source, and the identity.
+
+    Args:
+        kp_driving, kp_source: ``value`` (B, K, 2) normalised, optionally ``jacobian`` (B, K, 2, 2).
+        size: (h, w) of the map.
+
+    Returns:
+        (B, K + 1, h, w, 2), the identity (background) first, float32.
+    """
+    driving, source = kp_driving["value"].float(), kp_source["value"].float()
+    identity = make_coordinate_grid(*size, like=driving)  # (h, w, 2)
+    motion = identity - driving[:, :, None, None, :]  # (B, K, h, w, 2)
+    if "jacobian" in kp_driving:
+        with torch.autocast(driving.device.type, enabled=False):
+            jacobian = kp_source["jacobian"].float() @ inverse_2x2(kp_driving["jacobian"])  # (B, K, 2, 2)
+            motion = torch.einsum("bkij,bkhwj->bkhwi", jacobian, motion)
+    motion = motion + source[:, :, None, None, :]
+    background = identity.expand(motion.shape[0], 1, *identity.shape)
+    return torch.cat([background, motion], dim=1)
+
+
+class DenseMotionNetwork(nn.Module):
+    """Mixes the K + 1 sparse motions into one deformation, at ``scale_factor`` of the image's size.
+
+    Args:
+        kp_variance: variance of the heat maps, in normalised units.
+        estimate_occlusion_map: also predict where the warped source cannot be used.
+        align_corners: sampling convention, see :func:`modules.coords.warp`.
+        background_bias, occlusion_bias: where the bias of the background's mask logit and of the occlusion logit
+            start (None: the layer's own random start).  A negative background bias keeps the masks from collapsing
+            to "no motion" while the movements are small.
+    """
+
+    def __init__(
+        self,
+        *,
+        block_expansion: int,
+        num_blocks: int,
+        max_features: int,
+        num_kp: int,
+        num_channels: int,
+        estimate_occlusion_map: bool = False,
+        scale_factor: float = 1,
+        kp_variance: float = 0.01,
+        align_corners: bool = False,
+        background_bias: float | None = None,
+        occlusion_bias: float | None = None,
+    ):
+        super().__init__()
+        self.num_kp, self.kp_variance, self.align_corners = num_kp, kp_variance, align_corners
+        self.hourglass = Hourglass(
+            block_expansion=block_expansion,
+            in_features=(num_kp + 1) * (num_channels + 1),
+            max_features=max_features,
+            num_blocks=num_blocks,
+        )
+        self.mask = nn.Conv2d(self.hourglass.out_features, num_kp + 1, 7, padding=3)
+        self.occlusion: nn.Conv2d | None = None
+        if estimate_occlusion_map:
+            self.occlusion = nn.Conv2d(self.hourglass.out_features, 1, 7, padding=3)
+        if background_bias is not None:
+            self.mask.bias.data[0] = background_bias
+        if occlusion_bias is not None and self.occlusion is not None:
+            self.occlusion.bias.data.fill_(occlusion_bias)
+        self.scale_factor = scale_factor
+        if scale_factor != 1:
+            self.down = AntiAliasInterpolation2d(num_channels, scale_factor)
+
+    def extra_repr(self) -> str:
+        return f"num_kp={self.num_kp}, kp_variance={self.kp_variance}, align_corners={self.align_corners}"
+
+    def heatmap_differences(self, kp_driving: Tensor, kp_source: Tensor, size: tuple[int, int]) -> Tensor:
+        """Gaussians at the driving minus at the source key points, zero for the background: (B, K + 1, h, w)."""
+        difference = keypoints_to_gaussian(kp_driving.float(), size, self.kp_variance) - keypoints_to_gaussian(
+            kp_source.float(), size, self.kp_variance
+        )
+        return F.pad(difference, (0, 0, 0, 0, 1, 0))
+
+    def forward(
+        self, source_image: Tensor, kp_driving: dict[str, Tensor], kp_source: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Estimate the dense motion.
+
+        Args:
+            source_image: (B, C, H, W).
+            kp_driving, kp_source: see :func:`sparse_motions`.
+
+        Returns:
+            ``sparse_deformed`` (B, K+1, C, h, w), ``mask`` (B, K+1, h, w) summing to 1, ``deformation``
+            (B, h, w, 2) normalised (x, y), and ``occlusion_map`` (B, 1, h, w) in [0, 1] if estimated.
+        """
+        source = self.down(source_image) if self.scale_factor != 1 else source_image
+        batch, channels, height, width = source.shape
+        size = (height, width)
+        motions = sparse_motions(kp_driving, kp_source, size)  # (B, K+1, h, w, 2)
+        candidates = motions.shape[1]
+        repeated = source[:, None].expand(-1, candidates, -1, -1, -1).reshape(-1, channels, height, width)
+        deformed = warp(repeated, motions.flatten(0, 1), self.align_corners)
+        deformed = deformed.view(batch, candidates, channels, height, width)
+        heatmaps = self.heatmap_differences(kp_driving["value"], kp_source["value"], size)
+        inputs = torch.cat([heatmaps[:, :, None], deformed], dim=2).flatten(1, 2)
+        features = self.hourglass(inputs)
+        mask = F.softmax(self.mask(features).float(), dim=1)
+        out = {
+            "sparse_deformed": deformed,
+            "mask": mask,
+            "deformation": torch.einsum("bkhw,bkhwc->bhwc", mask, motions),
+        }
+        if self.occlusion is not None:
+            out["occlusion_map"] = torch.sigmoid(self.occlusion(features).float())
+        return out

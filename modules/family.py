@@ -1,0 +1,88 @@
+"""What the engines need to know of a model family: how to build it, train it and animate with it.
+
+A family is a folder or file under ``modules/`` that subclasses :class:`Family`, and a line in ``modules/__init__.py``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+Batch = dict[str, Tensor]
+
+
+@dataclass
+class Phase:
+    """One update of a training step: a loss model and the optimisers that step on its losses.
+
+    Attributes:
+        model: ``forward(batch, generated) -> (losses, generated)``; losses are weighted scalars by log name,
+            ``generated`` what the phases before it made ({} for the first).  May have ``set_step(step)``.
+        optimizers: name → (names of the networks it trains, key of its learning rate in ``train_params``).
+            Checkpoints hold ``optimizer_<name>``.
+    """
+
+    model: nn.Module
+    optimizers: dict[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
+
+
+def keyword_names(function: Callable) -> set[str]:
+    """Names of the keyword-only parameters of a constructor: the YAML keys it takes."""
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def pick(params: dict, names: Iterable[str]) -> dict:
+    """The entries of ``params`` called ``names``."""
+    return {name: params[name] for name in names if name in params}
+
+
+class Family:
+    """Base class; see :class:`modules.first_order.FirstOrderFamily` for the complete example.
+
+    Attributes:
+        name: value of the YAML's ``model`` key.
+        networks: names of the networks, as checkpoints have them.
+        inference_networks: those that animation needs.
+        uses_prior: whether clips need key point files.
+        default_losses: log names, for help texts.
+        animation_modes: legal values of ``animate_params.mode``; the first is the default.
+    """
+
+    name: str
+    networks: tuple[str, ...]
+    inference_networks: tuple[str, ...]
+    uses_prior: bool = False
+    animation_modes: tuple[str, ...] = ()
+
+    def model_keys(self) -> dict:
+        """Legal keys under ``model_params``: nested dictionaries; None marks a leaf."""
+        raise TypeError(f"{type(self).__name__} does not define model_keys")
+
+    def train_keys(self) -> dict[str, dict]:
+        """Legal keys of ``train_params``, ``loss_weights`` and further sections that only this family has."""
+        return {}
+
+    def build(self, config: dict) -> dict[str, nn.Module]:
+        """The networks, by name."""
+        raise TypeError(f"{type(self).__name__} does not define build")
+
+    def needs_vgg(self, config: dict) -> bool:
+        """Whether the loss weights ask for VGG-19."""
+        raise TypeError(f"{type(self).__name__} does not define needs_vgg")
+
+    def phases(self, networks: dict[str, nn.Module], config: dict, vgg: nn.Module | None = None) -> list[Phase]:
+        """The phases of a training step."""
+        raise TypeError(f"{type(self).__name__} does not define phases")
+
+    def animator(self, networks: dict[str, nn.Module], config: dict, reconstruction: bool = False):
+        """An object with ``start`` and ``animate`` like :class:`modules.animator.KeyPointAnimator`."""
+        raise TypeError(f"{type(self).__name__} does not define animator")
+
+    def num_channels(self, config: dict) -> int:
+        """Channels of the images."""
+        params = config["model_params"]
+        return params.get("common_params", params).get("num_channels", 3)

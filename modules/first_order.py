@@ -1,0 +1,128 @@
+"""The families ``fpb_fomm`` (the paper) and ``fomm`` (its baseline): same networks, with and without the facial prior."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from modules.animator import KeyPointAnimator
+from modules.dense_motion import DenseMotionNetwork
+from modules.discriminator import Discriminator, MultiScaleDiscriminator
+from modules.family import Family, Phase, keyword_names, pick
+from modules.generator import OcclusionAwareGenerator
+from modules.keypoint_detector import KPDetector
+from modules.model import DiscriminatorFullModel, GeneratorFullModel, active
+
+COMMON = ("num_kp", "num_channels", "estimate_jacobian", "align_corners")
+NORMALIZATION = ("adapt_movement_scale", "use_relative_movement", "use_relative_jacobian")
+
+
+class GeneratorPhase(nn.Module):
+    """Adapter: :class:`GeneratorFullModel` as the first phase of a step."""
+
+    def __init__(self, full_model: GeneratorFullModel):
+        super().__init__()
+        self.full_model = full_model
+
+    def set_step(self, step: int) -> None:
+        self.full_model.set_step(step)
+
+    def forward(self, batch: dict, generated: dict) -> tuple[dict, dict]:
+        return self.full_model(batch)
+
+
+class DiscriminatorPhase(nn.Module):
+    """Adapter: :class:`DiscriminatorFullModel` as the second phase; idle while only the appearance is trained."""
+
+    def __init__(self, full_model: DiscriminatorFullModel):
+        super().__init__()
+        self.full_model = full_model
+
+    def forward(self, batch: dict, generated: dict) -> tuple[dict, dict]:
+        if "kp_driving" not in generated:
+            return {}, generated
+        return self.full_model(batch, generated), generated
+
+
+class FirstOrderFamily(Family):
+    """Builder of both families.
+
+    Args:
+        name: ``fpb_fomm`` or ``fomm``.
+        facial_prior: whether the key points come from the prior.
+    """
+
+    networks = ("generator", "discriminator", "kp_detector")
+    inference_networks = ("generator", "kp_detector")
+
+    def __init__(self, name: str, facial_prior: bool):
+        self.name, self.uses_prior = name, facial_prior
+
+    def model_keys(self) -> dict:
+        def section(names: set[str]) -> dict:
+            return dict.fromkeys(sorted(names))
+
+        generator = keyword_names(OcclusionAwareGenerator.__init__) - {"num_kp", "num_channels", "align_corners"}
+        dense = keyword_names(DenseMotionNetwork.__init__) - {"num_kp", "num_channels", "align_corners"}
+        detector = keyword_names(KPDetector.__init__) - {"num_kp", "num_channels", "facial_prior"}
+        discriminator = keyword_names(Discriminator.__init__) - {"num_kp", "num_channels"}
+        return {
+            "common_params": section(set(COMMON)),
+            "kp_detector_params": section(detector),
+            "generator_params": {**section(generator), "dense_motion_params": section(dense)},
+            "discriminator_params": section(discriminator | {"scales"}),
+        }
+
+    def build(self, config: dict) -> dict[str, nn.Module]:
+        params = config["model_params"]
+        common = params["common_params"]
+        sizes = pick(common, ("num_kp", "num_channels"))
+        corners = pick(common, ("align_corners",))
+        discriminator = params.get("discriminator_params")
+        networks = {
+            "generator": OcclusionAwareGenerator(**sizes, **corners, **params["generator_params"]),
+            "kp_detector": KPDetector(
+                **sizes,
+                **pick(common, ("estimate_jacobian",)),
+                **params["kp_detector_params"],
+                facial_prior=self.uses_prior,
+            ),
+        }
+        if discriminator is not None:
+            networks["discriminator"] = MultiScaleDiscriminator(**sizes, **discriminator)
+        return networks
+
+    def needs_vgg(self, config: dict) -> bool:
+        weights = config["train_params"]["loss_weights"]
+        prior = weights.get("facial_prior")
+        return active(weights.get("perceptual")) or (isinstance(prior, Sequence) and active(prior))
+
+    def phases(self, networks: dict[str, nn.Module], config: dict, vgg: nn.Module | None = None) -> list[Phase]:
+        train_params = config["train_params"]
+        weights = train_params["loss_weights"]
+        discriminator = networks.get("discriminator")
+        full = GeneratorFullModel(networks["kp_detector"], networks["generator"], discriminator, train_params, vgg)
+        phases = [
+            Phase(
+                GeneratorPhase(full),
+                {
+                    "generator": (("generator",), "lr_generator"),
+                    "kp_detector": (("kp_detector",), "lr_kp_detector"),
+                },
+            )
+        ]
+        if discriminator is not None and active(weights.get("generator_gan")):
+            model = DiscriminatorFullModel(discriminator, train_params, self.num_channels(config))
+            phases.append(Phase(DiscriminatorPhase(model), {"discriminator": (("discriminator",), "lr_discriminator")}))
+        return phases
+
+    def animator(
+        self, networks: dict[str, nn.Module], config: dict, reconstruction: bool = False
+    ) -> KeyPointAnimator:
+        if reconstruction:
+            return KeyPointAnimator(networks, None)
+        params = (config.get("animate_params") or {}).get("normalization_params") or {}
+        return KeyPointAnimator(networks, pick(params, NORMALIZATION))
+
+

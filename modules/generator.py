@@ -1,0 +1,117 @@
+"""Occlusion-aware generator: warp the source's features by the dense motion and paint what was hidden (FOMM §3.2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from modules.coords import make_coordinate_grid, resize_grid, resize_map, warp
+from modules.dense_motion import DenseMotionNetwork
+from modules.util import DownBlock2d, ResBlock2d, SameBlock2d, UpBlock2d
+
+
+class OcclusionAwareGenerator(nn.Module):
+    """Source image and two sets of key points → the source with the driving motion.
+
+    Args:
+        dense_motion_params: arguments of :class:`~modules.dense_motion.DenseMotionNetwork`; None: no motion at all.
+        align_corners: sampling convention, see :func:`modules.coords.warp`.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_channels: int,
+        num_kp: int,
+        block_expansion: int,
+        max_features: int,
+        num_down_blocks: int,
+        num_bottleneck_blocks: int,
+        estimate_occlusion_map: bool = False,
+        dense_motion_params: dict | None = None,
+        align_corners: bool = False,
+    ):
+        super().__init__()
+        self.align_corners = align_corners
+        self.dense_motion_network: DenseMotionNetwork | None = None
+        if dense_motion_params is not None:
+            self.dense_motion_network = DenseMotionNetwork(
+                num_kp=num_kp,
+                num_channels=num_channels,
+                estimate_occlusion_map=estimate_occlusion_map,
+                align_corners=align_corners,
+                **dense_motion_params,
+            )
+        self.first = SameBlock2d(num_channels, block_expansion, kernel_size=7, padding=3)
+        widths = [min(max_features, block_expansion * 2**level) for level in range(num_down_blocks + 1)]
+        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        self.down_blocks = nn.ModuleList(DownBlock2d(i, o) for i, o in pairs)
+        self.up_blocks = nn.ModuleList(UpBlock2d(o, i) for i, o in reversed(pairs))
+        self.bottleneck = nn.Sequential()
+        for index in range(num_bottleneck_blocks):
+            self.bottleneck.add_module(f"r{index}", ResBlock2d(widths[-1]))
+        self.final = nn.Conv2d(block_expansion, num_channels, 7, padding=3)
+        self.multiple = 2**num_down_blocks
+
+    def encode(self, source_image: Tensor) -> Tensor:
+        """Features of the source (B, F, H/2^n, W/2^n): constant for a pair, so worth keeping."""
+        height, width = source_image.shape[-2:]
+        if height % self.multiple or width % self.multiple:
+            raise ValueError(
+                f"frames of {width}×{height} pixels do not go through {len(self.down_blocks)} down-sampling blocks: "
+                f"width and height must be multiples of {self.multiple}. Change dataset_params.frame_shape."
+            )
+        features = self.first(source_image)
+        for block in self.down_blocks:
+            features = block(features)
+        return features
+
+    def deform(self, x: Tensor, deformation: Tensor) -> Tensor:
+        """Warp (B, C, H, W) by a deformation of any size (B, h, w, 2)."""
+        return warp(x, resize_grid(deformation, x.shape[-2:], self.align_corners), self.align_corners)
+
+    def decode(self, features: Tensor, motion: dict[str, Tensor]) -> Tensor:
+        """Features and dense motion → image (B, C, H, W) in [0, 1]."""
+        if "deformation" in motion:
+            features = self.deform(features, motion["deformation"])
+        if "occlusion_map" in motion:
+            features = features * resize_map(motion["occlusion_map"], features.shape[-2:], self.align_corners)
+        out = self.bottleneck(features)
+        for block in self.up_blocks:
+            out = block(out)
+        return torch.sigmoid(self.final(out).float())
+
+    def reconstruct(self, source_image: Tensor) -> dict[str, Tensor]:
+        """The appearance path alone: nothing moves and nothing is hidden.  Same keys as :meth:`forward`."""
+        grid = make_coordinate_grid(*source_image.shape[-2:], like=source_image)
+        motion = {"deformation": grid.expand(source_image.shape[0], -1, -1, -1)}
+        prediction = self.decode(self.encode(source_image), motion)
+        return {"prediction": prediction, "deformed": self.deform(source_image, motion["deformation"]), **motion}
+
+    def forward(
+        self,
+        source_image: Tensor,
+        kp_source: dict[str, Tensor],
+        kp_driving: dict[str, Tensor],
+        features: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Animate.
+
+        Args:
+            source_image: (B, C, H, W) in [0, 1].
+            kp_source, kp_driving: see :func:`modules.dense_motion.sparse_motions`.
+            features: :meth:`encode` of the source, where it is at hand already.
+
+        Returns:
+            the dense motion's outputs, ``deformed`` (the warped source) and ``prediction``, both (B, C, H, W).
+        """
+        if features is None:
+            features = self.encode(source_image)
+        if self.dense_motion_network is None:
+            return {"prediction": self.decode(features, {})}
+        motion = self.dense_motion_network(source_image, kp_driving=kp_driving, kp_source=kp_source)
+        return {
+            **motion,
+            "deformed": self.deform(source_image, motion["deformation"]),
+            "prediction": self.decode(features, motion),
+        }

@@ -1,0 +1,201 @@
+"""The full models: networks and losses of one training step in one module (spec §3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from modules import losses
+from modules.coords import denormalize_keypoints, normalize_keypoints
+from modules.transform import Transform
+from modules.util import ImagePyramid, inverse_2x2, scale_name
+
+Losses = dict[str, Tensor]
+Batch = dict[str, Tensor]
+
+
+def active(weight: float | Sequence[float] | None) -> bool:
+    """Is a loss weight, a number or a list of them, anything but zero?"""
+    return any(weight) if isinstance(weight, Sequence) else bool(weight)
+
+
+class GeneratorFullModel(nn.Module):
+    """Generator and key point losses (FOMM §3.3, paper §3.2).
+
+    Args:
+        kp_extractor, generator, discriminator: the networks; the discriminator may be None where no loss needs it.
+        train_params: the YAML's ``train_params``: ``scales``, ``loss_weights``, ``transform_params``, and optionally
+            ``equivariance_prior`` (``unmoved``, as released, or ``warped``) and ``appearance_steps``.
+        vgg: :class:`modules.vgg.Vgg19`; required by the perceptual terms.
+    """
+
+    def __init__(
+        self,
+        kp_extractor: nn.Module,
+        generator: nn.Module,
+        discriminator: nn.Module | None,
+        train_params: dict,
+        vgg: nn.Module | None = None,
+    ):
+        super().__init__()
+        self.kp_extractor, self.generator, self.discriminator, self.vgg = kp_extractor, generator, discriminator, vgg
+        self.train_params, self.loss_weights = train_params, train_params["loss_weights"]
+        self.pyramid = ImagePyramid(train_params["scales"], generator.final.out_channels)
+        self.appearance_steps = int(train_params.get("appearance_steps") or 0)
+        self.appearance_only = False
+        prior_loss = self.loss_weights.get("facial_prior")
+        needs_vgg = active(self.loss_weights.get("perceptual")) or isinstance(prior_loss, Sequence)
+        if needs_vgg and vgg is None:
+            raise ValueError("the loss weights ask for the perceptual loss: pass vgg")
+        if active(self._adversarial_weights()) and discriminator is None:
+            raise ValueError("the loss weights ask for adversarial losses: pass a discriminator")
+
+    def _adversarial_weights(self) -> list[float]:
+        matching = self.loss_weights.get("feature_matching") or 0
+        matching = list(matching) if isinstance(matching, Sequence) else [matching]
+        gan = self.loss_weights.get("generator_gan") or 0
+        # FOMM's first stage (generator_gan: 0) has feature matching weights in its YAML and uses neither.
+        return [gan, *matching] if gan else [0]
+
+    def set_step(self, step: int) -> None:
+        """Tell the model how many optimiser steps were made; the first ``appearance_steps`` train no motion."""
+        self.appearance_only = step < self.appearance_steps
+
+    def forward(self, x: Batch, transform: Transform | None = None) -> tuple[Losses, dict[str, Tensor]]:
+        """One step's losses.
+
+        Args:
+            x: ``source``, ``driving`` (B, C, H, W) in [0, 1] and, with the facial prior, ``keypoint`` (B, 18, 2) pixels.
+            transform: of the equivariance losses; drawn at random when None.
+
+        Returns:
+            weighted losses by log name, and the generator's outputs with ``kp_source``, ``kp_driving``.
+        """
+        if self.appearance_only:
+            return self._appearance_step(x)
+        regions = self._regions(x)
+        kp_source = self.kp_extractor(x["source"], x.get("keypoint"), regions)
+        kp_driving = self.kp_extractor(x["driving"], x.get("keypoint"), regions)
+        generated = self.generator(x["source"], kp_source=kp_source, kp_driving=kp_driving)
+        generated.update(kp_source=kp_source, kp_driving=kp_driving)
+        values = self._image_losses(x["driving"], generated, regions)
+        values.update(self._adversarial_losses(x["driving"], generated))
+        values.update(self._equivariance_losses(x, generated, regions, transform))
+        return values, generated
+
+    def _appearance_step(self, x: Batch) -> tuple[Losses, dict[str, Tensor]]:
+        generated = self.generator.reconstruct(x["source"])
+        values = self._image_losses(x["source"], generated, self._regions(x))
+        values.pop("deformed", None)  # nothing to learn: the identity is given
+        return values, generated
+
+    def _regions(self, x: Batch) -> Tensor | None:
+        if not self.kp_extractor.facial_prior:
+            return None
+        return self.kp_extractor.region_map(x["keypoint"], *x["driving"].shape[-2:])
+
+    def _image_losses(self, target: Tensor, generated: dict[str, Tensor], regions: Tensor | None) -> Losses:
+        values: Losses = {}
+        weights = self.loss_weights
+        prediction = generated["prediction"]
+        pyramid_real, pyramid_generated = self.pyramid(target), self.pyramid(prediction)
+        layered_prior = isinstance(weights.get("facial_prior"), Sequence) and active(weights["facial_prior"])
+        if active(weights.get("perceptual")) or layered_prior:
+            values.update(self._perceptual_losses(pyramid_real, pyramid_generated, regions, layered_prior))
+        if active(weights.get("facial_prior")) and not layered_prior:
+            values["facial_prior"] = weights["facial_prior"] * losses.l1(prediction, target, regions)
+        if active(weights.get("reconstruction")):
+            values["reconstruction"] = weights["reconstruction"] * losses.pyramid_l1(pyramid_generated, pyramid_real)
+        if active(weights.get("deformed")):
+            values["deformed"] = weights["deformed"] * losses.l1(generated["deformed"], target)
+        return values
+
+    def _perceptual_losses(self, real: Batch, generated: Batch, regions: Tensor | None, layered: bool) -> Losses:
+        values: dict[str, list[Tensor]] = {}
+        for key in real:
+            with torch.no_grad():
+                features_real = self.vgg(real[key])
+            features = self.vgg(generated[key])
+            if active(self.loss_weights.get("perceptual")):
+                term = losses.perceptual(features, features_real, self.loss_weights["perceptual"])
+                values.setdefault("perceptual", []).append(term)
+            if layered:
+                term = losses.perceptual(features, features_real, self.loss_weights["facial_prior"], regions)
+                values.setdefault("facial_prior", []).append(term)
+        return {name: torch.stack(terms).sum() for name, terms in values.items()}
+
+    def _adversarial_losses(self, target: Tensor, generated: dict[str, Tensor]) -> Losses:
+        if not active(self._adversarial_weights()):
+            return {}
+        kp = {name: tensor.detach() for name, tensor in generated["kp_driving"].items()}
+        maps_generated = self.discriminator(self.pyramid(generated["prediction"]), kp=kp)
+        with torch.no_grad():
+            maps_real = self.discriminator(self.pyramid(target), kp=kp)
+        scales = [scale_name(scale) for scale in self.discriminator.scales]
+        weights = self.loss_weights
+        predictions = [maps_generated[f"prediction_map_{scale}"] for scale in scales]
+        values = {"gen_gan": weights["generator_gan"] * losses.lsgan_generator(predictions)}
+        if active(weights.get("feature_matching")):
+            terms = [
+                losses.feature_matching(
+                    maps_real[f"feature_maps_{scale}"],
+                    maps_generated[f"feature_maps_{scale}"],
+                    weights["feature_matching"],
+                )
+                for scale in scales
+            ]
+            values["feature_matching"] = torch.stack(terms).sum()
+        return values
+
+    def _equivariance_losses(
+        self, x: Batch, generated: dict[str, Tensor], regions: Tensor | None, transform: Transform | None
+    ) -> Losses:
+        value_weight = self.loss_weights.get("equivariance_value") or 0
+        jacobian_weight = self.loss_weights.get("equivariance_jacobian") or 0
+        if not value_weight and not jacobian_weight:
+            return {}
+        driving, kp_driving = x["driving"], generated["kp_driving"]
+        if transform is None:
+            transform = Transform(driving.shape[0], **self.train_params["transform_params"])
+        frame = transform.transform_frame(driving, self.generator.align_corners)
+        prior = x.get("keypoint")
+        if self.train_params.get("equivariance_prior", "unmoved") == "warped" and regions is not None:
+            prior, regions = self._warp_prior(prior, transform, driving.shape[-2:]), None
+        kp_transformed = self.kp_extractor(frame, prior, regions)
+        generated.update(transformed_frame=frame, transformed_kp=kp_transformed)
+        values: Losses = {}
+        if value_weight:
+            warped = transform.warp_coordinates(kp_transformed["value"])
+            values["equivariance_value"] = value_weight * losses.l1(kp_driving["value"], warped)
+        if jacobian_weight and "jacobian" in kp_driving:
+            moved = transform.jacobian(kp_transformed["value"]) @ kp_transformed["jacobian"]
+            term = losses.equivariance_jacobian(inverse_2x2(kp_driving["jacobian"]), moved)
+            values["equivariance_jacobian"] = jacobian_weight * term
+        return values
+
+    @staticmethod
+    def _warp_prior(keypoint: Tensor, transform: Transform, size: tuple[int, int]) -> Tensor:
+        """Where the prior's key points (pixels) are in the transformed frame (pixels)."""
+        moved = transform.inverse_coordinates(normalize_keypoints(keypoint.float(), *size))
+        return denormalize_keypoints(moved, *size)
+
+
+class DiscriminatorFullModel(nn.Module):
+    """Discriminator losses (LSGAN) on the generator's detached prediction."""
+
+    def __init__(self, discriminator: nn.Module, train_params: dict, num_channels: int = 3):
+        super().__init__()
+        self.discriminator = discriminator
+        self.pyramid = ImagePyramid(discriminator.scales, num_channels)
+        self.weight = train_params["loss_weights"].get("discriminator_gan", 1)
+
+    def forward(self, x: Batch, generated: dict[str, Tensor]) -> Losses:
+        """``x['driving']`` against ``generated['prediction']``, both (B, C, H, W) → {'disc_gan': scalar}."""
+        kp = {name: tensor.detach() for name, tensor in generated["kp_driving"].items()}
+        maps_real = self.discriminator(self.pyramid(x["driving"]), kp=kp)
+        maps_generated = self.discriminator(self.pyramid(generated["prediction"].detach()), kp=kp)
+        keys = [f"prediction_map_{scale_name(scale)}" for scale in self.discriminator.scales]
+        loss = losses.lsgan_discriminator([maps_real[k] for k in keys], [maps_generated[k] for k in keys])
+        return {"disc_gan": self.weight * loss}
