@@ -14,7 +14,7 @@ import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import imageio.v2 as imageio
@@ -25,14 +25,13 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".gif")
 CLIP_SUFFIXES = IMAGE_SUFFIXES + VIDEO_SUFFIXES
 MAX_STRIP_WIDTH = 65_500  # wider images are refused by JPEG and by many viewers
-MAX_GIF_FPS = 50.0  # viewers clamp shorter delays than 2/100 s
 
 
 class MediaError(ValueError):
     """A clip or picture that cannot be used; the message names the file, what is wrong and what would be legal."""
 
 
-# ---------------------------------------------------------------------------------------------- names and folders
+# ------------------------------------------------------------------------------------------ names and folders
 def natural_key(name: str | Path) -> list:
     """Sort key that reads numbers as numbers: img2 before img10 (CASME II frames are not zero-padded)."""
     parts = re.split(r"(\d+)", str(name))
@@ -88,7 +87,7 @@ def list_clips(root: str | Path) -> list[Path]:
     return clips
 
 
-# ----------------------------------------------------------------------------------------------------- reading
+# ------------------------------------------------------------------------------------------ reading
 def to_rgb8(image: np.ndarray, name: str = "image") -> np.ndarray:
     """Any grey, grey+alpha, RGB or RGBA image → uint8 (H, W, 3).
 
@@ -351,7 +350,7 @@ def open_clip(path: str | Path, frame_size: tuple[int, int] | None = None) -> Cl
     raise MediaError(f"{path} is no clip: legal are folders of frames and {', '.join(CLIP_SUFFIXES)}")
 
 
-# ----------------------------------------------------------------------------------------------------- writing
+# ------------------------------------------------------------------------------------------ writing
 @contextlib.contextmanager
 def atomic_path(destination: str | Path) -> Iterator[Path]:
     """Write to the yielded temporary path; it takes the name ``destination`` only when the block ends well.
@@ -367,7 +366,10 @@ def atomic_path(destination: str | Path) -> Iterator[Path]:
         raise _explain_write_error(error, destination) from error
     try:
         temporary = holder / destination.name
-        yield temporary
+        try:
+            yield temporary
+        except _Elsewhere:
+            return
         if temporary.is_dir() and destination.is_dir():
             os.rename(destination, holder / "replaced")
         os.replace(temporary, destination)
@@ -395,70 +397,187 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
         Image.fromarray(np.asarray(image)).save(temporary)
 
 
-def write_frame_folder(path: str | Path, frames: Iterable[np.ndarray]) -> int:
-    """Write ``frames`` as a folder of lossless ``0000000.png`` …, atomically; returns their number."""
+Append = Callable[[np.ndarray], None]
+
+
+class _Spool:
+    """Frames kept on disk while a clip is being made, so that its length costs no memory."""
+
+    def __init__(self, folder: Path):
+        self._file = open(folder / "spool.raw", "w+b")  # noqa: SIM115 - lives as long as its writer
+        self._shape: tuple[int, ...] | None = None
+        self.count = 0
+
+    def append(self, frame: np.ndarray) -> None:
+        frame = np.ascontiguousarray(frame, dtype=np.uint8)
+        if self._shape is None:
+            self._shape = frame.shape
+        elif frame.shape != self._shape:
+            raise MediaError(f"a frame of shape {frame.shape} does not fit a clip of {self._shape}")
+        self._file.write(frame.tobytes())
+        self.count += 1
+
+    def frames(self) -> np.ndarray:
+        """All frames as one memory-mapped array (N, H, W, 3)."""
+        self._file.flush()
+        return np.memmap(self._file.name, dtype=np.uint8, mode="r", shape=(self.count, *self._shape))
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _require_frames(count: int, path: str | Path) -> None:
+    if count == 0:
+        raise MediaError(f"there are no frames to write to {path}")
+
+
+@contextlib.contextmanager
+def _spooled(path: str | Path) -> Iterator[tuple[_Spool, Path]]:
+    """A spool beside the temporary of ``path``."""
+    with atomic_path(path) as temporary:
+        spool = _Spool(temporary.parent)
+        try:
+            yield spool, temporary
+        finally:
+            spool.close()
+
+
+@contextlib.contextmanager
+def folder_writer(path: str | Path) -> Iterator[Append]:
+    """Write a folder of lossless ``0000000.png`` …, frame by frame."""
     count = 0
     with atomic_path(path) as temporary:
         temporary.mkdir()
-        for count, frame in enumerate(frames, start=1):
-            Image.fromarray(frame).save(temporary / f"{count - 1:07d}.png", compress_level=3)
-        if count == 0:
-            raise MediaError(f"there are no frames to write to {path}")
-    return count
+
+        def append(frame: np.ndarray) -> None:
+            nonlocal count
+            Image.fromarray(frame).save(temporary / f"{count:07d}.png", compress_level=3)
+            count += 1
+
+        yield append
+        _require_frames(count, path)
 
 
-def write_mp4(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> int:
+@contextlib.contextmanager
+def mp4_writer(path: str | Path, fps: float) -> Iterator[Append]:
     """Write H.264 at a visually lossless quality (CRF 10), at exactly ``fps`` and in exactly the frames' size."""
     writer, count = None, 0
     with atomic_path(path) as temporary:
+
+        def append(frame: np.ndarray) -> None:
+            nonlocal writer, count
+            if writer is None:
+                even = frame.shape[0] % 2 == 0 and frame.shape[1] % 2 == 0
+                writer = imageio.get_writer(
+                    temporary,
+                    "ffmpeg",
+                    fps=fps,
+                    codec="libx264",
+                    macro_block_size=1,
+                    ffmpeg_log_level="error",
+                    pixelformat="yuv420p" if even else "yuv444p",
+                    output_params=["-crf", "10"],
+                )
+            writer.append_data(frame)
+            count += 1
+
         try:
-            for frame in frames:
-                if writer is None:
-                    even = frame.shape[0] % 2 == 0 and frame.shape[1] % 2 == 0
-                    writer = imageio.get_writer(
-                        temporary, "ffmpeg", fps=fps, codec="libx264", macro_block_size=1, ffmpeg_log_level="error",
-                        pixelformat="yuv420p" if even else "yuv444p", output_params=["-crf", "10"],
-                    )  # fmt: skip
-                writer.append_data(frame)
-                count += 1
+            yield append
         finally:
             if writer is not None:
                 writer.close()
-        if count == 0:
-            raise MediaError(f"there are no frames to write to {path}")
-    return count
+        _require_frames(count, path)
+
+
+def gif_rate(fps: float) -> float:
+    """The rate a GIF of ``fps`` frames a second really plays at.
+
+    GIF delays are whole hundredths of a second, and viewers clamp those under two, so at most 50 frames a second are
+    possible: faster clips keep all their frames and play slowed down.  Who writes one says so to the user.
+    """
+    return 100.0 / max(2, round(100.0 / fps))
+
+
+@contextlib.contextmanager
+def gif_writer(path: str | Path, fps: float) -> Iterator[Append]:
+    """Write an endless GIF at :func:`gif_rate`.  GIFs merge repeated frames, so a still clip has one frame."""
+    with _spooled(path) as (spool, temporary):
+        yield spool.append
+        _require_frames(spool.count, path)
+        frames = spool.frames()
+        # One palette for all frames, from a mosaic of some of them: a palette per frame flickers by more than a
+        # micro-expression moves.
+        mosaic = np.concatenate(list(frames[:: max(1, len(frames) // 8)]), axis=0)
+        palette = Image.fromarray(mosaic).quantize(256, dither=Image.Dither.NONE)
+        indexed = (Image.fromarray(f).quantize(palette=palette, dither=Image.Dither.NONE) for f in frames)
+        delay = round(1000.0 / gif_rate(fps))  # milliseconds
+        options = {"duration": delay, "loop": 0, "optimize": False, "disposal": 1}
+        next(indexed).save(temporary, save_all=True, append_images=indexed, **options)
+
+
+@contextlib.contextmanager
+def strip_writer(path: str | Path) -> Iterator[Append]:
+    """Write a lossless strip ``path`` (.png), frames side by side.
+
+    A clip too long for one (wider than 65,500 pixels) becomes a folder of frames, ``path`` without its suffix.
+    """
+    path = Path(path)
+    with _spooled(path) as (spool, temporary):
+        yield spool.append
+        _require_frames(spool.count, path)
+        frames = spool.frames()
+        if spool.count * frames.shape[2] <= MAX_STRIP_WIDTH:
+            Image.fromarray(np.concatenate(list(frames), axis=1)).save(temporary, compress_level=3)
+            return
+        with folder_writer(path.with_suffix("")) as append:
+            for frame in frames:
+                append(frame)
+        raise _Elsewhere
+
+
+class _Elsewhere(Exception):
+    """Raised inside :func:`atomic_path` when the result went to another place: nothing is renamed."""
+
+
+def _write(writer: contextlib.AbstractContextManager[Append], frames: Iterable[np.ndarray]) -> None:
+    with writer as append:
+        for frame in frames:
+            append(frame)
+
+
+def write_frame_folder(path: str | Path, frames: Iterable[np.ndarray]) -> None:
+    """Write ``frames`` as a folder of lossless PNG files; see :func:`folder_writer`."""
+    _write(folder_writer(path), frames)
+
+
+def write_mp4(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> None:
+    """Write ``frames`` as H.264; see :func:`mp4_writer`."""
+    _write(mp4_writer(path, fps), frames)
 
 
 def write_gif(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> float:
-    """Write an endless GIF and return the rate it really plays at.
+    """Write ``frames`` as a GIF and return the rate it plays at; see :func:`gif_writer`."""
+    _write(gif_writer(path, fps), frames)
+    return gif_rate(fps)
 
-    GIF delays are whole hundredths of a second, and viewers clamp those under two, so at most 50 frames a second are
-    possible: faster clips keep all their frames and play slowed down.  The caller says so to the user.
-    """
-    delay = max(2, round(100.0 / fps)) * 10  # milliseconds
-    images = [Image.fromarray(frame) for frame in frames]
-    if not images:
-        raise MediaError(f"there are no frames to write to {path}")
-    # One palette for all frames, from a mosaic of some of them: a palette per frame flickers by more than a
-    # micro-expression moves.
-    sample = np.concatenate([np.asarray(image) for image in images[:: max(1, len(images) // 8)]], axis=0)
-    palette = Image.fromarray(sample).quantize(256, dither=Image.Dither.NONE)
-    indexed = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
-    with atomic_path(path) as temporary:
-        indexed[0].save(
-            temporary, save_all=True, append_images=indexed[1:], duration=delay, loop=0, optimize=False, disposal=1
-        )
-    return 1000.0 / delay
+
+def write_strip(path: str | Path, frames: Iterable[np.ndarray]) -> None:
+    """Write ``frames`` side by side; see :func:`strip_writer`."""
+    _write(strip_writer(path), frames)
+
+
+def clip_writer(path: str | Path, fps: float) -> contextlib.AbstractContextManager[Append]:
+    """A writer in the format the suffix names: ``.mp4``, ``.gif``, or a folder of frames without suffix."""
+    suffix = Path(path).suffix.lower()
+    if suffix == ".mp4":
+        return mp4_writer(path, fps)
+    if suffix == ".gif":
+        return gif_writer(path, fps)
+    if suffix == "":
+        return folder_writer(path)
+    raise MediaError(f"cannot write {path}: legal are .mp4, .gif and a folder of frames (no suffix)")
 
 
 def write_clip(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> None:
-    """Write a clip in the format its suffix names: ``.mp4``, ``.gif``, or a folder of frames without suffix."""
-    suffix = Path(path).suffix.lower()
-    if suffix == ".mp4":
-        write_mp4(path, frames, fps)
-    elif suffix == ".gif":
-        write_gif(path, frames, fps)
-    elif suffix == "":
-        write_frame_folder(path, frames)
-    else:
-        raise MediaError(f"cannot write {path}: legal are .mp4, .gif and a folder of frames (no suffix)")
+    """Write ``frames`` in the format the suffix names; see :func:`clip_writer`."""
+    _write(clip_writer(path, fps), frames)

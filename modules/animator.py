@@ -1,4 +1,4 @@
-"""Animation of one source by one driving clip, in batches: the source is encoded once (spec §4, relative motion)."""
+"""Animation of one source by one driving clip in batches; the source is encoded once (spec §4)."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class KeyPointAnimator:
 
     @torch.inference_mode()
     def animate(self, driving: Tensor) -> dict[str, Tensor]:
-        """The next T driving frames (T, C, H, W) → generator outputs with ``prediction`` (T, C, H, W), ``kp_driving``."""
+        """The next T driving frames (T, C, H, W) → the generator's outputs, ``prediction`` (T, C, H, W) among them."""
         frames = driving.shape[0]
 
         def repeat(tensor: Tensor | None) -> Tensor | None:

@@ -48,8 +48,9 @@ class Family:
         networks: names of the networks, as checkpoints have them.
         inference_networks: those that animation needs.
         uses_prior: whether clips need key point files.
-        default_losses: log names, for help texts.
         animation_modes: legal values of ``animate_params.mode``; the first is the default.
+        training_sections: training mode of ``run.py`` → section of the YAML that rules it.
+        epoch_keys: training mode → key of the epoch in checkpoints.
     """
 
     name: str
@@ -57,24 +58,28 @@ class Family:
     inference_networks: tuple[str, ...]
     uses_prior: bool = False
     animation_modes: tuple[str, ...] = ()
+    training_sections: dict[str, str] = {"train": "train_params"}
+    epoch_keys: dict[str, str] = {"train": "epoch"}
 
     def model_keys(self) -> dict:
         """Legal keys under ``model_params``: nested dictionaries; None marks a leaf."""
         raise TypeError(f"{type(self).__name__} does not define model_keys")
 
-    def train_keys(self) -> dict[str, dict]:
-        """Legal keys of ``train_params``, ``loss_weights`` and further sections that only this family has."""
+    def train_keys(self) -> dict:
+        """Legal keys of the training sections that only this family has, nested like :meth:`model_keys`."""
         return {}
 
     def build(self, config: dict) -> dict[str, nn.Module]:
         """The networks, by name."""
         raise TypeError(f"{type(self).__name__} does not define build")
 
-    def needs_vgg(self, config: dict) -> bool:
+    def needs_vgg(self, config: dict, mode: str = "train") -> bool:
         """Whether the loss weights ask for VGG-19."""
         raise TypeError(f"{type(self).__name__} does not define needs_vgg")
 
-    def phases(self, networks: dict[str, nn.Module], config: dict, vgg: nn.Module | None = None) -> list[Phase]:
+    def phases(
+        self, networks: dict[str, nn.Module], config: dict, vgg: nn.Module | None = None, mode: str = "train"
+    ) -> list[Phase]:
         """The phases of a training step."""
         raise TypeError(f"{type(self).__name__} does not define phases")
 

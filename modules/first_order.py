@@ -1,4 +1,4 @@
-"""The families ``fpb_fomm`` (the paper) and ``fomm`` (its baseline): same networks, with and without the facial prior."""
+"""The families ``fpb_fomm`` (the paper) and ``fomm`` (its baseline): one code, with and without the facial prior."""
 
 from __future__ import annotations
 
@@ -93,12 +93,23 @@ class FirstOrderFamily(Family):
             networks["discriminator"] = MultiScaleDiscriminator(**sizes, **discriminator)
         return networks
 
-    def needs_vgg(self, config: dict) -> bool:
+    def train_keys(self) -> dict:
+        own = {"lr_generator": None, "lr_discriminator": None, "lr_kp_detector": None, "appearance_steps": None}
+        names = ("perceptual", "generator_gan", "discriminator_gan", "feature_matching", "reconstruction", "deformed")
+        weights = dict.fromkeys([*names, "equivariance_value", "equivariance_jacobian"])
+        if self.uses_prior:
+            own["equivariance_prior"] = None
+            weights["facial_prior"] = None
+        return {"train_params": {**own, "loss_weights": weights}}
+
+    def needs_vgg(self, config: dict, mode: str = "train") -> bool:
         weights = config["train_params"]["loss_weights"]
         prior = weights.get("facial_prior")
         return active(weights.get("perceptual")) or (isinstance(prior, Sequence) and active(prior))
 
-    def phases(self, networks: dict[str, nn.Module], config: dict, vgg: nn.Module | None = None) -> list[Phase]:
+    def phases(
+        self, networks: dict[str, nn.Module], config: dict, vgg: nn.Module | None = None, mode: str = "train"
+    ) -> list[Phase]:
         train_params = config["train_params"]
         weights = train_params["loss_weights"]
         discriminator = networks.get("discriminator")

@@ -67,7 +67,7 @@ class GeneratorFullModel(nn.Module):
         """One step's losses.
 
         Args:
-            x: ``source``, ``driving`` (B, C, H, W) in [0, 1] and, with the facial prior, ``keypoint`` (B, 18, 2) pixels.
+            x: ``source``, ``driving`` (B, C, H, W) in [0, 1]; with the facial prior, ``keypoint`` (B, 18, 2), pixels.
             transform: of the equivariance losses; drawn at random when None.
 
         Returns:

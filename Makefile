@@ -1,0 +1,33 @@
+# Two commands: `make demo` shows a micro-expression moving from one face to another, `make test` runs the suite.
+# Both set themselves up in .venv on first use; PYTHON chooses the interpreter (3.10-3.13).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint setup clean
+
+demo: $(VENV)/.installed
+	$(BIN)/python demo.py $(ARGS)
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+
+setup: $(VENV)/.installed
+
+# face-alignment asks for the desktop build of OpenCV, which needs libGL; where that is missing the headless one serves.
+$(VENV)/.installed: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	$(BIN)/python -c "import cv2" 2>/dev/null || $(BIN)/python -m pip install --quiet --force-reinstall --no-deps opencv-python-headless
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
+	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	touch $@
+
+clean:
+	rm -rf demo .pytest_cache .ruff_cache

@@ -1,0 +1,147 @@
+"""Augmentation of a clip's frames and key points together: what moves the picture moves the points.
+
+Every transform takes frames (T, 3, H, W) float32 in [0, 1] and key points (18, 2) in pixels or None, and returns both.
+All randomness comes from the generator that is passed in, so a sample depends on nothing but its seed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.transforms import functional as TF
+
+from modules.facial_prior import flip_keypoints
+
+Sample = tuple[Tensor, Tensor | None]
+
+
+@dataclass(frozen=True)
+class Flip:
+    """Mirror and reverse, each with probability ½, independently."""
+
+    horizontal_flip: bool = False
+    time_flip: bool = False
+
+    def __call__(self, frames: Tensor, keypoints: Tensor | None, rng: np.random.Generator) -> Sample:
+        backwards, mirrored = rng.random(2) < 0.5
+        if self.time_flip and backwards:
+            frames = frames.flip(0)
+        if self.horizontal_flip and mirrored:
+            frames = frames.flip(-1)
+            if keypoints is not None:
+                keypoints = flip_keypoints(keypoints, frames.shape[-1])
+        return frames, keypoints
+
+
+@dataclass(frozen=True)
+class Rotate:
+    """Turn by a random angle of ±``degrees``, or between the two given, around the centre."""
+
+    degrees: float | list[float]
+
+    def __call__(self, frames: Tensor, keypoints: Tensor | None, rng: np.random.Generator) -> Sample:
+        bounds = (-self.degrees, self.degrees) if isinstance(self.degrees, (int, float)) else self.degrees
+        angle = float(rng.uniform(*bounds))
+        frames = TF.rotate(frames, angle, interpolation=TF.InterpolationMode.BILINEAR)
+        if keypoints is not None:
+            height, width = frames.shape[-2:]
+            centre = torch.tensor([(width - 1) / 2, (height - 1) / 2])
+            turn = math.radians(angle)  # counter-clockwise on the screen, where y points down
+            matrix = torch.tensor([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
+            keypoints = (keypoints - centre) @ matrix.T + centre
+        return frames, keypoints
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Scale by a random factor between ``ratio``'s two; a crop to the frame's size usually follows."""
+
+    ratio: list[float]
+
+    def __call__(self, frames: Tensor, keypoints: Tensor | None, rng: np.random.Generator) -> Sample:
+        factor = float(rng.uniform(*self.ratio))
+        height, width = frames.shape[-2:]
+        size = (round(height * factor), round(width * factor))
+        if size == (height, width):
+            return frames, keypoints
+        frames = F.interpolate(frames, size=size, mode="bilinear", antialias=True)
+        if keypoints is not None:  # pixel centres: (p + ½)·s − ½
+            scale = torch.tensor([size[1] / width, size[0] / height])
+            keypoints = (keypoints + 0.5) * scale - 0.5
+        return frames, keypoints
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Cut a random window of ``size`` (height, width); smaller frames are extended by edge replication first."""
+
+    size: list[int]
+
+    def __call__(self, frames: Tensor, keypoints: Tensor | None, rng: np.random.Generator) -> Sample:
+        height, width = self.size
+        below, right = max(height - frames.shape[-2], 0), max(width - frames.shape[-1], 0)
+        left, top = right // 2, below // 2
+        if below or right:
+            frames = F.pad(frames, (left, right - left, top, below - top), mode="replicate")
+        y = int(rng.integers(frames.shape[-2] - height + 1))
+        x = int(rng.integers(frames.shape[-1] - width + 1))
+        frames = frames[..., y : y + height, x : x + width]
+        if keypoints is not None:
+            keypoints = keypoints + torch.tensor([float(left - x), float(top - y)])
+        return frames, keypoints
+
+
+@dataclass(frozen=True)
+class Jitter:
+    """Change colours by the same random amounts in all frames; 0.1 means factors of 0.9…1.1, hue shifts of ±0.1."""
+
+    brightness: float = 0
+    contrast: float = 0
+    saturation: float = 0
+    hue: float = 0
+
+    def __call__(self, frames: Tensor, keypoints: Tensor | None, rng: np.random.Generator) -> Sample:
+        steps = [
+            (TF.adjust_brightness, self.brightness, 1.0),
+            (TF.adjust_contrast, self.contrast, 1.0),
+            (TF.adjust_saturation, self.saturation, 1.0),
+            (TF.adjust_hue, self.hue, 0.0),
+        ]
+        for index in rng.permutation(len(steps)):
+            adjust, amount, neutral = steps[index]
+            factor = neutral + float(rng.uniform(-1, 1)) * amount
+            if amount:
+                frames = adjust(frames, factor)
+        return frames, keypoints
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Transforms applied one after the other."""
+
+    transforms: tuple[Callable, ...]
+
+    def __call__(self, frames: Tensor, keypoints: Tensor | None, rng: np.random.Generator) -> Sample:
+        for transform in self.transforms:
+            frames, keypoints = transform(frames, keypoints, rng)
+        return frames, keypoints
+
+
+BUILDERS: dict[str, Callable] = {
+    "flip_param": Flip,
+    "rotation_param": Rotate,
+    "resize_param": Resize,
+    "crop_param": Crop,
+    "jitter_param": Jitter,
+}
+
+
+def build_augmentation(params: dict | None) -> Augmentation:
+    """The YAML's ``augmentation_params`` → one transform, in the order flip, rotate, resize, crop, jitter."""
+    return Augmentation(tuple(build(**params[name]) for name, build in BUILDERS.items() if params and params.get(name)))

@@ -1,0 +1,245 @@
+"""Checkpoints: one symmetric save and load of all states, and readers of published files.
+
+A checkpoint is a dictionary: state dicts by network name, ``optimizer_<name>``, ``epoch`` and, in ours, ``config``
+(it rebuilds its own model), ``step``, ``epoch_step`` and ``rng``.  Loading is ``weights_only=True``: a file cannot run
+code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from media import atomic_path
+from modules import build_networks, get_family
+from modules.vgg import Vgg19
+
+VGG_FILE = "vgg19-dcbb9e9d.pth"
+EARLY_EXTRAS = ("conv1.", "conv2.")  # unused entries of the authors' early key point detector
+State = dict[str, Tensor]
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing, broken, unsafe or of another model."""
+
+
+# ------------------------------------------------------------------------------------------------ files
+def read_checkpoint(path: str | Path) -> dict:
+    """Read a checkpoint to the CPU.
+
+    Raises:
+        CheckpointError: missing, truncated, no checkpoint at all, or one that would run code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"no such checkpoint: {path}")
+    try:
+        data = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Unsupported" in str(error) or "WeightsUnpickler" in str(error) or "GLOBAL" in str(error):
+            raise CheckpointError(
+                f"{path} was refused: it holds more than tensors and numbers, and loading it could run code. "
+                "Only files that torch.load accepts with weights_only=True are read."
+            ) from error
+        raise CheckpointError(_broken(path)) from error
+    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, ValueError, KeyError) as error:
+        raise CheckpointError(_broken(path)) from error
+    if not isinstance(data, dict) or not any(isinstance(value, dict) for value in data.values()):
+        raise CheckpointError(f"{path} holds {type(data).__name__}, not a dictionary of state dicts")
+    return data
+
+
+def _broken(path: Path) -> str:
+    with path.open("rb") as file:
+        head = file.read(64)
+    if head.startswith(b"version https://git-lfs"):
+        return f"{path} is a Git LFS pointer, not the checkpoint itself: run `git lfs pull`"
+    return f"{path} is truncated or no checkpoint ({path.stat().st_size} bytes): copy or download it again"
+
+
+def write_checkpoint(path: str | Path, data: dict) -> None:
+    """Write a checkpoint atomically: a kill at any moment leaves the file that was there."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        torch.save(data, file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def file_hash(path: str | Path) -> str:
+    """First 16 hex digits of a file's SHA-256."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()[:16]
+
+
+# ------------------------------------------------------------------------------------------------ networks
+def _clean(state: State, network: str) -> State:
+    state = {name.removeprefix("module."): value for name, value in state.items()}
+    if network == "kp_detector":
+        state = {name: value for name, value in state.items() if not name.startswith(EARLY_EXTRAS)}
+    return state
+
+
+def family_of(checkpoint: dict) -> str | None:
+    """The family a checkpoint belongs to, from its config or its networks; None where that cannot be told."""
+    config = checkpoint.get("config")
+    if isinstance(config, dict):
+        return config.get("model", "fpb_fomm")
+    if "region_predictor" in checkpoint:
+        return "mraa"
+    detector = checkpoint.get("kp_detector")
+    if not isinstance(detector, dict):
+        return None
+    first = detector.get("predictor.encoder.down_blocks.0.conv.weight")
+    if first is None:
+        return None
+    return "fpb_fomm" if first.shape[1] in (2, 4) else "fomm"
+
+
+def compare_states(network: nn.Module, state: State, name: str) -> list[str]:
+    """What keeps ``state`` from being loaded into ``network``: missing, unexpected and misshapen entries."""
+    expected = network.state_dict()
+    problems = [f"missing: {name}.{key}" for key in expected if key not in state]
+    problems += [f"unexpected: {name}.{key}" for key in state if key not in expected]
+    problems += [
+        f"shape: {name}.{key} is {list(state[key].shape)} in the file, {list(expected[key].shape)} in the config"
+        for key in expected
+        if key in state and state[key].shape != expected[key].shape
+    ]
+    return problems
+
+
+def load_networks(networks: dict[str, nn.Module], checkpoint: dict, family: str, path: str | Path = "") -> None:
+    """Load all ``networks`` from a checkpoint, or none.
+
+    Raises:
+        CheckpointError: another family (both are named), or keys that do not fit (they are listed).
+    """
+    theirs = family_of(checkpoint)
+    if theirs is not None and theirs != family:
+        raise CheckpointError(
+            f"{path} is a checkpoint of model: {theirs}, but the config is of model: {family}. "
+            f"Use a config of model: {theirs}, or another checkpoint."
+        )
+    states, problems = {}, []
+    for name, network in networks.items():
+        if not isinstance(checkpoint.get(name), dict):
+            problems.append(f"missing: {name} (the file holds {', '.join(map(str, checkpoint))})")
+            continue
+        states[name] = _clean(checkpoint[name], name)
+        problems += compare_states(network, states[name], name)
+    if problems:
+        shown = "\n  ".join(problems[:30]) + (f"\n  … and {len(problems) - 30} more" if len(problems) > 30 else "")
+        raise CheckpointError(f"{path} does not fit the config's networks; nothing was loaded:\n  {shown}")
+    for name, state in states.items():
+        networks[name].load_state_dict(state)
+
+
+def warm_start(networks: dict[str, nn.Module], checkpoint: dict) -> tuple[list[str], list[str]]:
+    """Take what fits from another model's checkpoint (``--init-from``).
+
+    Entries of equal name and shape are taken.  A convolution with more input channels here than there takes the
+    channels it knows (the detector's first convolution, and skips to its output, gain the region map's channel) and
+    starts the others at zero; everything else stays as initialised.
+
+    Returns:
+        names taken, and names left with the reason.
+    """
+    taken, left = [], []
+    for name, network in networks.items():
+        theirs = _clean(checkpoint[name], name) if isinstance(checkpoint.get(name), dict) else {}
+        own = network.state_dict()
+        for key, value in own.items():
+            label = f"{name}.{key}"
+            other = theirs.get(key)
+            if other is None:
+                left.append(f"{label}: not in the file")
+            elif other.shape == value.shape:
+                own[key] = other
+                taken.append(label)
+            elif _gains_inputs(value, other):
+                widened = torch.zeros_like(value)
+                widened[:, : other.shape[1]] = other
+                own[key] = widened
+                taken.append(f"{label} ({other.shape[1]} of {value.shape[1]} input channels)")
+            else:
+                left.append(f"{label}: {list(other.shape)} there, {list(value.shape)} here")
+        network.load_state_dict(own)
+    return taken, left
+
+
+def _gains_inputs(value: Tensor, other: Tensor) -> bool:
+    same = value.dim() == other.dim() == 4 and value.shape[0] == other.shape[0] and value.shape[2:] == other.shape[2:]
+    return same and other.shape[1] < value.shape[1]
+
+
+@dataclass
+class LoadedModel:
+    """Networks ready for inference, and the settings they were built from."""
+
+    networks: dict[str, nn.Module]
+    config: dict
+    family: str
+
+
+def load_for_inference(path: str | Path, config: dict | None, device: torch.device) -> LoadedModel:
+    """Networks of a checkpoint in eval mode on ``device``.
+
+    Args:
+        path: the checkpoint.
+        config: settings; None takes those inside the checkpoint (ours carry them).
+    """
+    checkpoint = read_checkpoint(path)
+    config = config or checkpoint.get("config")
+    if config is None:
+        raise CheckpointError(f"{path} carries no config (only this project's checkpoints do): give --config")
+    family = get_family(config)
+    networks = build_networks(config)
+    networks = {name: networks[name] for name in family.inference_networks if name in networks}
+    load_networks(networks, checkpoint, family.name, path)
+    for network in networks.values():
+        network.to(device).eval().requires_grad_(False)
+    return LoadedModel(networks, config, family.name)
+
+
+# ------------------------------------------------------------------------------------------------ VGG
+def load_vgg19(weights: str | None = None) -> Vgg19:
+    """ImageNet VGG-19 for the perceptual loss: from a file, torch's cache, or the network, in this order.
+
+    Raises:
+        CheckpointError: the weights cannot be had; says which file to put where, and what to set instead.
+    """
+    cache = Path(torch.hub.get_dir()) / "checkpoints" / VGG_FILE
+    path = Path(weights) if weights else cache
+    try:
+        if weights and not path.is_file():
+            raise FileNotFoundError(f"train_params.vgg_weights: no such file: {path}")
+        if path.is_file():
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        else:
+            url = torchvision.models.VGG19_Weights.IMAGENET1K_V1.url
+            state = torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
+        with torch.device("meta"):  # no memory or time for the classifier, which is not used
+            features = torchvision.models.vgg19(weights=None).features
+        prefix = "features."
+        state = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+        features.load_state_dict(state, assign=True)
+    except Exception as error:  # a download, a file and a state dict fail in many ways; all have one remedy
+        raise CheckpointError(
+            f"the perceptual loss needs the ImageNet weights of VGG-19, which cannot be had: {error}. "
+            f"Put torchvision's {VGG_FILE} to {cache}, or name the file in train_params.vgg_weights; "
+            "or train without it: loss_weights.perceptual: [0, 0, 0, 0, 0] and loss_weights.reconstruction: 10."
+        ) from error
+    return Vgg19(features[:30])
+
+

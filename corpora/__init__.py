@@ -1,0 +1,177 @@
+"""Corpora of micro-expressions: a corpus's folders and coding sheet, or the built-in sample faces → clips.
+
+Every corpus ends in the same layout: ``<root>/{train,test}/<clip>/<frame>.png`` and ``<root>/clips.csv``, one row a
+clip, which this module reads and writes.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import media
+
+# Frames a second of the cameras the corpora were recorded with.
+CORPUS_FPS = {"casme2": 200.0, "samm": 200.0, "smic_hs": 100.0}
+CLASSES = ("positive", "negative", "surprise")
+SPLITS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class ClipRecord:
+    """One row of ``clips.csv``; empty text where a corpus does not say.
+
+    Attributes:
+        clip: name of the clip's folder, unique in the data set.
+        split: ``train`` or ``test``.
+        corpus: ``casme2``, ``samm``, ``smic_hs``, ``sample`` …
+        subject: the person.
+        source: where the raw clip came from.
+        fps: frames a second.
+        frames: number of frames in the written folder.
+        onset, apex, offset: frame numbers of the corpus itself, ``None`` where not annotated.
+        onset_index, apex_index, offset_index: the same frames as positions in the written folder, from 0.
+        action_units: ``1+2+25``, with L or R before a number for one side.
+        emotion: lower case, in the corpus's own words.
+        class3: ``positive``, ``negative`` or ``surprise``.
+        box: square cut from the raw frames, (x0, y0, x1, y1) in their pixels.
+        identity: what a sample face is made of.
+    """
+
+    clip: str
+    split: str
+    corpus: str
+    subject: str
+    source: str
+    fps: float
+    frames: int
+    onset: int | None = None
+    apex: int | None = None
+    offset: int | None = None
+    onset_index: int | None = None
+    apex_index: int | None = None
+    offset_index: int | None = None
+    action_units: str = ""
+    emotion: str = ""
+    class3: str = ""
+    box: tuple[int, int, int, int] | None = None
+    identity: str = ""
+
+
+COLUMNS = tuple(field.name for field in fields(ClipRecord))
+_REQUIRED = ("clip", "split", "corpus", "subject", "fps", "frames")
+_NUMBERS = ("onset", "apex", "offset", "onset_index", "apex_index", "offset_index")
+
+
+def write_clips(path: str | Path, records: Iterable[ClipRecord]) -> None:
+    """Write ``clips.csv`` atomically: UTF-8, one row a clip in the order given.
+
+    Raises:
+        ValueError: two records of one clip name.
+    """
+    records = list(records)
+    names = [record.clip for record in records]
+    double = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if double is not None:
+        raise ValueError(f"two clips are called {double!r}; every row of {path} needs a name of its own")
+    with media.atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for record in records:
+            writer.writerow([_to_text(getattr(record, name)) for name in COLUMNS])
+
+
+def read_clips(path: str | Path) -> list[ClipRecord]:
+    """Read ``clips.csv``.  Columns may come in any order, and further ones are ignored.
+
+    Raises:
+        ValueError: no such file, a missing column, or a value that is not what its column holds; the message
+            names file, line and column.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"no such clip list: {path}. prepare.py writes one beside the clips.")
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        rows = csv.DictReader(file)
+        missing = [name for name in COLUMNS if name not in (rows.fieldnames or ())]
+        if missing:
+            raise ValueError(f"{path}, line 1: no column {missing[0]!r}. Expected columns: {', '.join(COLUMNS)}.")
+        records, lines = [], {}
+        for row in rows:
+            record = _parse_row(row, f"{path}, line {rows.line_num}")
+            if record.clip in lines:
+                raise ValueError(
+                    f"{path}, line {rows.line_num}, column 'clip': {record.clip!r} is already in line "
+                    f"{lines[record.clip]}; every clip needs a name of its own"
+                )
+            lines[record.clip] = rows.line_num
+            records.append(record)
+    return records
+
+
+def _to_text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, tuple):
+        return " ".join(str(number) for number in value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)
+
+
+def _parse_row(row: dict[str, str | None], where: str) -> ClipRecord:
+    values: dict = {}
+    for name in COLUMNS:
+        text = (row[name] or "").strip()
+        try:
+            values[name] = _parse_value(name, text)
+        except ValueError as error:
+            raise ValueError(f"{where}, column {name!r}: {text!r} {error}") from None
+    return ClipRecord(**values)
+
+
+def _parse_value(name: str, text: str) -> object:
+    if not text and name in _REQUIRED:
+        raise ValueError("must not be empty")
+    if name == "split" and text not in SPLITS:
+        raise ValueError(f"is no split; legal are {', '.join(SPLITS)}")
+    if name == "class3" and text and text not in CLASSES:
+        raise ValueError(f"is no class; legal are {', '.join(CLASSES)} and nothing")
+    if name == "fps":
+        return _positive(text, float)
+    if name == "frames":
+        return _positive(text, int)
+    if name in _NUMBERS:
+        return _whole(text) if text else None
+    if name == "box":
+        return _box(text) if text else None
+    return text
+
+
+def _positive(text: str, kind: type) -> float | int:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < float("inf"):
+        raise ValueError("is no positive number" if kind is float else "is no positive whole number")
+    return value
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError("is no whole number; leave it empty where it is not annotated") from None
+
+
+def _box(text: str) -> tuple[int, ...]:
+    try:
+        box = tuple(int(part) for part in text.split())
+    except ValueError:
+        box = ()
+    if len(box) != 4 or box[0] >= box[2] or box[1] >= box[3]:
+        raise ValueError("is no box; legal are four whole numbers 'x0 y0 x1 y1' with x0 < x1 and y0 < y1")
+    return box

@@ -1,0 +1,158 @@
+"""Clips of sample faces in memory: frames, landmarks, and the motion that made them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from corpora.sample.action_units import EMOTIONS
+from corpora.sample.identities import FaceModel, morph_face, portrait_face, to_picture
+from corpora.sample.motion import REFERENCE_SIZE, Motion, Timeline, draw_timeline
+from corpora.sample.portraits import NAMES
+from corpora.sample.warps import dense_grid, sample_image
+
+
+@dataclass(frozen=True)
+class SampleClip:
+    """A clip with the truth about it.
+
+    Attributes:
+        frames: uint8 (N, H, W, 3) RGB.
+        landmarks: float32 (68, 2), iBUG order, (x, y) in pixels, of frame 0.
+        flow: float32 (N, H, W, 2), forward displacement (x, y) in pixels from frame 0 to frame t.
+        local_flow: the same without head motion: the action units alone.
+        intensity: float32 (N,), largest displacement of the expression in frame t as a share of the clip's.
+        fps: frames a second.
+        onset, apex, offset: positions of these frames.
+        units: action units, as in `action_units.parse_units`.
+        iod: inter-ocular distance in pixels.
+    """
+
+    frames: np.ndarray
+    landmarks: np.ndarray
+    flow: np.ndarray
+    local_flow: np.ndarray
+    intensity: np.ndarray
+    fps: float
+    onset: int
+    apex: int
+    offset: int
+    units: str
+    iod: float
+
+
+def render_frames(face: FaceModel, motion: Motion, noise_key: Sequence[int]) -> Iterator[np.ndarray]:
+    """The frames of a clip, each rendered straight from the still picture: uint8 (H, W, 3) RGB.
+
+    Frame 0 passes through the same interpolation as the others.  The camera's noise is fresh in every frame and
+    follows from ``noise_key``; its first draw makes frame 0, so clips of one face and key start identically.
+    """
+    rng = np.random.default_rng(list(noise_key))
+    for t in range(len(motion.timeline)):
+        image = sample_image(face.picture, to_picture(motion.origin(t), face.size))
+        yield photograph(image, face.noise, rng)
+
+
+def photograph(image: np.ndarray, noise: float, rng: np.random.Generator) -> np.ndarray:
+    """Add a camera's noise (deviation in grey levels of 255) to float32 (H, W, 3) and round to uint8.
+
+    Two thirds of the noise are common to the channels, as brightness noise is; grey pictures get only that and stay
+    grey.
+    """
+    luma = rng.standard_normal((*image.shape[:2], 1), dtype=np.float32)
+    if np.ptp(image, axis=2).max() < 1e-3:
+        grain = luma
+    else:
+        grain = (2 * luma + rng.standard_normal(image.shape, dtype=np.float32)) / np.float32(5**0.5)
+    return np.clip(np.rint(image + noise * grain), 0, 255).astype(np.uint8)
+
+
+def still_face(identity: str | int = "collins", size: int = 256, noise: float = 0.0, seed: int = 0) -> tuple:
+    """A face that does not move.
+
+    Args:
+        identity: ``hopper`` or ``collins`` for the portraits, or a number for a morph.
+        size: side of the frame in pixels.
+        noise: deviation of the camera's noise in grey levels.
+
+    Returns:
+        (image uint8 (size, size, 3) RGB, landmarks float32 (68, 2) in pixels).
+
+    Raises:
+        ValueError: an unknown identity.
+    """
+    face = face_model(identity, size, seed)
+    points = to_picture(dense_grid((size, size)), size).astype(np.float32)
+    image = photograph(sample_image(face.picture, points), noise, np.random.default_rng([seed, 2]))
+    return image, face.landmarks.astype(np.float32)
+
+
+def face_model(identity: str | int, size: int = 256, seed: int = 0) -> FaceModel:
+    """The face of an identity: a portrait by its name, a morph by a number."""
+    if isinstance(identity, str):
+        if identity not in NAMES:
+            raise ValueError(f"no identity {identity!r}; legal are {', '.join(NAMES)} and whole numbers (morphs)")
+        return portrait_face(identity, size)
+    return morph_face([seed, 0, identity], size)
+
+
+def sample_clip(
+    seed: int = 0,
+    movement: str = "happiness",
+    amplitude_px: float = 3.0,
+    size: int = 256,
+    frames: int | None = None,
+    noise: float | None = None,
+    head: float = 1.0,
+    identity: str | int | None = None,
+    fps: float = 100.0,
+) -> SampleClip:
+    """A clip with its ground truth, in memory.
+
+    Args:
+        seed: makes everything that is not given.
+        movement: an emotion of `action_units.EMOTIONS` (its first combination) or action units (``"6+L12"``).
+        amplitude_px: peak displacement at 256×256, in pixels; scaled with the frame's size.
+        size: side of the square frames.
+        frames: about how many frames from onset to offset, at ``fps``; default 0.3 s.
+        noise: deviation of the camera's noise in grey levels; default: the identity's own.
+        head: amount of head drift, 0 for none.
+        identity: as in `still_face`; default: the morph numbered ``seed``.
+
+    Raises:
+        ValueError: an unknown movement or identity, or an amplitude that is not positive.
+    """
+    if not amplitude_px > 0:
+        raise ValueError(f"amplitude_px is {amplitude_px}; legal are positive numbers")
+    units = EMOTIONS[movement][0] if movement in EMOTIONS else movement
+    face = face_model(seed if identity is None else identity, size, seed)
+    if noise is not None:
+        face = replace(face, noise=noise)
+    seconds = 0.3 if frames is None else frames / fps
+    timeline = draw_timeline(
+        np.random.default_rng([seed, 1]), units, amplitude_in_iod(amplitude_px, face), fps, seconds, head
+    )
+    return clip_of(face, timeline, [seed, 2])
+
+
+def amplitude_in_iod(amplitude_px: float, face: FaceModel) -> float:
+    """An amplitude in pixels at 256×256 as a share of a face's inter-ocular distance."""
+    return amplitude_px * face.size / REFERENCE_SIZE / face.iod
+
+
+def clip_of(face: FaceModel, timeline: Timeline, noise_key: Sequence[int]) -> SampleClip:
+    """A timeline played by a face, with all fields."""
+    motion = Motion(face.landmarks, face.head, timeline)
+    local = np.stack([motion.expression(t) for t in range(len(timeline))])
+    peaks = np.sqrt((local.astype(np.float64) ** 2).sum(axis=-1)).max(axis=(1, 2))
+    return SampleClip(
+        frames=np.stack(list(render_frames(face, motion, noise_key))),
+        landmarks=face.landmarks.astype(np.float32),
+        flow=np.stack([motion.displacement(t) for t in range(len(timeline))]),
+        local_flow=local,
+        intensity=(peaks / peaks.max()).astype(np.float32),
+        fps=timeline.fps, onset=timeline.onset, apex=timeline.apex, offset=timeline.offset,
+        units=timeline.units, iod=face.iod,
+    )  # fmt: skip

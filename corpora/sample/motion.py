@@ -1,0 +1,161 @@
+"""When and how far a sample face moves: the intensity curves of a clip, its head drift, its displacement fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from corpora.sample.action_units import FaceAxes, parse_units, unit_field
+from corpora.sample.warps import dense_grid, inverse_displacement
+
+STEEPEST = 0.62  # largest differential a field may have: content must neither fold nor turn to mush
+REFERENCE_SIZE = 256  # amplitudes in pixels are meant at this frame size
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The course of one movement, independent of any face.
+
+    Attributes:
+        units: action units, ``"6+12"``.
+        amplitude: peak displacement in inter-ocular distances.
+        curves: float64 (N, n_units), intensity of each unit in each frame, 0 … 1.
+        drift: float64 (N, 4): head motion (x and y shift in IOD, log scale, turn in radians), 0 at frame 0.
+        fps: frames a second.
+        onset, apex, offset: positions of these frames.
+    """
+
+    units: str
+    amplitude: float
+    curves: np.ndarray
+    drift: np.ndarray
+    fps: float
+    onset: int
+    apex: int
+    offset: int
+
+    def __len__(self) -> int:
+        return len(self.curves)
+
+
+def smooth_step(x: np.ndarray) -> np.ndarray:
+    """0 below 0, 1 above 1, with no velocity and no acceleration at both ends (minimum-jerk course)."""
+    x = np.clip(x, 0, 1)
+    return x**3 * (10 - 15 * x + 6 * x**2)
+
+
+def draw_timeline(
+    rng: np.random.Generator, units: str, amplitude: float, fps: float, seconds: float, head: float = 1.0
+) -> Timeline:
+    """A random course from neutral over the apex back to (nearly) neutral.
+
+    Args:
+        units: action units.
+        amplitude: peak displacement in inter-ocular distances.
+        seconds: from onset to offset.
+        head: how much head drift, 0 for none; at 1 the head shifts by up to about 0.008 IOD.
+    """
+    lead, tail = int(rng.integers(0, 3)), int(rng.integers(0, 3))
+    moving = max(int(round(seconds * fps)), 6)
+    time = (np.arange(lead + moving + tail + 1) - lead) / moving  # 0 at the onset frame, 1 at the offset frame
+    rise, hold = rng.uniform(0.30, 0.42), rng.uniform(0.02, 0.12)
+    remains = rng.uniform(0.0, 0.12)
+    curves = []
+    for _ in parse_units(units):
+        late = rng.uniform(0.0, 0.06)
+        up = smooth_step((time - late) / (rise * rng.uniform(0.9, 1.1)))
+        down = smooth_step((time - rise - hold - late) / (1 - rise - hold - late))
+        curves.append(rng.uniform(0.8, 1.0) * up * (1 - (1 - remains) * down))
+    curves = np.stack(curves, axis=1)
+    apex = int(np.argmax((curves**2).sum(axis=1)))
+    curves = curves / curves[apex].max()
+    return Timeline(
+        units=units, amplitude=amplitude, curves=curves, drift=head * _draw_drift(rng, len(time)), fps=fps,
+        onset=lead, apex=apex, offset=lead + moving,
+    )  # fmt: skip
+
+
+def _draw_drift(rng: np.random.Generator, frames: int) -> np.ndarray:
+    """Slow head motion (frames, 4), starting from rest at frame 0."""
+    time = np.linspace(0, 1, frames)
+    rate, phase = rng.uniform(0.5, 1.5, 4), rng.uniform(0, 2 * np.pi, 4)
+    wave = np.sin(rate * np.pi * time[:, None] * 2 + phase) - np.sin(phase)
+    ramp = smooth_step(time * 3)[:, None]
+    return wave * ramp * np.abs(rng.normal(0, (0.004, 0.004, 0.001, 0.001)))
+
+
+def steepest_slope(field: np.ndarray) -> float:
+    """Largest entry of the differential of a field (H, W, 2), per pixel."""
+    return max(float(np.abs(np.gradient(field[..., i], axis=axis)).max()) for i in (0, 1) for axis in (0, 1))
+
+
+class Motion:
+    """The movement of one timeline on one face: forward fields, and where each pixel of a frame comes from.
+
+    The content at x of frame 0 is at x + d(x) + m(x)·(S(x + d(x)) − x − d(x)) in frame t: d the expression, S the
+    similarity of the head about the point between the eyes, m the head's mask, so that the background rests.
+
+    Args:
+        landmarks: (68, 2) in pixels of the frame.
+        head: (H, W) in [0, 1].
+        timeline: amplitudes in it are in the inter-ocular distances of *this* face.
+    """
+
+    def __init__(self, landmarks: np.ndarray, head: np.ndarray, timeline: Timeline):
+        self.timeline = timeline
+        self._axes = FaceAxes.of(landmarks)
+        self._pivot = landmarks[[36, 39, 42, 45]].mean(axis=0)
+        self._grid = dense_grid(head.shape)
+        inside = inner_face(landmarks, head.shape)[..., None]
+        self._units = [
+            unit_field(unit, side, landmarks, self._grid) * inside for unit, side in parse_units(timeline.units)
+        ]
+        spread = 0.12 * self._axes.iod
+        self._head = np.clip(cv2.GaussianBlur(head, (0, 0), spread), 0, 1)[..., None].astype(np.float64)
+        fields = [self._combined(t) for t in range(len(timeline))]
+        peak = max(float(np.sqrt((field**2).sum(axis=-1)).max()) for field in fields)
+        self._scale = min(timeline.amplitude * self._axes.iod / peak, STEEPEST / steepest_slope(fields[timeline.apex]))
+        self.peak = self._scale * peak / self._axes.iod  # in inter-ocular distances; at most timeline.amplitude
+
+    def _combined(self, t: int) -> np.ndarray:
+        return sum(weight * field for weight, field in zip(self.timeline.curves[t], self._units))
+
+    def expression(self, t: int) -> np.ndarray:
+        """Displacement by the action units alone, frame 0 → t: float32 (H, W, 2), (x, y) in pixels."""
+        return (self._combined(t) * self._scale).astype(np.float32)
+
+    def displacement(self, t: int) -> np.ndarray:
+        """The whole displacement, head drift included, frame 0 → t: float32 (H, W, 2), (x, y) in pixels."""
+        local = self._combined(t) * self._scale
+        shift_x, shift_y, log_scale, turn = self.timeline.drift[t]
+        scale = np.exp(log_scale)
+        matrix = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) - np.eye(2)
+        shift = self._axes.iod * (shift_x * self._axes.right + shift_y * self._axes.down)
+        drift = (self._grid + local - self._pivot) @ matrix.T + shift
+        return (local + self._head * drift).astype(np.float32)
+
+    def origin(self, t: int) -> np.ndarray:
+        """Where the content of each pixel of frame t was in frame 0: float32 (H, W, 2), positions in pixels."""
+        return (self._grid + inverse_displacement(self.displacement(t))).astype(np.float32)
+
+
+def inner_face(landmarks: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Where an expression may move the face: 1 inside, 0 at and beyond its outline, and at the frame's edge.
+
+    The outline is that of the jaw, closed above the brows by as much as the brows are above the eyes; at the chin it
+    runs a little lower, since the chin's skin moves on the bone.
+
+    Returns:
+        float64 (H, W) in [0, 1].
+    """
+    axes = FaceAxes.of(landmarks)
+    above = landmarks[[26, 25, 24, 23, 22, 21, 20, 19, 18, 17]] - 0.45 * axes.iod * axes.down
+    jaw = landmarks[:17].copy()
+    jaw[6:11] += 0.12 * axes.iod * axes.down
+    mask = np.zeros(shape, np.uint8)
+    cv2.fillPoly(mask, [np.round(np.concatenate([jaw, above]) * 16).astype(np.int32)], 255, shift=4)
+    mask[[0, -1]], mask[:, [0, -1]] = 0, 0
+    distance = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
+    return smooth_step((distance - 1) / (0.18 * axes.iod))

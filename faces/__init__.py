@@ -1,0 +1,54 @@
+"""Faces in pictures: detectors behind one function, one crop per clip, key point files.
+
+    detector = make_detector("dlib")           # or "face-alignment"; never one in place of the other
+    face = largest_face(detector, frame)       # Face(box, landmarks (68, 2), score) or None
+
+`crop` cuts one square out of all frames of a clip; `keypoint_files` reads and writes ``keypoint_folder/<clip>.pt``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from faces.detector import Detector, DetectorUnavailable, Face, largest_face
+from faces.dlib_backend import DlibDetector, dlib_model_file
+
+DETECTORS = ("face-alignment", "dlib")
+
+__all__ = [
+    "DETECTORS",
+    "Detector",
+    "DetectorUnavailable",
+    "Face",
+    "dlib_model_file",
+    "largest_face",
+    "make_detector",
+]
+
+
+def make_detector(
+    name: str = "dlib", device: str = "auto", model_path: str | Path | None = None, upsample: int | None = None
+) -> Detector:
+    """The detector called ``name``; never another one in its place.
+
+    Args:
+        name: ``dlib`` (offline, CPU) or ``face-alignment`` (weights are downloaded once; CPU or GPU).
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        model_path: a landmark model file to use instead of the usual one.
+        upsample: dlib only: doublings of the image before the search, 1 by default.
+
+    Raises:
+        DetectorUnavailable: it cannot be had; the message says what to put where, and the alternative.
+        ValueError: an unknown name, or an option the detector does not have.
+    """
+    if name == "dlib":
+        if device not in ("auto", "cpu"):
+            raise ValueError(f"dlib runs on the CPU, not on {device!r}; legal devices for it are 'auto' and 'cpu'")
+        return DlibDetector(model_path, 1 if upsample is None else upsample)
+    if name == "face-alignment":
+        if upsample is not None:
+            raise ValueError("upsample belongs to dlib; face-alignment has no such option")
+        from faces.face_alignment_backend import FaceAlignmentDetector  # imports a network library: only on demand
+
+        return FaceAlignmentDetector(device, model_path)
+    raise ValueError(f"unknown detector {name!r}; legal are {', '.join(DETECTORS)}")

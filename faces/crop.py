@@ -1,0 +1,217 @@
+"""One crop for a whole clip, from its onset frame, as an affine matrix image → crop; and the way back.
+
+A matrix is float64 (2, 3) and maps pixel centres, (x, y) of the image to (x, y) of the crop.  What lies outside the
+image is filled with the nearest edge pixel.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from faces.detector import Face, check_image
+from media import resize_frame
+
+RECIPES = ("paper", "square")
+ALIGNMENTS = ("none", "eyes")
+RIGHT_EYE, LEFT_EYE = slice(36, 42), slice(42, 48)  # iBUG; the subject's right is on the left of the picture
+MAX_MARGIN = 3.0
+
+Box = tuple[int, int, int, int]
+
+
+def crop_box(face: Face, image_size: tuple[int, int], recipe: str = "paper", margin: float = 0.0) -> Box:
+    """The part of the image that becomes the crop: (x0, y0, x1, y1), right and lower edges exclusive.
+
+    Args:
+        face: of the clip's onset frame.
+        image_size: (height, width) of the clip's frames.
+        recipe: ``paper``: the detector's box, clipped to the image, so that its aspect ratio is lost on resizing.
+            ``square``: a square around the box's centre, as long as its longer side, which may reach outside.
+        margin: ``square`` only: widening on every side, as a share of that longer side (0.25 makes it 1.5 times as
+            long).
+
+    Raises:
+        ValueError: an unknown recipe, an illegal margin, or a box that lies outside the image.
+    """
+    if recipe not in RECIPES:
+        raise ValueError(f"unknown crop recipe {recipe!r}; legal are {', '.join(RECIPES)}")
+    height, width = image_size
+    x0, y0, x1, y1 = face.box
+    if min(x1, width) - max(x0, 0) < 1 or min(y1, height) - max(y0, 0) < 1:
+        raise ValueError(f"the face box {face.box} lies outside the image of {width}×{height} (width × height)")
+    if recipe == "paper":
+        if margin != 0.0:
+            raise ValueError(f"margin is {margin}, but the paper's recipe has none; use recipe 'square'")
+        return max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
+    if not 0.0 <= margin <= MAX_MARGIN:
+        raise ValueError(f"margin is {margin}; legal are 0 to {MAX_MARGIN:g} (shares of the face box)")
+    side = max(1, round(max(x1 - x0, y1 - y0) * (1.0 + 2.0 * margin)))
+    left, top = round((x0 + x1 - side) / 2), round((y0 + y1 - side) / 2)
+    return left, top, left + side, top + side
+
+
+def eye_roll(landmarks: np.ndarray) -> float:
+    """Angle of the line between the eyes in radians, positive where the right end of it is lower: (68, 2) pixels."""
+    right, left = landmarks[RIGHT_EYE].mean(axis=0), landmarks[LEFT_EYE].mean(axis=0)
+    return math.atan2(float(left[1] - right[1]), float(left[0] - right[0]))
+
+
+def box_matrix(box: Box, size: int, roll: float = 0.0) -> np.ndarray:
+    """Matrix (2, 3), image → crop, that maps ``box`` to size×size after turning the image by −``roll`` radians.
+
+    The turn is about the centre of the box.  Edges go to edges (pixel centres half a pixel inside), as in resizing.
+    """
+    x0, y0, x1, y1 = box
+    if x1 <= x0 or y1 <= y0 or size < 1:
+        raise ValueError(f"cannot map the box {box} to {size}×{size}: both must be at least one pixel large")
+    scale = np.array([[size / (x1 - x0)], [size / (y1 - y0)]])
+    cosine, sine = math.cos(roll), math.sin(roll)
+    linear = scale * np.array([[cosine, sine], [-sine, cosine]])
+    centre = np.array([(x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2])  # of the pixel centres
+    return np.column_stack([linear, (size - 1) / 2 - linear @ centre])
+
+
+def crop_matrix(
+    face: Face,
+    image_size: tuple[int, int],
+    size: int = 256,
+    recipe: str = "paper",
+    margin: float = 0.0,
+    align: str = "none",
+) -> np.ndarray:
+    """The crop of a clip: float64 (2, 3), image → crop of size×size; see :func:`crop_box` for the recipes.
+
+    ``align="eyes"`` removes the roll of the head, so that the eyes lie on a horizontal line.
+    """
+    if align not in ALIGNMENTS:
+        raise ValueError(f"unknown alignment {align!r}; legal are {', '.join(ALIGNMENTS)}")
+    roll = eye_roll(face.landmarks) if align == "eyes" else 0.0
+    return box_matrix(crop_box(face, image_size, recipe, margin), size, roll)
+
+
+def invert_matrix(matrix: np.ndarray) -> np.ndarray:
+    """The way back, crop → image: float64 (2, 3)."""
+    return cv2.invertAffineTransform(np.asarray(matrix, dtype=np.float64))
+
+
+def transform_points(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Points (..., 2), (x, y) in pixels, through a matrix (2, 3): float64 of the same shape."""
+    return np.asarray(points, dtype=np.float64) @ matrix[:, :2].T + matrix[:, 2]
+
+
+def apply_crop(frame: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
+    """The crop of one frame: uint8 (H, W, 3) → uint8 (size, size, 3).
+
+    Upright boxes on whole pixels are cut out and resized (area averaging when shrinking, bicubic when enlarging);
+    turned ones are sampled densely enough, and averaged, not to alias.
+    """
+    frame = check_image(frame)
+    box = _whole_box(matrix, size)
+    if box is not None:
+        return resize_frame(_cut(frame, box), size, size)
+    # Samples per crop pixel and axis: at least one for every image pixel.
+    density = max(1, math.ceil(1.0 / min(_scales(matrix)) - 1e-6))
+    dense = _rescale(matrix, density)
+    shape = (size * density, size * density)
+    sampled = cv2.warpAffine(frame, dense, shape, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return sampled if density == 1 else cv2.resize(sampled, (size, size), interpolation=cv2.INTER_AREA)
+
+
+def paste_crop(image: np.ndarray, crop: np.ndarray, matrix: np.ndarray, feather: float = 0.1) -> np.ndarray:
+    """Put a crop back where :func:`apply_crop` took it from, with a soft border.
+
+    Args:
+        image: uint8 (H, W, 3), stays as it is outside the crop.
+        crop: uint8 (size, size, 3).
+        matrix: (2, 3), image → crop.
+        feather: width of the border in which the crop fades in, as a share of its side; 0 pastes a hard edge.
+
+    Returns:
+        A new image, uint8 (H, W, 3).
+    """
+    image, crop = check_image(image), check_image(crop)
+    size = crop.shape[0]
+    if crop.shape[1] != size:
+        raise ValueError(f"expected a square crop, got {crop.shape[1]}×{size} (width × height)")
+    if not 0.0 <= feather <= 0.5:
+        raise ValueError(f"feather is {feather}; legal are 0 to 0.5 (shares of the crop's side)")
+    x0, y0, x1, y1 = _covered(image, matrix, size)
+    result = image.copy()
+    if x1 <= x0 or y1 <= y0:
+        return result
+    local = np.column_stack([matrix[:, :2], transform_points(matrix, (x0, y0))])
+    fade = _fade(local, (y1 - y0, x1 - x0), size, feather)[..., None]
+    small_matrix, small = _shrink(local, crop)
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    warped = cv2.warpAffine(small, small_matrix, (x1 - x0, y1 - y0), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    below = image[y0:y1, x0:x1]
+    mixed = np.rint(below + fade * (warped.astype(np.float32) - below))
+    result[y0:y1, x0:x1] = mixed.astype(np.uint8)
+    return result
+
+
+def _whole_box(matrix: np.ndarray, size: int) -> Box | None:
+    """The box behind an upright matrix if its edges lie on whole pixels, else None."""
+    if abs(matrix[0, 1]) > 1e-9 or abs(matrix[1, 0]) > 1e-9:
+        return None
+    corners = transform_points(invert_matrix(matrix), [(-0.5, -0.5), (size - 0.5, size - 0.5)]) + 0.5
+    whole = np.rint(corners)
+    if np.abs(corners - whole).max() > 1e-4:
+        return None
+    (x0, y0), (x1, y1) = whole.astype(int)
+    return int(x0), int(y0), int(x1), int(y1)
+
+
+def _cut(frame: np.ndarray, box: Box) -> np.ndarray:
+    """The box out of the frame; what reaches outside repeats the nearest edge pixel."""
+    height, width = frame.shape[:2]
+    x0, y0, x1, y1 = box
+    if 0 <= x0 and 0 <= y0 and x1 <= width and y1 <= height:
+        return frame[y0:y1, x0:x1]
+    columns = np.clip(np.arange(x0, x1), 0, width - 1)
+    rows = np.clip(np.arange(y0, y1), 0, height - 1)
+    return frame[rows[:, None], columns]
+
+
+def _scales(matrix: np.ndarray) -> tuple[float, float]:
+    """Crop pixels per image pixel along the crop's two axes."""
+    return float(np.linalg.norm(matrix[0, :2])), float(np.linalg.norm(matrix[1, :2]))
+
+
+def _rescale(matrix: np.ndarray, factor: float) -> np.ndarray:
+    """The matrix to a crop ``factor`` times as large, edges to edges."""
+    scaled = np.asarray(matrix, dtype=np.float64) * factor
+    scaled[:, 2] += (factor - 1.0) / 2.0
+    return scaled
+
+
+def _covered(image: np.ndarray, matrix: np.ndarray, size: int) -> Box:
+    """The upright box of the image that holds all of the crop, clipped to the image."""
+    edges = np.array([(x, y) for x in (-0.5, size - 0.5) for y in (-0.5, size - 0.5)])
+    corners = transform_points(invert_matrix(matrix), edges)
+    x0, y0 = np.floor(corners.min(axis=0)).astype(int)
+    x1, y1 = np.ceil(corners.max(axis=0)).astype(int) + 1
+    return max(int(x0), 0), max(int(y0), 0), min(int(x1), image.shape[1]), min(int(y1), image.shape[0])
+
+
+def _fade(matrix: np.ndarray, shape: tuple[int, int], size: int, feather: float) -> np.ndarray:
+    """Weight of the crop, float32 (H, W) in [0, 1]: 0 outside, rising smoothly from its border inwards."""
+    rows, columns = np.indices(shape)
+    points = transform_points(matrix, np.stack([columns, rows], axis=-1))
+    depth = np.minimum(points + 0.5, size - 0.5 - points).min(axis=-1)  # crop pixels to the nearest border
+    if feather == 0.0:
+        return (depth >= 0.0).astype(np.float32)
+    ramp = np.clip(depth / (feather * size), 0.0, 1.0)
+    return (ramp * ramp * (3.0 - 2.0 * ramp)).astype(np.float32)
+
+
+def _shrink(matrix: np.ndarray, crop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Matrix and crop, averaged down where the crop is finer than the image it goes back to."""
+    size = crop.shape[0]
+    smaller = max(1, round(size / max(1.0, min(_scales(matrix)))))
+    if smaller >= size:
+        return matrix, crop
+    return _rescale(matrix, smaller / size), resize_frame(crop, smaller, smaller)

@@ -1,0 +1,162 @@
+"""dlib: HOG frontal face detector and the 68-landmark model, on the CPU, with nothing to download.
+
+The search is one documented chain, always by the same detector; ``Face.attempt`` says which step found the face:
+
+``plain``
+    the image as it is (with ``upsample`` doublings, as the paper's code), threshold 0;
+``padded``
+    where that finds nothing: the border widened by 25 % with repeated edge pixels and small images enlarged to
+    512 pixels, threshold 0: faces cropped tightly to their box, and small ones, are found this way;
+``padded, low threshold``
+    where that finds nothing either: the best candidate above −0.5 that fills at least a third of the image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import threading
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from faces.detector import NUM_LANDMARKS, Detector, DetectorUnavailable, Face, by_area, check_image
+
+LANDMARK_MODEL = "shape_predictor_68_face_landmarks.dat"
+PAD = 0.25  # of the longer side, on every side
+SEARCH_SIZE = 512  # a padded image is enlarged to this longer side
+LOW_THRESHOLD = -0.5
+LOW_THRESHOLD_SHARE = 1 / 3  # of the shorter side: weak boxes smaller than this are texture, not faces
+RELATIVE_SCORE = 0.25  # boxes scored below this share of the best one are false alarms
+
+Box = tuple[int, int, int, int]
+
+
+def dlib_model_file(name: str) -> Path:
+    """A model file inside the ``face_recognition_models`` package, which is located without being imported.
+
+    (Importing it fails on current setuptools, which no longer ships ``pkg_resources``.)
+
+    Raises:
+        DetectorUnavailable: the package or the file is missing.
+    """
+    spec = importlib.util.find_spec("face_recognition_models")
+    if spec is None or not spec.submodule_search_locations:
+        raise DetectorUnavailable(
+            f"{name} is part of the package face_recognition_models, which is not installed: "
+            "pip install face_recognition_models"
+        )
+    folders = [Path(location) / "models" for location in spec.submodule_search_locations]
+    for folder in folders:
+        if (folder / name).is_file():
+            return folder / name
+    raise DetectorUnavailable(
+        f"{name} is missing in {folders[0]}: pip install --force-reinstall face_recognition_models"
+    )
+
+
+class DlibDetector(Detector):
+    """dlib's HOG face detector and landmark model.  One object serves any number of threads (dlib frees the GIL).
+
+    Args:
+        model_path: another 68-landmark model file (.dat); default: the one in ``face_recognition_models``.
+        upsample: how often the image is doubled before the search (1 finds faces from about 40 pixels).
+    """
+
+    name = "dlib"
+    device = "cpu"
+
+    def __init__(self, model_path: str | Path | None = None, upsample: int = 1):
+        if upsample not in range(5):
+            raise ValueError(f"upsample is {upsample}; legal are 0, 1, 2, 3 and 4 doublings")
+        try:
+            import dlib
+        except ImportError as error:
+            raise DetectorUnavailable(f"dlib cannot be imported ({error}): pip install dlib-bin") from error
+        self._dlib = dlib
+        self._upsample = upsample
+        path = dlib_model_file(LANDMARK_MODEL) if model_path is None else Path(model_path)
+        if not path.is_file():
+            raise DetectorUnavailable(f"no such landmark model: {path}. Expected a 68-landmark .dat file of dlib.")
+        try:
+            self._predictor = dlib.shape_predictor(str(path))
+        except RuntimeError as error:
+            raise DetectorUnavailable(f"{path} is no landmark model of dlib: {error}") from error
+        self._threads = threading.local()
+        origin = f"face_recognition_models {_package_version()}" if model_path is None else _digest(path)
+        self.version = f"dlib {dlib.__version__}, {path.name} ({origin}), upsample {upsample}, search 1"
+        self._check_landmark_count(path)
+
+    def _check_landmark_count(self, path: Path) -> None:
+        count = self._predictor(np.zeros((8, 8), np.uint8), self._dlib.rectangle(0, 0, 7, 7)).num_parts
+        if count != NUM_LANDMARKS:
+            raise DetectorUnavailable(f"{path} has {count} landmarks; expected a model with {NUM_LANDMARKS}")
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        """Faces of a uint8 RGB image (H, W, 3), largest first; see the module's head for the search."""
+        grey = cv2.cvtColor(check_image(image), cv2.COLOR_RGB2GRAY)
+        found = self._search(grey, threshold=0.0)
+        if found:
+            return by_area([Face(box, self.landmarks(grey, box), score, "plain") for box, score in found])
+        return by_area(self._detect_padded(grey))
+
+    def landmarks(self, image: np.ndarray, box: Box) -> np.ndarray:
+        """The 68 landmarks of the face in ``box`` (x0, y0, x1, y1 exclusive): float32 (68, 2), (x, y) in pixels.
+
+        ``image`` is uint8, RGB (H, W, 3) or grey (H, W).
+        """
+        x0, y0, x1, y1 = (int(edge) for edge in box)
+        shape = self._predictor(image, self._dlib.rectangle(x0, y0, x1 - 1, y1 - 1))
+        return np.array([(point.x, point.y) for point in shape.parts()], dtype=np.float32)
+
+    def _finder(self) -> object:
+        """This thread's HOG detector, which keeps its feature pyramid between calls and so cannot be shared."""
+        if not hasattr(self._threads, "finder"):
+            self._threads.finder = self._dlib.get_frontal_face_detector()
+        return self._threads.finder
+
+    def _search(self, grey: np.ndarray, threshold: float) -> list[tuple[Box, float]]:
+        """Boxes and scores, best first; of weak candidates (below 0) only the best is kept."""
+        boxes, scores, _ = self._finder().run(grey, self._upsample, threshold)
+        if len(boxes) == 0:
+            return []
+        best = max(scores)
+        least = RELATIVE_SCORE * best if best > 0.0 else best
+        edges = [(box.left(), box.top(), box.right() + 1, box.bottom() + 1) for box in boxes]
+        return [(box, float(score)) for box, score in zip(edges, scores, strict=True) if score >= least]
+
+    def _detect_padded(self, grey: np.ndarray) -> list[Face]:
+        pad = round(PAD * max(grey.shape))
+        wide = cv2.copyMakeBorder(grey, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
+        scale = max(1.0, SEARCH_SIZE / max(wide.shape))
+        size = (round(wide.shape[1] * scale), round(wide.shape[0] * scale))
+        wide = cv2.resize(wide, size, interpolation=cv2.INTER_CUBIC) if scale > 1.0 else wide
+        faces = []
+        for box, score in self._search(wide, LOW_THRESHOLD):
+            original = tuple(round(edge / scale) - pad for edge in box)
+            extent = min(original[2] - original[0], original[3] - original[1])
+            if score < 0.0 and extent < LOW_THRESHOLD_SHARE * min(grey.shape):
+                continue
+            attempt = "padded" if score >= 0.0 else "padded, low threshold"
+            # Pixel centres, not edges, carry landmarks: (p + 0.5) / scale − 0.5 maps back what cv2.resize did.
+            landmarks = (self.landmarks(wide, box) + 0.5) / scale - 0.5 - pad
+            faces.append(Face(original, landmarks.astype(np.float32), score, attempt))
+        return faces
+
+
+def _package_version() -> str:
+    try:
+        return importlib.metadata.version("face_recognition_models")
+    except importlib.metadata.PackageNotFoundError:  # unpacked by hand, without the package's metadata
+        return "unknown version"
+
+
+def _digest(path: Path) -> str:
+    """The beginning of a file's SHA-256, to tell model files apart."""
+    sha = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            sha.update(block)
+    return f"sha256 {sha.hexdigest()[:12]}"

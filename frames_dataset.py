@@ -1,0 +1,263 @@
+"""Clips as tensors: pairs of frames for training, whole clips and (driving, source) pairs for testing.
+
+A training sample depends only on (seed, epoch, index): the order and number of workers, and an interruption, change
+nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from faces.keypoint_files import load_keypoints
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from augmentation import build_augmentation
+from corpora import read_clips
+from media import Clip, clip_name, list_clips, open_clip, resize_frame
+
+FALLBACK_FPS = 100.0  # the released code's constant, for clips that say nothing about their rate
+
+
+class DataError(ValueError):
+    """Data that cannot be used as the config asks; the message says what is wrong and what to do."""
+
+
+def frame_size(dataset_params: dict) -> tuple[int, int] | None:
+    """(height, width) of ``dataset_params.frame_shape``; None for the frames' own size."""
+    shape = dataset_params.get("frame_shape")
+    return None if shape is None else (shape[0], shape[1])
+
+
+def to_tensor(frames: np.ndarray) -> Tensor:
+    """uint8 (T, H, W, 3) → float32 (T, 3, H, W) in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float().div_(255)
+
+
+def to_frames(images: Tensor) -> np.ndarray:
+    """float (T, 3, H, W) in [0, 1] → uint8 (T, H, W, 3)."""
+    scaled = images.detach().float().clamp(0, 1).mul(255).round().to(torch.uint8)
+    return scaled.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def split_folders(dataset_params: dict, split: str) -> list[Path]:
+    """``root_dir/<split>`` of the root folder, or of each of a list of them (a composite data set)."""
+    roots = dataset_params["root_dir"]
+    roots = [Path(root) for root in (roots if isinstance(roots, list) else [roots])]
+    for root in roots:
+        if not root.is_dir():
+            raise DataError(
+                f"dataset_params.root_dir: no such folder: {root}. `python prepare.py sample` makes a data set "
+                "to try; `python prepare.py --help` lists the corpora that can be imported."
+            )
+        if not (root / split).is_dir():
+            raise DataError(
+                f"{root} has no folder {split!r}. A data set is {root}/train and {root}/test, one folder of frames, "
+                "video or image strip per clip in each."
+            )
+    return [root / split for root in roots]
+
+
+@functools.lru_cache(maxsize=32)
+def _listed_rates(root: Path) -> dict[str, float]:
+    path = root / "clips.csv"
+    return {record.clip: float(record.fps) for record in read_clips(path)} if path.is_file() else {}
+
+
+def clip_rate(clip: Clip, override: float | None = None) -> float:
+    """Frames a second of a clip: ``override``, the data set's ``clips.csv``, the file itself, in this order."""
+    if override:
+        return float(override)
+    return _listed_rates(clip.path.parent.parent).get(clip.name) or clip.fps or FALLBACK_FPS
+
+
+def rate_is_known(clip: Clip) -> bool:
+    """Whether :func:`clip_rate` has to fall back on the released code's 100 frames a second."""
+    return bool(_listed_rates(clip.path.parent.parent).get(clip.name) or clip.fps)
+
+
+class ClipFolder:
+    """All clips of one split by name, with their key points.
+
+    Args:
+        dataset_params: the YAML's section.
+        split: ``train`` or ``test``.
+        with_keypoints: whether every clip must have its key point file.
+    """
+
+    def __init__(self, dataset_params: dict, split: str, with_keypoints: bool):
+        self.size = frame_size(dataset_params)
+        self.keypoint_folder = Path(dataset_params["keypoint_folder"]) if with_keypoints else None
+        self.paths: dict[str, Path] = {}
+        for folder in split_folders(dataset_params, split):
+            for path in list_clips(folder):
+                other = self.paths.setdefault(clip_name(path), path)
+                if other is not path:
+                    raise DataError(f"two clips are called {clip_name(path)!r}: {other} and {path}. Rename one.")
+        self.names = list(self.paths)
+
+    def open(self, name: str) -> Clip:
+        """Open a clip by name."""
+        return open_clip(self.paths[name], self.size)
+
+    def fit(self, frame: np.ndarray) -> np.ndarray:
+        """A frame at the data set's size."""
+        return frame if self.size is None else resize_frame(frame, *self.size)
+
+    def keypoints(self, name: str, own_size: tuple[int, int]) -> Tensor | None:
+        """Key points (18, 2) of a clip in pixels of the data set's size; ``own_size`` is (height, width) on disk."""
+        if self.keypoint_folder is None:
+            return None
+        points = load_keypoints(self.keypoint_folder, name)
+        if self.size is None or self.size == own_size:
+            return points
+        return points * torch.tensor([self.size[1] / own_size[1], self.size[0] / own_size[0]])
+
+    def check_keypoints(self) -> None:
+        """Read every clip's key point file once, so that a missing one is reported before training starts."""
+        if self.keypoint_folder is not None:
+            for name in self.names:
+                load_keypoints(self.keypoint_folder, name)
+
+
+class FramesDataset(Dataset):
+    """Training samples: two frames of a clip and the clip's key points.
+
+    Args:
+        dataset_params: the YAML's section.
+        with_keypoints: the family uses the facial prior.
+        num_repeats: how often a clip comes in an epoch.
+        seed: of all random choices.
+
+    Items are addressed by (epoch, index); see :class:`EpochSampler`.
+    """
+
+    def __init__(self, dataset_params: dict, with_keypoints: bool, num_repeats: int = 1, seed: int = 0):
+        self.clips = ClipFolder(dataset_params, "train", with_keypoints)
+        self.clips.check_keypoints()
+        self.num_repeats, self.seed = num_repeats, seed
+        self.augment = build_augmentation(dataset_params.get("augmentation_params"))
+        self.groups = self._group(dataset_params.get("id_sampling", False))
+
+    def _group(self, id_sampling: bool) -> list[list[str]]:
+        if not id_sampling:
+            return [[name] for name in self.clips.names]
+        identities: dict[str, list[str]] = {}
+        for name in self.clips.names:
+            identities.setdefault(name.split("#")[0], []).append(name)
+        return list(identities.values())
+
+    def __len__(self) -> int:
+        return len(self.groups) * self.num_repeats
+
+    def __getitem__(self, address: tuple[int, int]) -> dict[str, Tensor | str]:
+        """``source``, ``driving`` (3, H, W) in [0, 1], ``name`` and, with the prior, ``keypoint`` (18, 2) pixels."""
+        epoch, index = address
+        rng = np.random.default_rng((self.seed, epoch, index))
+        group = self.groups[index % len(self.groups)]
+        name = group[int(rng.integers(len(group)))]
+        clip = self.clips.open(name)
+        count = len(clip)
+        chosen = np.sort(rng.choice(count, size=2, replace=count < 2))  # two different frames where there are two
+        frames = clip.read(chosen.tolist())
+        keypoints = self.clips.keypoints(name, frames.shape[1:3])
+        frames = to_tensor(np.stack([self.clips.fit(frame) for frame in frames]))
+        frames, keypoints = self.augment(frames, keypoints, rng)
+        sample: dict[str, Tensor | str] = {"source": frames[0], "driving": frames[1], "name": name}
+        if keypoints is not None:
+            sample["keypoint"] = keypoints
+        return sample
+
+
+class EpochSampler(Sampler):
+    """Addresses (epoch, index) in an order that depends on (seed, epoch) alone.
+
+    Args:
+        length: of the data set.
+        seed: of the order.
+
+    Attributes:
+        epoch: set it before each epoch.
+        start: number of addresses to leave out, for going on in the middle of an epoch.
+    """
+
+    def __init__(self, length: int, seed: int = 0):
+        self.length, self.seed, self.epoch, self.start = length, seed, 0, 0
+
+    def __len__(self) -> int:
+        return self.length - self.start
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = np.random.default_rng((self.seed, self.epoch, self.length)).permutation(self.length)
+        return iter([(self.epoch, int(index)) for index in order[self.start :]])
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A driving clip, a source clip (its frame 0 is animated) and the driving frame relative motion starts from."""
+
+    driving: str
+    source: str
+    reference: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.driving}-{self.source}"
+
+
+def read_pairs(path: str | Path, names: list[str]) -> list[Pair]:
+    """Read a pairs list: CSV with the columns ``source``, ``driving`` and optionally ``frame``, ``distance``.
+
+    ``frame`` is the driving frame that relative motion starts from (0, the onset, when absent); ``distance`` is kept
+    for compatibility with published lists and has no meaning here.  Names may carry a media suffix.
+
+    Raises:
+        DataError: no such file, a missing column, or names that are not in the data (all of them are listed).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"dataset_params.pairs_list: no such file: {path}. Set it to null for random pairs.")
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    if not rows or not {"source", "driving"} <= set(rows[0]):
+        raise DataError(f"{path} should have a header with the columns source and driving, and at least one row")
+    known, pairs, unknown = set(names), [], []
+    for row in rows:
+        source, driving = (_known_name(row[column] or "", known) for column in ("source", "driving"))
+        unknown += [name for name in (source, driving) if name not in known and name not in unknown]
+        text = (row.get("frame") or "0").strip()
+        if not text.isdigit():
+            raise DataError(f"{path}: frame {text!r} of {driving}-{source} should be a whole number from 0")
+        pairs.append(Pair(driving, source, int(text)))
+    if unknown:
+        raise DataError(
+            f"{path} names clips that are not in the data: {', '.join(unknown)}. "
+            f"In the data: {', '.join(sorted(known)[:20])}{' …' if len(known) > 20 else ''}."
+        )
+    return pairs
+
+
+def _known_name(name: str, known: set[str]) -> str:
+    name = name.strip()
+    return name if name in known else clip_name(name)
+
+
+def random_pairs(names: list[str], count: int, seed: int = 0) -> list[Pair]:
+    """``count`` different ordered pairs of different clips, drawn with ``seed`` (all of them if there are fewer)."""
+    if len(names) < 2:
+        raise DataError("random pairs need at least two clips in test; add clips or give dataset_params.pairs_list")
+    total = len(names) * (len(names) - 1)
+    chosen = np.random.default_rng(seed).choice(total, size=min(count, total), replace=False)
+    pairs = []
+    for number in chosen:
+        first, second = divmod(int(number), len(names) - 1)
+        pairs.append(Pair(driving=names[first], source=names[second + (second >= first)]))
+    return pairs
+
+

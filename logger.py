@@ -1,0 +1,197 @@
+"""What a run leaves behind: ``log.txt``, ``metrics.jsonl``, TensorBoard, curves, pictures, checkpoints' names."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import torch.nn.functional as F
+from PIL import Image, ImageDraw
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from media import atomic_path, write_image
+
+CHECKPOINT_SUFFIX = "-checkpoint.pth.tar"
+
+
+def checkpoint_path(folder: str | Path, epoch: int) -> Path:
+    """``00000003-checkpoint.pth.tar`` of epoch 3."""
+    return Path(folder) / f"{epoch:08d}{CHECKPOINT_SUFFIX}"
+
+
+def last_checkpoint(folder: str | Path) -> Path | None:
+    """The newest epoch's checkpoint in a run folder."""
+    found = sorted(Path(folder).glob(f"[0-9]*{CHECKPOINT_SUFFIX}"))
+    return found[-1] if found else None
+
+
+class Logger:
+    """Writes a training run's records into its folder; an existing folder is continued.
+
+    Args:
+        folder: the run folder.
+        visualizer_params: the YAML's section.
+    """
+
+    def __init__(self, folder: str | Path, visualizer_params: dict):
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.visualizer = Visualizer(**visualizer_params)
+        self.board = SummaryWriter(str(self.folder / "tensorboard"))
+        self.started = time.time()
+
+    def log_step(self, step: int, epoch: int, values: dict[str, float]) -> None:
+        """One training step's losses: a JSON line and TensorBoard."""
+        line = {"step": step, "epoch": epoch, "seconds": round(time.time() - self.started, 3), **values}
+        self._append("metrics.jsonl", json.dumps(line))
+        for name, value in values.items():
+            self.board.add_scalar(f"step/{name}", value, step)
+
+    def log_epoch(self, epoch: int, means: dict[str, float]) -> str:
+        """An epoch's mean losses: the line of ``log.txt`` (returned), TensorBoard, ``epochs.jsonl``, the curves."""
+        line = f"{epoch:08d}) " + "; ".join(f"{name} - {value:.5f}" for name, value in means.items())
+        self._append("log.txt", line)
+        self._append("epochs.jsonl", json.dumps({"epoch": epoch, **means}))
+        for name, value in means.items():
+            self.board.add_scalar(f"epoch/{name}", value, epoch)
+        self.board.flush()
+        plot_curves(self.folder / "epochs.jsonl", self.folder / "curves.png")
+        return line
+
+    def log_pictures(self, epoch: int, batch: dict[str, Tensor], generated: dict[str, Tensor]) -> None:
+        """``train-vis/00000003-rec.png``: inputs, warped source, prediction, occlusion and masks of a batch."""
+        picture = self.visualizer.visualize(batch, generated)
+        write_image(self.folder / "train-vis" / f"{epoch:08d}-rec.png", picture)
+
+    def _append(self, name: str, line: str) -> None:
+        with (self.folder / name).open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def close(self) -> None:
+        self.board.close()
+
+
+def read_lines(path: str | Path) -> list[dict]:
+    """The records of a ``.jsonl`` file."""
+    path = Path(path)
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+
+
+def plot_curves(records: Path, picture: Path) -> None:
+    """Draw every value of ``epochs.jsonl`` over the epochs, one panel each."""
+    rows = read_lines(records)
+    names = sorted({name for row in rows for name in row} - {"epoch"})
+    if not names:
+        return
+    columns = min(3, len(names))
+    lines = -(-len(names) // columns)
+    figure, axes = plt.subplots(lines, columns, figsize=(4 * columns, 2.6 * lines), squeeze=False)
+    for axis in axes.flat[len(names) :]:
+        axis.set_visible(False)
+    for axis, name in zip(axes.flat, names, strict=False):
+        points = [(row["epoch"], row[name]) for row in rows if name in row]
+        axis.plot(*zip(*points, strict=True), marker="." if len(points) < 30 else None, linewidth=1)
+        axis.set_title(name, fontsize=9)
+        axis.set_xlabel("epoch", fontsize=8)
+        axis.tick_params(labelsize=7)
+        axis.grid(alpha=0.3)
+    figure.tight_layout()
+    with atomic_path(picture) as temporary:
+        figure.savefig(temporary, dpi=110)
+    plt.close(figure)
+
+
+class Visualizer:
+    """Draws a batch as a grid: a row an item; source, driving, transformed frame, warped source, prediction,
+    occlusion map and, in colours, which motion rules where.
+
+    Args:
+        kp_size: radius of a key point, in pixels.
+        draw_border: white lines between the pictures.
+        colormap: matplotlib colour map of the key points.
+        region_bg_color: colour (r, g, b) in [0, 1] of the background in the mask picture.
+    """
+
+    def __init__(
+        self,
+        kp_size: int = 5,
+        draw_border: bool = True,
+        colormap: str = "gist_rainbow",
+        region_bg_color: tuple[float, float, float] = (1, 1, 1),
+    ):
+        self.kp_size, self.draw_border = kp_size, draw_border
+        self.colormap = plt.get_cmap(colormap)
+        self.background = np.asarray(region_bg_color, dtype=np.float32)
+
+    def colors(self, count: int) -> np.ndarray:
+        """(count, 3) in [0, 1], one a key point."""
+        return np.stack([self.colormap(i / count)[:3] for i in range(count)]).astype(np.float32)
+
+    def picture(self, image: Tensor, keypoints: Tensor | None = None) -> np.ndarray:
+        """(C, H, W) in [0, 1] with key points (K, 2), normalised, drawn on it → uint8 (H, W, 3)."""
+        array = image.detach().float().cpu().clamp(0, 1)
+        array = array.expand(3, -1, -1) if array.shape[0] == 1 else array
+        frame = (array.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+        if keypoints is None:
+            return frame
+        canvas = Image.fromarray(frame)
+        draw = ImageDraw.Draw(canvas)
+        points = (keypoints.detach().float().cpu().numpy() + 1) / 2 * [frame.shape[1], frame.shape[0]]
+        for (x, y), color in zip(points, self.colors(len(points)), strict=True):
+            radius = max(1.0, self.kp_size / 2)
+            box = [x - radius, y - radius, x + radius, y + radius]
+            draw.ellipse(box, fill=tuple(int(255 * c) for c in color))
+        return np.asarray(canvas)
+
+    def masks(self, mask: Tensor, size: tuple[int, int]) -> np.ndarray:
+        """(K + 1, h, w), background first → uint8 (H, W, 3), the colours of the motions mixed by their weights."""
+        mask = F.interpolate(mask.detach().float()[None].cpu(), size=size, mode="bilinear")[0].numpy()
+        palette = np.concatenate([self.background[None], self.colors(mask.shape[0] - 1)])
+        return (np.tensordot(mask, palette, axes=(0, 0)).clip(0, 1) * 255).astype(np.uint8)
+
+    def visualize(self, batch: dict[str, Tensor], generated: dict[str, Tensor], limit: int = 8) -> np.ndarray:
+        """The grid as uint8 (rows·H, columns·W, 3), of at most ``limit`` items."""
+        rows = [self._row(batch, generated, index) for index in range(min(limit, len(batch["source"])))]
+        return np.concatenate(rows, axis=0)
+
+    def _row(self, batch: dict[str, Tensor], generated: dict[str, Tensor], index: int) -> np.ndarray:
+        def points(name: str) -> Tensor | None:
+            return generated[name]["value"][index] if name in generated else None
+
+        size = tuple(batch["source"].shape[-2:])
+        cells = [
+            self.picture(batch["source"][index], points("kp_source")),
+            self.picture(batch["driving"][index], points("kp_driving")),
+        ]
+        if "transformed_frame" in generated:
+            cells.append(self.picture(generated["transformed_frame"][index], points("transformed_kp")))
+        cells += [self.picture(generated[name][index]) for name in ("deformed", "prediction") if name in generated]
+        if "occlusion_map" in generated:
+            occlusion = F.interpolate(generated["occlusion_map"][index : index + 1].float(), size=size)[0]
+            cells.append(self.picture(occlusion))
+        if "mask" in generated:
+            cells.append(self.masks(generated["mask"][index], size))
+        if self.draw_border:
+            cells = [self._bordered(cell) for cell in cells]
+        return np.concatenate(cells, axis=1)
+
+    @staticmethod
+    def _bordered(cell: np.ndarray) -> np.ndarray:
+        cell = cell.copy()
+        cell[[0, -1], :] = 255
+        cell[:, [0, -1]] = 255
+        return cell
+
+
+def background_share(generated: dict[str, Tensor]) -> Tensor | None:
+    """Mean weight of the background in the motion masks, in [0, 1]; near 1 nothing can move (mask collapse)."""
+    mask = generated.get("mask")
+    return None if mask is None else mask[:, 0].detach().float().mean()
+

@@ -1,0 +1,182 @@
+"""Train, reconstruct and animate.
+
+    python run.py --config config/your_dataset_train.yaml
+    python run.py --config config/your_dataset_test.yaml --mode animate --checkpoint path/to/checkpoint
+    python run.py --config config/your_dataset_test.yaml --mode reconstruction --checkpoint path/to/checkpoint
+    python run.py --config config/sample.yaml --set train_params.batch_size=4 --device cpu
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+import torchvision
+import yaml
+
+from animate import animate
+from checkpoint import load_for_inference
+from media import atomic_path
+from modules import FAMILIES, build_networks
+from options import ConfigError, load_config
+from reconstruction import reconstruction
+from train import Interrupted, TrainingError, train
+
+TRAINING_MODES = tuple(dict.fromkeys(mode for family in FAMILIES.values() for mode in family.training_sections))
+INFERENCE_MODES = {"reconstruction": reconstruction, "animate": animate}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--config", required=True, help="YAML file; config/base.yaml explains every key")
+    add("--mode", default="train", choices=(*TRAINING_MODES, *INFERENCE_MODES))
+    add("--log_dir", default="log", help="where run folders go (default: %(default)s)")
+    add("--checkpoint", help="go on training from it, or animate and reconstruct with it")
+    add("--init-from", metavar="CHECKPOINT", help="start training from what fits of another model's checkpoint")
+    add("--out", help="folder of the results (default: a folder named after the mode, beside the checkpoint)")
+    add("--overwrite", action="store_true", help="make finished results again")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="change a setting")
+    add("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    add("--device_ids", default="0", help="number of the GPU to use (default: %(default)s)")
+    add("--verbose", action="store_true", help="print the networks, and tracebacks of errors")
+    return parser
+
+
+def choose_device(name: str, device_ids: str = "0") -> torch.device:
+    """``auto`` takes CUDA, then MPS, then the CPU; anything else must be there.
+
+    Raises:
+        ConfigError: the device is not there, or the numbers are none.
+    """
+    ids = [part.strip() for part in device_ids.split(",")]
+    if not all(part.isdigit() for part in ids):
+        raise ConfigError(f"--device_ids {device_ids!r}: expected a number such as 0")
+    if len(ids) > 1:
+        raise ConfigError(f"--device_ids {device_ids}: one device a run; start one run per device")
+    mps = torch.backends.mps.is_available()
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
+    if name == "cuda":
+        count = torch.cuda.device_count()
+        if int(ids[0]) >= count:
+            raise ConfigError(f"--device cuda --device_ids {ids[0]}: there are {count} CUDA devices. Use --device cpu")
+        return torch.device("cuda", int(ids[0]))
+    if name == "mps" and not mps:
+        raise ConfigError("--device mps: this machine has no Metal device. Use --device cpu")
+    return torch.device(name)
+
+
+def git_commit() -> str | None:
+    """Commit of the code, if it is a checkout with git at hand."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def make_run_folder(log_dir: str, config_path: str, config: dict) -> Path:
+    """``<log_dir>/<config name> <dd_mm_yy_HH.MM.SS>/`` with the YAML, the resolved settings and the environment."""
+    stamp = time.strftime("%d_%m_%y_%H.%M.%S")
+    folder = Path(log_dir) / f"{Path(config_path).stem} {stamp}"
+    number = 1
+    while folder.exists():
+        number += 1
+        folder = Path(log_dir) / f"{Path(config_path).stem} {stamp}-{number}"
+    folder.mkdir(parents=True)
+    shutil.copy(config_path, folder)
+    record_settings(folder, config)
+    return folder
+
+
+def record_settings(folder: Path, config: dict) -> None:
+    """``resolved.yaml`` and a line in ``environment.jsonl``: what ran, with which versions, from which commit."""
+    with atomic_path(folder / "resolved.yaml") as temporary:
+        temporary.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    environment = {
+        "command": sys.argv,
+        "started": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "commit": git_commit(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "machine": f"{platform.system()} {platform.machine()}",
+    }
+    with (folder / "environment.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(environment) + "\n")
+
+
+def is_run_folder(folder: Path) -> bool:
+    """Whether training left its records there, so that a resumed run belongs there too."""
+    return (folder / "resolved.yaml").is_file()
+
+
+def run_training(options: argparse.Namespace, config: dict, device: torch.device) -> Path:
+    """Train in a new run folder, or go on in the checkpoint's."""
+    beside = Path(options.checkpoint).parent if options.checkpoint else None
+    if beside is not None and is_run_folder(beside):
+        folder = beside
+        record_settings(folder, config)
+    else:
+        folder = make_run_folder(options.log_dir, options.config, config)
+    print(f"run folder: {folder}")
+    last = train(config, folder, device, options.mode, options.checkpoint, options.init_from)
+    print(f"last checkpoint: {last}")
+    return last
+
+
+def run_inference(options: argparse.Namespace, config: dict, device: torch.device) -> None:
+    """Animate or reconstruct."""
+    if not options.checkpoint:
+        raise ConfigError(f"--mode {options.mode} needs --checkpoint")
+    if "dataset_params" not in config:
+        raise ConfigError(f"--mode {options.mode} needs dataset_params in the config")
+    model = load_for_inference(options.checkpoint, config, device)
+    out = Path(options.out) if options.out else Path(options.checkpoint).parent / _result_folder(options.mode)
+    INFERENCE_MODES[options.mode](model, options.checkpoint, out, device, options.overwrite)
+
+
+def _result_folder(mode: str) -> str:
+    return {"animate": "animation"}.get(mode, mode)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Carry out a parsed command line."""
+    config = load_config(options.config, options.overrides)
+    device = choose_device(options.device, options.device_ids)
+    if options.verbose:
+        for name, network in build_networks(config).items():
+            print(f"{name}: {network}")
+    if options.mode in TRAINING_MODES:
+        run_training(options, config, device)
+    else:
+        run_inference(options, config, device)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; returns the exit code: 2 for an error of use or data, 1 for a failed training, 130 for Ctrl-C."""
+    options = build_parser().parse_args(arguments)
+    try:
+        run(options)
+    except KeyboardInterrupt as stop:
+        print(stop if isinstance(stop, Interrupted) else "interrupted", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, TrainingError) as error:
+        if options.verbose:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 1 if isinstance(error, TrainingError) else 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,408 @@
+"""The training engine behind ``run.py --mode train`` (and ``train_avd``): one loop for all model families.
+
+A run is a function of its config and seed: the order of the data, the augmentation, the random transforms, the
+learning rates and the freezing of BatchNorm follow from (seed, epoch, step) alone, so a resumed run repeats an
+uninterrupted one bit for bit on the CPU.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from checkpoint import CheckpointError, load_networks, load_vgg19, read_checkpoint, warm_start, write_checkpoint
+from frames_dataset import DataError, EpochSampler, FramesDataset
+from logger import CHECKPOINT_SUFFIX, Logger, background_share, checkpoint_path, last_checkpoint
+from modules import build_networks, get_family
+from modules.family import Phase
+
+COLLAPSED = 0.98  # mean background share above which the motion masks count as collapsed
+ADAM_BETAS = (0.5, 0.999)
+INTERRUPTED = f"interrupted{CHECKPOINT_SUFFIX}"
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says at which step, why, and what is left to start from."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM; carries where the resumable checkpoint is."""
+
+
+def parse_freeze(value: int | str | None) -> tuple[float, float]:
+    """``freeze_bn_after`` → (first frozen epoch, first frozen step); ``3``, ``"3 epochs"`` or ``"200 steps"``.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if value is None:
+        return math.inf, math.inf
+    number, _, unit = str(value).partition(" ")
+    if not number.isdigit() or unit not in ("", "epoch", "epochs", "step", "steps"):
+        raise ValueError(f"train_params.freeze_bn_after is {value!r}; legal: 3, '3 epochs', '200 steps', null")
+    return (math.inf, int(number)) if unit.startswith("step") else (int(number), math.inf)
+
+
+def learning_rate(base: float, epoch: int, milestones: list[int]) -> float:
+    """``base`` divided by 10 at each milestone reached; a pure function of the epoch."""
+    return base * 0.1 ** sum(epoch >= milestone for milestone in milestones)
+
+
+def batch_norms(networks: dict[str, nn.Module], exceptions: list[str]) -> Iterator[nn.Module]:
+    """All BatchNorm layers but those under a name in ``exceptions``, such as ``generator.dense_motion_network``."""
+    for network_name, network in networks.items():
+        for name, module in network.named_modules():
+            path = f"{network_name}.{name}"
+            excepted = any(path == e or path.startswith(e + ".") for e in exceptions)
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and not excepted:
+                yield module
+
+
+class Trainer:
+    """State of a run.
+
+    Args:
+        config: checked settings.
+        mode: training mode of the family (``train``, ``train_avd``).
+        device: where to train.
+    """
+
+    def __init__(self, config: dict, mode: str, device: torch.device):
+        self.config, self.mode, self.device = config, mode, device
+        self.family = get_family(config)
+        section = self.family.training_sections[mode]
+        if section not in config:
+            raise DataError(f"--mode {mode} needs the section {section} in the config")
+        self.params = config[section]
+        self.seed = int(self.params["seed"])
+        self.freeze_epoch, self.freeze_step = parse_freeze(self.params.get("freeze_bn_after"))
+        self.loader, self.sampler = self._make_loader()
+        torch.manual_seed(self.seed)
+        self.networks = build_networks(config)
+        vgg = load_vgg19(self.params.get("vgg_weights")) if self.family.needs_vgg(config, mode) else None
+        self.phases = self.family.phases(self.networks, config, vgg, mode)
+        for module in (*self.networks.values(), *(phase.model for phase in self.phases)):
+            module.to(device)
+        self.optimizers = {
+            name: self._make_optimizer(phase, name) for phase in self.phases for name in phase.optimizers
+        }
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.params["precision"] == "fp16")
+        self.epoch, self.step, self.epoch_step = 0, 0, 0  # next epoch; optimiser steps made; and in this epoch
+        self.totals: dict[str, float] = {}  # sums of this epoch's values
+
+    def _make_loader(self) -> tuple[DataLoader, EpochSampler]:
+        params = self.params
+        data = FramesDataset(
+            self.config["dataset_params"], self.family.uses_prior, params["num_repeats"], seed=self.seed
+        )
+        batch_size = params["batch_size"]
+        if len(data) < batch_size:
+            raise DataError(
+                f"batch_size is {batch_size}, but an epoch has only {len(data)} samples ({len(data.groups)} clips × "
+                f"num_repeats {params['num_repeats']}). Lower batch_size or raise num_repeats."
+            )
+        workers = params["dataloader_workers"]
+        if workers is None:
+            workers = min(4, max(0, (os.cpu_count() or 1) - 1))
+        sampler = EpochSampler(len(data), self.seed)
+        loader = DataLoader(
+            data,
+            batch_size=batch_size,
+            sampler=sampler,
+            drop_last=True,
+            num_workers=workers,
+            pin_memory=self.device.type == "cuda",
+        )
+        return loader, sampler
+
+    def _make_optimizer(self, phase: Phase, name: str) -> torch.optim.Adam:
+        network_names, rate = phase.optimizers[name]
+        if rate not in self.params:
+            raise DataError(f"{rate} is missing from the config's training section")
+        parameters = [p for network in network_names for p in self.networks[network].parameters()]
+        fused = self.device.type == "cuda"
+        return torch.optim.Adam(parameters, lr=self.params[rate], betas=ADAM_BETAS, fused=fused)
+
+    # ------------------------------------------------------------------------------------------ states
+    def state(self) -> dict:
+        """Everything a resumed run needs, with the config that rebuilds the model."""
+        data: dict = {name: network.state_dict() for name, network in self.networks.items()}
+        data |= {f"optimizer_{name}": optimizer.state_dict() for name, optimizer in self.optimizers.items()}
+        return data | {
+            self.family.epoch_keys[self.mode]: self.epoch - 1,  # the last epoch that is complete
+            "step": self.step,
+            "epoch_step": self.epoch_step,
+            "totals": dict(self.totals),
+            "scaler": self.scaler.state_dict(),
+            "config": self.config,
+        }
+
+    def load(self, path: str | Path) -> None:
+        """Continue from a checkpoint: ours (anywhere in an epoch) or a published one (after its epoch)."""
+        data = read_checkpoint(path)
+        own = {name: net for name, net in self.networks.items() if name in data or not self._is_optional(name)}
+        load_networks(own, data, self.family.name, path)
+        for name, optimizer in self.optimizers.items():
+            if f"optimizer_{name}" in data:
+                optimizer.load_state_dict(data[f"optimizer_{name}"])
+        if self.family.epoch_keys[self.mode] in data:
+            self.epoch = int(data[self.family.epoch_keys[self.mode]]) + 1
+            self.step = int(data.get("step", self.epoch * len(self.loader)))
+            self.epoch_step = int(data.get("epoch_step", 0))
+            self.totals = dict(data.get("totals", {}))
+        if data.get("scaler"):
+            self.scaler.load_state_dict(data["scaler"])
+
+    def _is_optional(self, name: str) -> bool:
+        """Networks that this mode does not train may be absent from a checkpoint (MRAA's before ``train_avd``)."""
+        trained = {network for phase in self.phases for names, _ in phase.optimizers.values() for network in names}
+        return name not in trained and name not in self.family.inference_networks
+
+    # ------------------------------------------------------------------------------------------ stepping
+    def begin_epoch(self) -> None:
+        """Learning rates and data order of ``self.epoch``."""
+        for phase in self.phases:
+            for name, (_, rate) in phase.optimizers.items():
+                for group in self.optimizers[name].param_groups:
+                    group["lr"] = learning_rate(self.params[rate], self.epoch, self.params["epoch_milestones"])
+        self.sampler.epoch = self.epoch
+        self.sampler.start = self.epoch_step * self.params["batch_size"]
+
+    def train_mode(self) -> None:
+        """Train mode, with BatchNorm frozen once ``freeze_bn_after`` is reached."""
+        for network in self.networks.values():
+            network.train()
+        if self.epoch >= self.freeze_epoch or self.step >= self.freeze_step:
+            for norm in batch_norms(self.networks, self.params.get("freeze_bn_except") or []):
+                norm.eval()
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        """Autocast at the config's precision; float32 runs plainly."""
+        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.params["precision"])
+        return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None)
+
+    def train_step(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """All phases of one step → detached losses by name (and ``background_share``), generated tensors."""
+        torch.manual_seed(self.seed * 1_000_003 + self.step)
+        self.train_mode()
+        values: dict[str, Tensor] = {}
+        generated: dict[str, Tensor] = {}
+        for phase in self.phases:
+            if hasattr(phase.model, "set_step"):
+                phase.model.set_step(self.step)
+            with self.autocast():
+                losses, generated = phase.model(batch, generated)
+            if losses:
+                self._update(phase, torch.stack(list(losses.values())).sum())
+                values |= {name: loss.detach() for name, loss in losses.items()}
+        share = background_share(generated)
+        if share is not None:
+            values["background_share"] = share
+        self.step += 1
+        self.epoch_step += 1
+        return values, generated
+
+    def _update(self, phase: Phase, loss: Tensor) -> None:
+        optimizers = [self.optimizers[name] for name in phase.optimizers]
+        for optimizer in self.optimizers.values():  # the generator's loss reaches the discriminator's weights too
+            optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        for optimizer in optimizers:
+            if not any(p.grad is not None for group in optimizer.param_groups for p in group["params"]):
+                continue
+            if self.params.get("clip_grad_norm"):
+                self.scaler.unscale_(optimizer)
+                parameters = [p for group in optimizer.param_groups for p in group["params"]]
+                nn.utils.clip_grad_norm_(parameters, self.params["clip_grad_norm"])
+            self.scaler.step(optimizer)
+        self.scaler.update()
+
+    def add(self, values: dict[str, float]) -> None:
+        """Add a step's values to the epoch's sums."""
+        for name, value in values.items():
+            self.totals[name] = self.totals.get(name, 0.0) + value
+            self.totals[f"#{name}"] = self.totals.get(f"#{name}", 0) + 1
+
+    def end_epoch(self) -> dict[str, float]:
+        """Mean values of the epoch that ends; moves on to the next."""
+        means = {n: total / self.totals[f"#{n}"] for n, total in self.totals.items() if not n.startswith("#")}
+        self.epoch, self.epoch_step, self.totals = self.epoch + 1, 0, {}
+        return means
+
+
+@contextlib.contextmanager
+def stop_requests() -> Iterator[dict[str, int]]:
+    """Ctrl-C and SIGTERM ask for a stop at the next step; a second one stops at once."""
+    request: dict[str, int] = {}
+
+    def handle(number: int, frame: object) -> None:
+        if request:
+            raise KeyboardInterrupt
+        request["signal"] = number
+
+    try:
+        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: signals are somebody else's
+        yield request
+        return
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Run:
+    """A :class:`Trainer` with its folder: log, checkpoints, progress bar, warnings."""
+
+    def __init__(self, trainer: Trainer, folder: Path):
+        self.trainer, self.folder = trainer, folder
+        self.logger = Logger(folder, trainer.config["visualizer_params"])
+        self.pending: list[tuple[int, dict[str, Tensor]]] = []  # values still on the device
+        self.warned = False
+        self.saved: Path | None = None
+
+    def loop(self) -> Path:
+        """Train to the last epoch; returns the last checkpoint."""
+        trainer, params = self.trainer, self.trainer.params
+        with stop_requests() as request:
+            while trainer.epoch < params["num_epochs"]:
+                batch, generated = self._epoch(request)
+                epoch = trainer.epoch
+                line = self.logger.log_epoch(epoch, means := trainer.end_epoch())
+                tqdm.write(line)
+                self._check_masks(means)
+                if "prediction" in generated:
+                    self.logger.log_pictures(epoch, batch, generated)
+                if (epoch + 1) % params["checkpoint_freq"] == 0 or trainer.epoch == params["num_epochs"]:
+                    self.saved = checkpoint_path(self.folder, epoch)
+                    write_checkpoint(self.saved, trainer.state())
+                    (self.folder / INTERRUPTED).unlink(missing_ok=True)
+        return self.saved or last_checkpoint(self.folder)
+
+    def _epoch(self, request: dict[str, int]) -> tuple[dict, dict]:
+        trainer = self.trainer
+        trainer.begin_epoch()
+        steps = len(trainer.loader.dataset) // trainer.params["batch_size"]
+        batch: dict = {}
+        generated: dict = {}
+        with tqdm(total=steps, initial=trainer.epoch_step, desc=f"epoch {trainer.epoch}", leave=False) as bar:
+            for batch in trainer.loader:
+                batch = {k: v.to(trainer.device, non_blocking=True) for k, v in batch.items() if isinstance(v, Tensor)}
+                values, generated = self._step(batch)
+                self.pending.append((trainer.step - 1, values))
+                if trainer.device.type == "cpu" or len(self.pending) >= 20 or trainer.epoch_step == steps:
+                    bar.set_postfix({n: f"{v:.3g}" for n, v in self._flush().items()}, refresh=False)
+                bar.update()
+                if request:
+                    self._flush()
+                    self._interrupt(request["signal"])
+        return batch, generated
+
+    def _step(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        try:
+            return self.trainer.train_step(batch)
+        except torch.OutOfMemoryError as error:
+            size = self.trainer.params["batch_size"]
+            raise TrainingError(
+                f"out of memory on {self.trainer.device} with batch_size {size}: set train_params.batch_size to "
+                f"{max(1, size // 2)}, or train_params.precision to bf16. {self._left()}"
+            ) from error
+
+    def _flush(self) -> dict[str, float]:
+        """Bring the waiting values to the host, check and log them; returns the last ones."""
+        values: dict[str, float] = {}
+        for step, tensors in self.pending:
+            values = dict(zip(tensors, torch.stack([t.float() for t in tensors.values()]).tolist(), strict=True))
+            bad = {name: value for name, value in values.items() if not math.isfinite(value)}
+            if bad:
+                raise TrainingError(f"step {step}: {_listed(bad)} is not finite (of {_listed(values)}). {self._left()}")
+            self.trainer.add(values)
+            if step % self.trainer.params["log_every"] == 0:
+                self.logger.log_step(step, self.trainer.epoch, values)
+        self.pending.clear()
+        return values
+
+    def _left(self) -> str:
+        path = self.saved or last_checkpoint(self.folder)
+        return f"Last good checkpoint: {path}" if path else "No checkpoint was written yet."
+
+    def _interrupt(self, number: int) -> None:
+        path = self.folder / INTERRUPTED
+        write_checkpoint(path, self.trainer.state())
+        raise Interrupted(
+            f"{signal.Signals(number).name}: stopped after step {self.trainer.step}. "
+            f"Go on with the same command and --checkpoint '{path}'"
+        )
+
+    def _check_masks(self, means: dict[str, float]) -> None:
+        share = means.get("background_share", 0.0)
+        if share > COLLAPSED and not self.warned:
+            self.warned = True
+            tqdm.write(
+                f"warning: the background holds {share:.4f} of the motion masks: they have collapsed and nothing will "
+                "move. Larger movements at first, loss_weights.deformed, and dense_motion_params.background_bias: -2 "
+                "with train_params.appearance_steps keep them alive (config/base.yaml explains them).",
+                file=sys.stderr,
+            )
+
+
+def _listed(values: dict[str, float]) -> str:
+    return ", ".join(f"{name} = {value:g}" for name, value in values.items())
+
+
+def train(
+    config: dict,
+    folder: str | Path,
+    device: torch.device,
+    mode: str = "train",
+    checkpoint: str | Path | None = None,
+    init_from: str | Path | None = None,
+) -> Path:
+    """Train a model.
+
+    Args:
+        config: checked settings (:func:`options.load_config`).
+        folder: the run folder; made if absent.
+        device: where to train.
+        mode: ``train``, or another training mode of the family.
+        checkpoint: continue from it, after its last complete step.
+        init_from: start from what fits of another model's checkpoint; excludes ``checkpoint``.
+
+    Returns:
+        the last checkpoint.
+
+    Raises:
+        TrainingError: a loss that is not finite, or memory that does not suffice.
+        Interrupted: on Ctrl-C and SIGTERM, after a resumable checkpoint was written.
+    """
+    if checkpoint and init_from:
+        raise CheckpointError("--checkpoint goes on with a run, --init-from starts another one: give one of them")
+    trainer = Trainer(config, mode, device)
+    if checkpoint:
+        trainer.load(checkpoint)
+        tqdm.write(f"going on from {checkpoint}: epoch {trainer.epoch}, step {trainer.step}")
+        if trainer.epoch >= trainer.params["num_epochs"]:
+            raise CheckpointError(f"{checkpoint} has all {trainer.params['num_epochs']} epochs: raise num_epochs")
+    if init_from:
+        taken, left = warm_start(trainer.networks, read_checkpoint(init_from))
+        if not taken:
+            raise CheckpointError(f"nothing in {init_from} fits the config's networks")
+        tqdm.write(f"from {init_from}: took {len(taken)} entries" + (", left:" if left else ""))
+        for name in left:
+            tqdm.write(f"  {name}")
+    run = Run(trainer, Path(folder))
+    try:
+        return run.loop()
+    finally:
+        run.logger.close()
