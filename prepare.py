@@ -38,10 +38,12 @@ def _add_sample(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--out", default="data/sample", help="output folder (default: %(default)s)")
     parser.add_argument("--seed", type=_whole_number(0), default=0, help="makes all random choices (default: 0)")
-    parser.add_argument("--size", type=_whole_number(32), default=256, help="side of the frames in pixels (default: 256)")
+    parser.add_argument("--size", type=_whole_number(32), default=256, help="side of the frames, pixels (default: 256)")
     parser.add_argument("--train-clips", type=_whole_number(1), default=96, help="training clips (default: 96)")
-    parser.add_argument("--workers", type=_whole_number(1), default=os.cpu_count() or 1, help="processes (default: one per CPU core)")
     parser.add_argument("--only", choices=("train", "test"), help="make only this part")
+    parser.add_argument(
+        "--workers", type=_whole_number(1), default=os.cpu_count() or 1, help="processes (default: one per CPU core)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="make again what is there already")
     parser.set_defaults(command=_run_sample)
 

@@ -3,7 +3,7 @@
     detector = make_detector("dlib")           # or "face-alignment"; never one in place of the other
     face = largest_face(detector, frame)       # Face(box, landmarks (68, 2), score) or None
 
-`crop` cuts one square out of all frames of a clip; `keypoint_files` reads and writes ``keypoint_folder/<clip>.pt``.
+`crop` cuts one square out of all frames of a clip; `keypoint_files` reads and writes the key points of clips.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ __all__ = [
 
 
 def make_detector(
-    name: str = "dlib", device: str = "auto", model_path: str | Path | None = None, upsample: int | None = None
+    name: str = "dlib",
+    device: str = "auto",
+    model_path: str | Path | None = None,
+    upsample: int | None = None,
 ) -> Detector:
     """The detector called ``name``; never another one in its place.
 
@@ -43,12 +46,14 @@ def make_detector(
     """
     if name == "dlib":
         if device not in ("auto", "cpu"):
-            raise ValueError(f"dlib runs on the CPU, not on {device!r}; legal devices for it are 'auto' and 'cpu'")
+            raise ValueError(
+                f"dlib runs on the CPU, not on {device!r}; legal devices for it are auto and cpu"
+            )
         return DlibDetector(model_path, 1 if upsample is None else upsample)
     if name == "face-alignment":
         if upsample is not None:
             raise ValueError("upsample belongs to dlib; face-alignment has no such option")
-        from faces.face_alignment_backend import FaceAlignmentDetector  # imports a network library: only on demand
+        from faces.face_alignment_backend import FaceAlignmentDetector  # slow to import: only on demand
 
         return FaceAlignmentDetector(device, model_path)
     raise ValueError(f"unknown detector {name!r}; legal are {', '.join(DETECTORS)}")

@@ -1,7 +1,7 @@
 """One crop for a whole clip, from its onset frame, as an affine matrix image → crop; and the way back.
 
-A matrix is float64 (2, 3) and maps pixel centres, (x, y) of the image to (x, y) of the crop.  What lies outside the
-image is filled with the nearest edge pixel.
+A matrix is float64 (2, 3) and maps pixel centres, (x, y) of the image to (x, y) of the crop.  What lies
+outside the image is filled with the nearest edge pixel.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def crop_box(face: Face, image_size: tuple[int, int], recipe: str = "paper", mar
     Args:
         face: of the clip's onset frame.
         image_size: (height, width) of the clip's frames.
-        recipe: ``paper``: the detector's box, clipped to the image, so that its aspect ratio is lost on resizing.
+        recipe: ``paper``: the detector's box, clipped to the image: its aspect ratio is lost on resizing.
             ``square``: a square around the box's centre, as long as its longer side, which may reach outside.
-        margin: ``square`` only: widening on every side, as a share of that longer side (0.25 makes it 1.5 times as
-            long).
+        margin: ``square`` only: widening on every side, as a share of that longer side (0.25: half as long
+            again).
 
     Raises:
         ValueError: an unknown recipe, an illegal margin, or a box that lies outside the image.
@@ -41,7 +41,7 @@ def crop_box(face: Face, image_size: tuple[int, int], recipe: str = "paper", mar
     height, width = image_size
     x0, y0, x1, y1 = face.box
     if min(x1, width) - max(x0, 0) < 1 or min(y1, height) - max(y0, 0) < 1:
-        raise ValueError(f"the face box {face.box} lies outside the image of {width}×{height} (width × height)")
+        raise ValueError(f"the face box {face.box} lies outside the image, {width} wide and {height} high")
     if recipe == "paper":
         if margin != 0.0:
             raise ValueError(f"margin is {margin}, but the paper's recipe has none; use recipe 'square'")
@@ -54,15 +54,16 @@ def crop_box(face: Face, image_size: tuple[int, int], recipe: str = "paper", mar
 
 
 def eye_roll(landmarks: np.ndarray) -> float:
-    """Angle of the line between the eyes in radians, positive where the right end of it is lower: (68, 2) pixels."""
+    """Roll of the head in radians, positive where the eye on the picture's right is lower; (68, 2) pixels."""
     right, left = landmarks[RIGHT_EYE].mean(axis=0), landmarks[LEFT_EYE].mean(axis=0)
     return math.atan2(float(left[1] - right[1]), float(left[0] - right[0]))
 
 
 def box_matrix(box: Box, size: int, roll: float = 0.0) -> np.ndarray:
-    """Matrix (2, 3), image → crop, that maps ``box`` to size×size after turning the image by −``roll`` radians.
+    """Matrix (2, 3), image → crop, that maps ``box`` to size×size after turning it by −``roll`` radians.
 
-    The turn is about the centre of the box.  Edges go to edges (pixel centres half a pixel inside), as in resizing.
+    The turn is about the centre of the box.  Edges go to edges, as in resizing, with pixel centres half a
+    pixel inside.
     """
     x0, y0, x1, y1 = box
     if x1 <= x0 or y1 <= y0 or size < 1:
@@ -105,8 +106,8 @@ def transform_points(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
 def apply_crop(frame: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     """The crop of one frame: uint8 (H, W, 3) → uint8 (size, size, 3).
 
-    Upright boxes on whole pixels are cut out and resized (area averaging when shrinking, bicubic when enlarging);
-    turned ones are sampled densely enough, and averaged, not to alias.
+    Upright boxes on whole pixels are cut out and resized (area averaging when shrinking, bicubic when
+    enlarging); turned ones are sampled densely enough not to alias, and averaged.
     """
     frame = check_image(frame)
     box = _whole_box(matrix, size)
@@ -145,8 +146,8 @@ def paste_crop(image: np.ndarray, crop: np.ndarray, matrix: np.ndarray, feather:
     local = np.column_stack([matrix[:, :2], transform_points(matrix, (x0, y0))])
     fade = _fade(local, (y1 - y0, x1 - x0), size, feather)[..., None]
     small_matrix, small = _shrink(local, crop)
-    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    warped = cv2.warpAffine(small, small_matrix, (x1 - x0, y1 - y0), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    shape, flags = (x1 - x0, y1 - y0), cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    warped = cv2.warpAffine(small, small_matrix, shape, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     below = image[y0:y1, x0:x1]
     mixed = np.rint(below + fade * (warped.astype(np.float32) - below))
     result[y0:y1, x0:x1] = mixed.astype(np.uint8)
@@ -169,7 +170,7 @@ def _cut(frame: np.ndarray, box: Box) -> np.ndarray:
     """The box out of the frame; what reaches outside repeats the nearest edge pixel."""
     height, width = frame.shape[:2]
     x0, y0, x1, y1 = box
-    if 0 <= x0 and 0 <= y0 and x1 <= width and y1 <= height:
+    if min(x0, y0) >= 0 and x1 <= width and y1 <= height:
         return frame[y0:y1, x0:x1]
     columns = np.clip(np.arange(x0, x1), 0, width - 1)
     rows = np.clip(np.arange(y0, y1), 0, height - 1)

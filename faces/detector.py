@@ -12,7 +12,7 @@ NUM_LANDMARKS = 68
 
 
 class DetectorUnavailable(RuntimeError):
-    """A detector that cannot be had here; the message names what is missing, where it belongs and the alternative."""
+    """A detector that cannot be had; the message says what is missing, where it belongs, what else to use."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,9 @@ class Face:
             raise ValueError(f"expected landmarks of shape ({NUM_LANDMARKS}, 2), got {self.landmarks.shape}")
         x0, y0, x1, y1 = self.box
         if x1 <= x0 or y1 <= y0:
-            raise ValueError(f"the face box {self.box} is empty; expected (x0, y0, x1, y1) with x0 < x1 and y0 < y1")
+            raise ValueError(
+                f"the face box {self.box} is empty; expected (x0, y0, x1, y1), x0 < x1 and y0 < y1"
+            )
 
     @property
     def area(self) -> int:
@@ -52,18 +54,21 @@ class Detector(abc.ABC):
         name: what ``make_detector`` calls it.
         version: changes whenever results could: library, model file, search parameters.
         device: where it runs.
+        batch_size: how many images :meth:`detect_batch` handles together; 1 where :meth:`detect` may be
+            called from several threads instead.
     """
 
     name: str
     version: str
     device: str
+    batch_size: int = 1
 
     @abc.abstractmethod
     def detect(self, image: np.ndarray) -> list[Face]:
         """Faces of a uint8 RGB image (H, W, 3), largest first; empty where there is none."""
 
     def detect_batch(self, images: Sequence[np.ndarray]) -> list[list[Face]]:
-        """:meth:`detect` of several images, which may differ in size; back ends that can run them together do."""
+        """:meth:`detect` of several images, of any sizes; back ends that can run them together do."""
         return [self.detect(image) for image in images]
 
 
@@ -74,7 +79,7 @@ def largest_face(detector: Detector, image: np.ndarray) -> Face | None:
 
 
 def by_area(faces: Sequence[Face]) -> list[Face]:
-    """Largest first; equal areas by score, then by position, so that the order never depends on the detector's."""
+    """Largest first; equal areas by score, then by position."""
     return sorted(faces, key=lambda face: (-face.area, -face.score, face.box))
 
 

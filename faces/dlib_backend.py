@@ -1,11 +1,11 @@
 """dlib: HOG frontal face detector and the 68-landmark model, on the CPU, with nothing to download.
 
-The search is one documented chain, always by the same detector; ``Face.attempt`` says which step found the face:
+The search is one chain, always by the same detector; ``Face.attempt`` says which step of it found the face:
 
 ``plain``
     the image as it is (with ``upsample`` doublings, as the paper's code), threshold 0;
 ``padded``
-    where that finds nothing: the border widened by 25 % with repeated edge pixels and small images enlarged to
+    where that finds nothing: the border widened by 25 % with repeated edge pixels, small images enlarged to
     512 pixels, threshold 0: faces cropped tightly to their box, and small ones, are found this way;
 ``padded, low threshold``
     where that finds nothing either: the best candidate above −0.5 that fills at least a third of the image.
@@ -58,7 +58,7 @@ def dlib_model_file(name: str) -> Path:
 
 
 class DlibDetector(Detector):
-    """dlib's HOG face detector and landmark model.  One object serves any number of threads (dlib frees the GIL).
+    """dlib's HOG face detector and landmark model; one object serves several threads (dlib frees the GIL).
 
     Args:
         model_path: another 68-landmark model file (.dat); default: the one in ``face_recognition_models``.
@@ -79,7 +79,9 @@ class DlibDetector(Detector):
         self._upsample = upsample
         path = dlib_model_file(LANDMARK_MODEL) if model_path is None else Path(model_path)
         if not path.is_file():
-            raise DetectorUnavailable(f"no such landmark model: {path}. Expected a 68-landmark .dat file of dlib.")
+            raise DetectorUnavailable(
+                f"no such landmark model: {path}. Expected dlib's 68-landmark .dat file"
+            )
         try:
             self._predictor = dlib.shape_predictor(str(path))
         except RuntimeError as error:
@@ -103,7 +105,7 @@ class DlibDetector(Detector):
         return by_area(self._detect_padded(grey))
 
     def landmarks(self, image: np.ndarray, box: Box) -> np.ndarray:
-        """The 68 landmarks of the face in ``box`` (x0, y0, x1, y1 exclusive): float32 (68, 2), (x, y) in pixels.
+        """Landmarks of the face in ``box`` (x0, y0, x1, y1 exclusive): float32 (68, 2), (x, y) in pixels.
 
         ``image`` is uint8, RGB (H, W, 3) or grey (H, W).
         """
@@ -112,7 +114,7 @@ class DlibDetector(Detector):
         return np.array([(point.x, point.y) for point in shape.parts()], dtype=np.float32)
 
     def _finder(self) -> object:
-        """This thread's HOG detector, which keeps its feature pyramid between calls and so cannot be shared."""
+        """This thread's HOG detector; it keeps its feature pyramid between calls, so it cannot be shared."""
         if not hasattr(self._threads, "finder"):
             self._threads.finder = self._dlib.get_frontal_face_detector()
         return self._threads.finder
@@ -140,7 +142,7 @@ class DlibDetector(Detector):
             if score < 0.0 and extent < LOW_THRESHOLD_SHARE * min(grey.shape):
                 continue
             attempt = "padded" if score >= 0.0 else "padded, low threshold"
-            # Pixel centres, not edges, carry landmarks: (p + 0.5) / scale − 0.5 maps back what cv2.resize did.
+            # Landmarks lie on pixel centres: (p + 0.5) / scale − 0.5 maps back what cv2.resize did to them.
             landmarks = (self.landmarks(wide, box) + 0.5) / scale - 0.5 - pad
             faces.append(Face(original, landmarks.astype(np.float32), score, attempt))
         return faces

@@ -92,3 +92,72 @@ def published_shapes():
         return json.loads((GOLDEN / f"state_dict_{name}.json").read_text())
 
     return load
+
+
+# ------------------------------------------------------------------------------------------------ tiny data sets
+FRAME_SIZE = 64
+
+
+def moving_frames(seed: int, count: int = 5, size: int = FRAME_SIZE) -> np.ndarray:
+    """A smooth random picture that shifts by a pixel a frame: uint8 (count, size, size, 3)."""
+    rng = np.random.default_rng(seed)
+    coarse = torch.from_numpy(rng.random((1, 3, 8, 8), dtype=np.float32))
+    picture = torch.nn.functional.interpolate(coarse, size=(size, size + count), mode="bicubic").clamp(0, 1)
+    whole = (picture[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+    return np.stack([whole[:, i : i + size] for i in range(count)])
+
+
+def random_keypoints(seed: int, size: int = FRAME_SIZE) -> torch.Tensor:
+    """Plausible key points (18, 2) in pixels: the template, jittered."""
+    from modules.facial_prior import template_keypoints
+
+    return template_keypoints(size, size) + torch.from_numpy(np.random.default_rng(seed).normal(0, 1, (18, 2))).float()
+
+
+def make_data(root: Path, train: int = 3, test: int = 2, frames: int = 5, size: int = FRAME_SIZE) -> Path:
+    """A data set of frame folders with key points in ``root/keypoints``; returns its root."""
+    from faces.keypoint_files import save_keypoints
+    from media import write_frame_folder
+
+    for split, count in (("train", train), ("test", test)):
+        for index in range(count):
+            name, seed = f"{split}_{index}", index + 100 * (split == "test")
+            write_frame_folder(root / split / name, moving_frames(seed, frames, size))
+            save_keypoints(root / "keypoints", name, random_keypoints(seed, size))
+    return root
+
+
+def training_config(family: str, root: Path, **train_params) -> dict:
+    """Checked settings of a tiny training run of a family on ``make_data``'s clips, without VGG."""
+    from modules import FAMILIES
+    from options import check_config
+
+    config = tiny_config(family)
+    weights = {"reconstruction": 10, "deformed": 10}
+    if family == "mraa":
+        weights |= {"equivariance_shift": 1, "equivariance_affine": 1}
+    else:
+        weights |= {"generator_gan": 1, "feature_matching": [1, 1, 1, 1], "equivariance_jacobian": 1}
+    params = {
+        "num_epochs": 2, "num_repeats": 2, "batch_size": 2, "scales": [1, 0.5], "checkpoint_freq": 1,
+        "dataloader_workers": 0, "log_every": 1, "loss_weights": weights,
+        "transform_params": {"sigma_affine": 0.05, "sigma_tps": 0.005, "points_tps": 5},
+    }  # fmt: skip
+    names = ("lr",) if family == "mraa" else ("lr_generator", "lr_discriminator", "lr_kp_detector")
+    rates = dict.fromkeys(names, 1e-3)
+    config["dataset_params"] = {
+        "root_dir": str(root),
+        "frame_shape": [FRAME_SIZE, FRAME_SIZE, 3],
+        "keypoint_folder": str(root / "keypoints"),
+        "augmentation_params": {"flip_param": {"horizontal_flip": True, "time_flip": True}},
+    }
+    config["train_params"] = {**params, **rates, **train_params}
+    relative = {"normalization_params": {"use_relative_movement": True, "use_relative_jacobian": True}}
+    config["animate_params"] = {"num_pairs": 2, **({"mode": "relative"} if family == "mraa" else relative)}
+    assert family in FAMILIES
+    return check_config(config)
+
+
+@pytest.fixture
+def data(tmp_path) -> Path:
+    return make_data(tmp_path / "data")

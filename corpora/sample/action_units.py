@@ -10,6 +10,7 @@ right, as in the Facial Action Coding System: the person's left is on the right 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,20 +101,25 @@ ACTION_UNITS: dict[int, tuple[Bump, ...]] = {
         Bump((51,), (0.0, -0.35), (0.40, 0.20), midline=True),
         Bump((57,), (0.0, 0.40), (0.55, 0.36), offset=(0.0, 0.28), midline=True),
     ),
+    45: (  # blink, half way: relaxed levator palpebrae
+        Bump((37, 38), (0.0, 1.0), (0.36, 0.22), offset=(0.0, -0.02)),
+        Bump((40, 41), (0.0, -0.15), (0.30, 0.16)),
+    ),
 }  # fmt: skip
 
 # Emotion: its usual combinations, units joined by "+", and the class of the three-class task.
+# "others" is what CASME II calls movements without an emotion; it has no class.
 EMOTIONS: dict[str, tuple[str, ...]] = {
     "happiness": ("6+12", "12", "12+25", "L12", "R12", "6+L12", "7+12"),
     "surprise": ("1+2+5", "1+2", "1+2+25", "1+2+5+25", "L1+L2", "R1+R2"),
     "disgust": ("4+9", "9", "10", "4+7+10", "9+17", "L10"),
     "repression": ("14", "15+17", "23", "17+23", "L14", "R14", "4+14"),
     "sadness": ("1+4", "1+4+15", "1+15+17", "4+15", "15"),
-    "tension": ("4", "4+7", "7", "20", "4+20"),
+    "others": ("4", "4+7", "7", "20", "4+20", "45", "12+45"),
 }
 CLASS3 = {
     "happiness": "positive", "surprise": "surprise", "disgust": "negative", "repression": "negative",
-    "sadness": "negative", "tension": "negative",
+    "sadness": "negative", "others": "",
 }  # fmt: skip
 
 _UNIT = re.compile(r"([LR]?)(\d+)")
@@ -154,14 +160,21 @@ class FaceAxes:
         return FaceAxes(right, np.array([-right[1], right[0]]), iod)
 
 
-def unit_field(unit: int, side: str, landmarks: np.ndarray, grid: np.ndarray) -> np.ndarray:
+SIDES = {"B": (1.0, 1.0), "R": (1.0, 0.0), "L": (0.0, 1.0)}  # share of the picture's left and right side
+
+
+def unit_field(
+    unit: int, sides: Sequence[float], landmarks: np.ndarray, grid: np.ndarray, spread: float = 1.0
+) -> np.ndarray:
     """Forward displacement of one action unit at amplitude one.
 
     Args:
         unit: a key of `ACTION_UNITS`.
-        side: ``L``, ``R`` (the person's) or ``B``.
+        sides: its strength on the left and on the right of the picture, as in `SIDES`; what lies on the midline takes
+            the greater.
         landmarks: (68, 2), pixels.
         grid: (H, W, 2), positions in the same pixels.
+        spread: factor on all radii.
 
     Returns:
         float64 (H, W, 2): (x, y) displacement in amplitudes.
@@ -169,18 +182,20 @@ def unit_field(unit: int, side: str, landmarks: np.ndarray, grid: np.ndarray) ->
     axes = FaceAxes.of(landmarks)
     field = np.zeros(grid.shape)
     for bump in ACTION_UNITS[unit]:
-        signs = (1.0,) if bump.midline else {"B": (-1.0, 1.0), "R": (-1.0,), "L": (1.0,)}[side]
-        for sign in signs:
-            field += _bump_field(bump, sign, landmarks, grid, axes)
+        for sign, strength in ((1.0, max(sides)),) if bump.midline else zip((-1.0, 1.0), sides, strict=True):
+            if strength > 0:
+                field += strength * _bump_field(bump, sign, landmarks, grid, axes, spread)
     return field
 
 
-def _bump_field(bump: Bump, sign: float, landmarks: np.ndarray, grid: np.ndarray, axes: FaceAxes) -> np.ndarray:
+def _bump_field(
+    bump: Bump, sign: float, landmarks: np.ndarray, grid: np.ndarray, axes: FaceAxes, spread: float
+) -> np.ndarray:
     """One bump on the left (sign −1) or right (+1) of the picture: (H, W, 2)."""
     numbers = list(bump.landmarks) if sign < 0 or bump.midline else MIRROR[list(bump.landmarks)]
     outward = sign * axes.right
     centre = landmarks[numbers].mean(axis=0) + axes.iod * (bump.offset[0] * outward + bump.offset[1] * axes.down)
     x, y = ((grid - centre) @ axis / axes.iod for axis in (axes.right, axes.down))
-    square = (x / bump.radius[0]) ** 2 + (y / bump.radius[1]) ** 2
+    square = (x / (spread * bump.radius[0])) ** 2 + (y / (spread * bump.radius[1])) ** 2
     weight = np.clip(1 - square, 0, 1) ** 3
     return weight[..., None] * (bump.move[0] * outward + bump.move[1] * axes.down)

@@ -18,7 +18,8 @@ import media
 from corpora.sample.portraits import CANONICAL_EYES, CANONICAL_IOD, CANONICAL_SIZE, Atlas
 from corpora.sample.warps import dense_grid
 
-TEXTURES = ("brick", "gravel", "grass", "camera", "coffee", "chelsea", "rocket", "moon", "ihc", "coins", "hubble_deep_field")
+SURFACES = ("brick", "gravel", "grass")
+TEXTURES = (*SURFACES, "camera", "coffee", "chelsea", "rocket", "moon", "ihc", "coins", "hubble_deep_field")
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601
 
 # Region: (x, y) of its centre from the point between the eyes, (half width, half height), in inter-ocular
@@ -29,7 +30,7 @@ REGIONS = {
     "mouth": ((0.0, 1.10), (0.66, 0.34)),
     "nose": ((0.0, 0.50), (0.30, 0.34)),
     "eyes": ((0.0, 0.04), (1.12, 0.52)),
-    "lids": ((0.5, 0.0), (0.31, 0.17)),
+    "lids": ((0.5, 0.0), (0.31, 0.155)),
 }
 
 
@@ -59,16 +60,15 @@ def skin_mask() -> np.ndarray:
 def blend(layers: list[np.ndarray], weights: list[np.ndarray], levels: int = 6) -> np.ndarray:
     """Laplacian pyramid blend of images (S, S, C) by weight maps (S, S) that sum to one: no visible seams."""
     total = None
-    for image, weight in zip(layers, weights):
+    for image, weight in zip(layers, weights, strict=True):
         pyramid, masks = [image], [weight]
         for _ in range(levels - 1):
             pyramid.append(cv2.pyrDown(pyramid[-1]))
             masks.append(cv2.pyrDown(masks[-1]))
-        bands = [
-            fine - cv2.pyrUp(coarse, dstsize=fine.shape[1::-1]) for fine, coarse in zip(pyramid, pyramid[1:])
-        ] + [pyramid[-1]]
-        parts = [band * mask[..., None] for band, mask in zip(bands, masks)]
-        total = parts if total is None else [a + b for a, b in zip(total, parts)]
+        finer = zip(pyramid[:-1], pyramid[1:], strict=True)
+        bands = [fine - cv2.pyrUp(coarse, dstsize=fine.shape[1::-1]) for fine, coarse in finer]
+        parts = [band * mask[..., None] for band, mask in zip([*bands, pyramid[-1]], masks, strict=True)]
+        total = parts if total is None else [a + b for a, b in zip(total, parts, strict=True)]
     result = total[-1]
     for band in total[-2::-1]:
         result = cv2.pyrUp(result, dstsize=band.shape[1::-1]) + band
@@ -128,7 +128,7 @@ def add_skin_texture(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Pores and blotches as band-limited noise that multiplies the skin."""
     pores = _band_noise(rng, 0.9, 2.0) * rng.uniform(0.005, 0.035)
     blotches = _band_noise(rng, 5.0, 14.0) * rng.uniform(0.0, 0.04)
-    surface = photo_texture(rng, CANONICAL_SIZE, names=TEXTURES[:3]) @ LUMA
+    surface = photo_texture(rng, CANONICAL_SIZE, names=SURFACES) @ LUMA
     surface = surface - cv2.GaussianBlur(surface, (0, 0), 4.0)
     surface *= rng.uniform(0.0, 0.02) / max(surface.std(), 1e-3)
     mask = region_mask("skin") * (1 - 0.5 * region_mask("eyes"))
@@ -225,7 +225,7 @@ def add_glasses(image: np.ndarray, landmarks: np.ndarray, rng: np.random.Generat
     bridge = np.stack([left, (left + right) / 2 - (0, 3.0), right])
     temples = [
         np.stack([centre + (sign * half[0], -4.0), centre + (sign * 0.62 * CANONICAL_IOD, -7.0)])
-        for centre, sign in zip(edges, (-1, 1))
+        for centre, sign in zip(edges, (-1, 1), strict=True)
     ]
     for path in (bridge, *temples):
         cv2.polylines(canvas, [np.round(path * 16).astype(np.int32)], False, 255, thickness, cv2.LINE_AA, 4)
@@ -240,7 +240,7 @@ def recolour_hair(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     above = 1 / (1 + np.exp((_face_axes()[..., 1] - 0.7) * 12))
     mask = ((1 - region_mask("skin")) * (1 - region_mask("eyes")) * above).astype(np.float32)
     changed = np.clip(image, 1e-4, 1) ** np.float32(np.exp(rng.normal(0.1, 0.4)))
-    changed = changed * np.exp(rng.normal(0, (0.15, 0.12, 0.15))).astype(np.float32)
+    changed = changed * np.exp(rng.normal(0, 0.12) * np.array((1.0, 0.0, -1.0))).astype(np.float32)
     return np.clip(image + (changed - image) * mask[..., None], 0, 1)
 
 

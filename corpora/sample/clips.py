@@ -52,21 +52,17 @@ def render_frames(face: FaceModel, motion: Motion, noise_key: Sequence[int]) -> 
     rng = np.random.default_rng(list(noise_key))
     for t in range(len(motion.timeline)):
         image = sample_image(face.picture, to_picture(motion.origin(t), face.size))
-        yield photograph(image, face.noise, rng)
+        yield photograph(image, face, rng)
 
 
-def photograph(image: np.ndarray, noise: float, rng: np.random.Generator) -> np.ndarray:
-    """Add a camera's noise (deviation in grey levels of 255) to float32 (H, W, 3) and round to uint8.
+def photograph(image: np.ndarray, face: FaceModel, rng: np.random.Generator) -> np.ndarray:
+    """Add the face's camera noise to float32 (H, W, 3) and round to uint8.
 
-    Two thirds of the noise are common to the channels, as brightness noise is; grey pictures get only that and stay
-    grey.
+    Most of the noise is common to the channels, as brightness noise is; a grey face gets only that.
     """
     luma = rng.standard_normal((*image.shape[:2], 1), dtype=np.float32)
-    if np.ptp(image, axis=2).max() < 1e-3:
-        grain = luma
-    else:
-        grain = (2 * luma + rng.standard_normal(image.shape, dtype=np.float32)) / np.float32(5**0.5)
-    return np.clip(np.rint(image + noise * grain), 0, 255).astype(np.uint8)
+    grain = luma if face.grey else 0.9 * luma + 0.43 * rng.standard_normal(image.shape, dtype=np.float32)
+    return np.clip(np.rint(image + np.float32(face.noise) * grain), 0, 255).astype(np.uint8)
 
 
 def still_face(identity: str | int = "collins", size: int = 256, noise: float = 0.0, seed: int = 0) -> tuple:
@@ -83,9 +79,9 @@ def still_face(identity: str | int = "collins", size: int = 256, noise: float = 
     Raises:
         ValueError: an unknown identity.
     """
-    face = face_model(identity, size, seed)
+    face = replace(face_model(identity, size, seed), noise=noise)
     points = to_picture(dense_grid((size, size)), size).astype(np.float32)
-    image = photograph(sample_image(face.picture, points), noise, np.random.default_rng([seed, 2]))
+    image = photograph(sample_image(face.picture, points), face, np.random.default_rng([seed, 2]))
     return image, face.landmarks.astype(np.float32)
 
 
@@ -108,6 +104,7 @@ def sample_clip(
     head: float = 1.0,
     identity: str | int | None = None,
     fps: float = 100.0,
+    variety: float = 1.0,
 ) -> SampleClip:
     """A clip with its ground truth, in memory.
 
@@ -116,23 +113,25 @@ def sample_clip(
         movement: an emotion of `action_units.EMOTIONS` (its first combination) or action units (``"6+L12"``).
         amplitude_px: peak displacement at 256×256, in pixels; scaled with the frame's size.
         size: side of the square frames.
-        frames: about how many frames from onset to offset, at ``fps``; default 0.3 s.
+        frames: length of the clip, at least 6; default: 0.3 s and up to four neutral frames.
         noise: deviation of the camera's noise in grey levels; default: the identity's own.
         head: amount of head drift, 0 for none.
+        variety: amount by which spread and balance of the action units vary, 0 for not at all.
         identity: as in `still_face`; default: the morph numbered ``seed``.
 
     Raises:
-        ValueError: an unknown movement or identity, or an amplitude that is not positive.
+        ValueError: an unknown movement or identity, an amplitude that is not positive, or too few frames.
     """
     if not amplitude_px > 0:
         raise ValueError(f"amplitude_px is {amplitude_px}; legal are positive numbers")
+    if frames is not None and frames < 6:
+        raise ValueError(f"frames is {frames}; a clip has at least 6")
     units = EMOTIONS[movement][0] if movement in EMOTIONS else movement
     face = face_model(seed if identity is None else identity, size, seed)
     if noise is not None:
         face = replace(face, noise=noise)
-    seconds = 0.3 if frames is None else frames / fps
     timeline = draw_timeline(
-        np.random.default_rng([seed, 1]), units, amplitude_in_iod(amplitude_px, face), fps, seconds, head
+        np.random.default_rng([seed, 1]), units, amplitude_in_iod(amplitude_px, face), fps, 0.3, head, variety, frames
     )
     return clip_of(face, timeline, [seed, 2])
 

@@ -33,6 +33,7 @@ from corpora.sample.portraits import (
 from corpora.sample.warps import Similarity, ThinPlateSpline, dense_grid, sample_image, similarity_between
 
 SUPERSAMPLING = 2  # pixels of a face's picture per pixel of a frame
+PORTRAIT_SUFFIX = ": the portrait itself"
 MARGIN = 0.06  # the picture reaches this share of the frame size beyond every edge
 
 
@@ -47,6 +48,7 @@ class FaceModel:
         size: side of the square frames in pixels.
         noise: deviation of the camera's noise in grey levels of 255.
         description: what the face is made of, for the clip list.
+        grey: the picture has no colour, and gets none by noise.
     """
 
     picture: np.ndarray
@@ -55,6 +57,7 @@ class FaceModel:
     size: int
     noise: float
     description: str
+    grey: bool = False
 
     @property
     def iod(self) -> float:
@@ -73,7 +76,7 @@ class Crop:
 
     @staticmethod
     def random(rng: np.random.Generator) -> Crop:
-        iod = rng.uniform(0.345, 0.43) if rng.random() < 0.65 else rng.uniform(0.43, 0.52)
+        iod = rng.uniform(0.345, 0.42) if rng.random() < 0.65 else rng.uniform(0.42, 0.465)
         return Crop(
             iod=iod, x=0.5 + rng.normal(0, 0.02), y=0.34 - 0.4 * (iod - 0.385) + rng.normal(0, 0.018),
             roll=float(np.clip(rng.normal(0, 2.5), -6, 6)),
@@ -126,7 +129,7 @@ def portrait_face(name: str, size: int = 256, crop: Crop | None = None, noise: f
         picture=np.clip(sample_image(portrait.image, points), 0, 1) * 255.0,
         landmarks=to_frame.apply(portrait.landmarks),
         head=_frame_mask(sample_image(portrait.head, points), size),
-        size=size, noise=noise, description=f"{name}: the portrait itself",
+        size=size, noise=noise, description=name + PORTRAIT_SUFFIX,
     )  # fmt: skip
 
 
@@ -134,8 +137,7 @@ def portrait_face(name: str, size: int = 256, crop: Crop | None = None, noise: f
 def random_shape(rng: np.random.Generator) -> np.ndarray:
     """Landmarks (68, 2) of a new face in canonical position, lips closed.
 
-    Between and beyond the portraits' shapes, then proportions one by one; the deviations are those of adult
-    faces, in inter-ocular distances.
+    Between and beyond the portraits' shapes, then proportions one by one, in inter-ocular distances.
     """
     share = rng.uniform(-0.15, 1.15)
     shape = share * portrait_shape("hopper") + (1 - share) * portrait_shape("collins")
@@ -146,17 +148,18 @@ def random_shape(rng: np.random.Generator) -> np.ndarray:
 
     x *= 1 + rng.normal(0, 0.035) + rng.normal(0, 0.05) / (1 + np.exp((0.7 - y) / 0.15))  # width, width of the jaw
     below = np.clip(y - 0.1, 0, None)
-    y += rng.normal(0, 0.045) * np.clip(below / 0.6, 0, 1) + rng.normal(0, 0.05) * np.clip(below - 0.6, 0, 1)
+    y += rng.normal(0, 0.035) * np.clip(below / 0.6, 0, 1) + rng.normal(0, 0.05) * np.clip(below - 0.6, 0, 1)
 
     for eye, brow, sign in ((slice(36, 42), slice(17, 22), -1), (slice(42, 48), slice(22, 27), 1)):
         points[eye], points[brow] = _reshape_eye(points[eye], points[brow], sign, _shared(rng))
     points[31:36, 0] *= np.exp(rng.normal(0, 0.08))
-    points[28:36, 1] += rng.normal(0, 0.035) * np.linspace(0.3, 1.0, 8).clip(0, 1)
+    points[28:36, 1] += rng.normal(0, 0.025) * np.linspace(0.3, 1.0, 8).clip(0, 1)
 
     line = points[[60, 61, 62, 63, 64]].mean(axis=0)
     points[48:68, 0] = line[0] + (points[48:68, 0] - line[0]) * np.exp(rng.normal(-0.06, 0.07))
-    points[48:60, 1] += (points[48:60, 1] - line[1]) * rng.normal(0, 0.14)
-    points[48:68, 1] += rng.normal(0, 0.02) + rng.normal(0.12, 0.12) * (points[48:68, 0] - line[0]) ** 2
+    points[48:60, 1] += (points[48:60, 1] - line[1]) * rng.normal(0, 0.10)
+    lowered, bow = rng.normal(0, 0.012), np.clip(rng.normal(0.1, 0.12), -0.1, 0.25)
+    points[48:68, 1] += lowered + bow * (points[48:68, 0] - line[0]) ** 2
 
     smooth = np.exp(-((points[:, None] - points[None]) ** 2).sum(-1) / (2 * 0.3**2))
     points += (smooth @ rng.normal(0, 0.006, (68, 2))) / np.sqrt((smooth**2).sum(1, keepdims=True)) * 1.5
@@ -197,9 +200,11 @@ def _random_shares(rng: np.random.Generator) -> dict[str, np.ndarray]:
     hopper[part] = rng.uniform(0.0, 0.35) if glasses else rng.uniform(0.65, 1.0)
     shares = {}
     for name in appearance.REGIONS:
-        turned = rng.random(2) < 0.5 if name != "lids" or not glasses else turned  # lids stay in their glasses
-        share = hopper[name]
-        shares[name] = np.array([share * ~turned[0], share * turned[0], (1 - share) * ~turned[1], (1 - share) * turned[1]])
+        turned = rng.random(2) < 0.5
+        by_portrait = np.array([hopper[name], 1 - hopper[name]])
+        shares[name] = np.stack([by_portrait * ~turned, by_portrait * turned], axis=1).ravel()
+    if glasses:
+        shares["lids"] = shares["eyes"]  # the eyes stay behind their own glasses
     return shares
 
 
@@ -207,6 +212,11 @@ def describe_morph(key: Sequence[int]) -> str:
     """What `morph_face` of this key is made of, without making it."""
     shares = _random_shares(np.random.default_rng([*key, 0]))
     return "morph; share of Hopper: " + " ".join(f"{name} {share[:2].sum():.2f}" for name, share in shares.items())
+
+
+def morph_shape(key: Sequence[int]) -> np.ndarray:
+    """Landmarks (68, 2) of the `morph_face` of this key, in canonical position."""
+    return random_shape(np.random.default_rng([*key, 2]))
 
 
 def morph_face(key: Sequence[int], size: int = 256) -> FaceModel:
@@ -225,7 +235,7 @@ def morph_face(key: Sequence[int], size: int = 256) -> FaceModel:
     image = appearance.add_spots(image, rng)
     if shares["eyes"][:2].sum() < 0.5 and rng.random() < 0.15:
         image = appearance.add_glasses(image, landmarks, rng)
-    face = _photograph(Atlas(image, mixed.head), random_shape(rng), Crop.random(rng), rng, size)
+    face = _photograph(Atlas(image, mixed.head), morph_shape(key), Crop.random(rng), rng, size)
     return replace(face, description=describe_morph(key))
 
 
@@ -241,10 +251,11 @@ def _photograph(
     behind = appearance.background(rng, len(image))
     image = np.clip(image, 0, 1) * head + behind * (1 - head)
     image = appearance.illuminate(image, (in_face - CANONICAL_EYES) / CANONICAL_IOD, rng)
-    if rng.random() < 0.35:
+    grey = bool(rng.random() < 0.35)
+    if grey:
         image = appearance.grey(image)
     image = cv2.GaussianBlur(image, (0, 0), SUPERSAMPLING * rng.uniform(0.25, 0.6))
     return FaceModel(
         picture=np.clip(image, 0, 1) * 255.0, landmarks=to_frame.apply(shape), head=_frame_mask(head[..., 0], size),
-        size=size, noise=rng.uniform(0.4, 1.1), description="",
+        size=size, noise=rng.uniform(0.4, 1.1), description="", grey=grey,
     )  # fmt: skip

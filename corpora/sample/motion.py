@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from corpora.sample.action_units import FaceAxes, parse_units, unit_field
+from corpora.sample.action_units import SIDES, FaceAxes, parse_units, unit_field
 from corpora.sample.warps import dense_grid, inverse_displacement
 
 STEEPEST = 0.62  # largest differential a field may have: content must neither fold nor turn to mush
@@ -22,6 +22,8 @@ class Timeline:
         units: action units, ``"6+12"``.
         amplitude: peak displacement in inter-ocular distances.
         curves: float64 (N, n_units), intensity of each unit in each frame, 0 … 1.
+        sides: float64 (n_units, 2), strength of each unit on the left and the right of the picture.
+        spread: factor on the units' radii: how far around its muscle the skin follows.
         drift: float64 (N, 4): head motion (x and y shift in IOD, log scale, turn in radians), 0 at frame 0.
         fps: frames a second.
         onset, apex, offset: positions of these frames.
@@ -30,6 +32,8 @@ class Timeline:
     units: str
     amplitude: float
     curves: np.ndarray
+    sides: np.ndarray
+    spread: float
     drift: np.ndarray
     fps: float
     onset: int
@@ -47,8 +51,9 @@ def smooth_step(x: np.ndarray) -> np.ndarray:
 
 
 def draw_timeline(
-    rng: np.random.Generator, units: str, amplitude: float, fps: float, seconds: float, head: float = 1.0
-) -> Timeline:
+    rng: np.random.Generator, units: str, amplitude: float, fps: float, seconds: float, head: float = 1.0,
+    variety: float = 1.0, frames: int | None = None,
+) -> Timeline:  # fmt: skip
     """A random course from neutral over the apex back to (nearly) neutral.
 
     Args:
@@ -56,9 +61,15 @@ def draw_timeline(
         amplitude: peak displacement in inter-ocular distances.
         seconds: from onset to offset.
         head: how much head drift, 0 for none; at 1 the head shifts by up to about 0.008 IOD.
+        frames: exact length of the clip, instead of ``seconds``; at least 6.
+        variety: how much the units' spread and balance of sides vary from the table, 0 for not at all.
     """
     lead, tail = int(rng.integers(0, 3)), int(rng.integers(0, 3))
-    moving = max(int(round(seconds * fps)), 6)
+    if frames is None:
+        moving = max(int(round(seconds * fps)), 6)
+    else:
+        lead, tail = (lead, tail) if frames >= 12 else (0, 0)
+        moving = frames - 1 - lead - tail
     time = (np.arange(lead + moving + tail + 1) - lead) / moving  # 0 at the onset frame, 1 at the offset frame
     rise, hold = rng.uniform(0.30, 0.42), rng.uniform(0.02, 0.12)
     remains = rng.uniform(0.0, 0.12)
@@ -72,9 +83,18 @@ def draw_timeline(
     apex = int(np.argmax((curves**2).sum(axis=1)))
     curves = curves / curves[apex].max()
     return Timeline(
-        units=units, amplitude=amplitude, curves=curves, drift=head * _draw_drift(rng, len(time)), fps=fps,
+        units=units, amplitude=amplitude, curves=curves, sides=_draw_sides(rng, units, variety),
+        spread=float(np.exp(variety * rng.normal(0, 0.1))), drift=head * _draw_drift(rng, len(time)), fps=fps,
         onset=lead, apex=apex, offset=lead + moving,
     )  # fmt: skip
+
+
+def _draw_sides(rng: np.random.Generator, units: str, variety: float) -> np.ndarray:
+    """Strength of each unit on both sides of the picture (n_units, 2); faces move a little unevenly."""
+    weaker, loss = int(rng.integers(2)), variety * rng.uniform(0.0, 0.35)
+    sides = np.array([SIDES[side] for _, side in parse_units(units)])
+    sides[:, weaker] *= 1 - loss * (sides.min(axis=1) > 0)
+    return sides
 
 
 def _draw_drift(rng: np.random.Generator, frames: int) -> np.ndarray:
@@ -89,6 +109,11 @@ def _draw_drift(rng: np.random.Generator, frames: int) -> np.ndarray:
 def steepest_slope(field: np.ndarray) -> float:
     """Largest entry of the differential of a field (H, W, 2), per pixel."""
     return max(float(np.abs(np.gradient(field[..., i], axis=axis)).max()) for i in (0, 1) for axis in (0, 1))
+
+
+def largest(field: np.ndarray) -> float:
+    """Largest length in a field (H, W, 2)."""
+    return float(np.sqrt(np.square(field[..., 0]) + np.square(field[..., 1])).max())
 
 
 class Motion:
@@ -107,38 +132,45 @@ class Motion:
         self.timeline = timeline
         self._axes = FaceAxes.of(landmarks)
         self._pivot = landmarks[[36, 39, 42, 45]].mean(axis=0)
-        self._grid = dense_grid(head.shape)
+        self._grid = dense_grid(head.shape).astype(np.float32)
         inside = inner_face(landmarks, head.shape)[..., None]
         self._units = [
-            unit_field(unit, side, landmarks, self._grid) * inside for unit, side in parse_units(timeline.units)
+            (unit_field(unit, sides, landmarks, self._grid, timeline.spread) * inside).astype(np.float32)
+            for (unit, _), sides in zip(parse_units(timeline.units), timeline.sides, strict=True)
         ]
         spread = 0.12 * self._axes.iod
-        self._head = np.clip(cv2.GaussianBlur(head, (0, 0), spread), 0, 1)[..., None].astype(np.float64)
-        fields = [self._combined(t) for t in range(len(timeline))]
-        peak = max(float(np.sqrt((field**2).sum(axis=-1)).max()) for field in fields)
-        self._scale = min(timeline.amplitude * self._axes.iod / peak, STEEPEST / steepest_slope(fields[timeline.apex]))
+        self._head = np.clip(cv2.GaussianBlur(head, (0, 0), spread), 0, 1)[..., None].astype(np.float32)
+        peak = max(largest(self._combined(t)) for t in range(len(timeline)))
+        steepest = steepest_slope(self._combined(timeline.apex))
+        self._scale = min(timeline.amplitude * self._axes.iod / peak, STEEPEST / steepest)
         self.peak = self._scale * peak / self._axes.iod  # in inter-ocular distances; at most timeline.amplitude
 
     def _combined(self, t: int) -> np.ndarray:
-        return sum(weight * field for weight, field in zip(self.timeline.curves[t], self._units))
+        """Displacement by the action units at frame t, before it is brought to the clip's amplitude."""
+        total = np.zeros_like(self._grid)
+        for weight, field in zip(self.timeline.curves[t], self._units, strict=True):
+            if weight > 0:
+                total += np.float32(weight) * field
+        return total
 
     def expression(self, t: int) -> np.ndarray:
         """Displacement by the action units alone, frame 0 → t: float32 (H, W, 2), (x, y) in pixels."""
-        return (self._combined(t) * self._scale).astype(np.float32)
+        return self._combined(t) * np.float32(self._scale)
 
     def displacement(self, t: int) -> np.ndarray:
         """The whole displacement, head drift included, frame 0 → t: float32 (H, W, 2), (x, y) in pixels."""
-        local = self._combined(t) * self._scale
+        local = self.expression(t)
         shift_x, shift_y, log_scale, turn = self.timeline.drift[t]
         scale = np.exp(log_scale)
         matrix = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) - np.eye(2)
         shift = self._axes.iod * (shift_x * self._axes.right + shift_y * self._axes.down)
-        drift = (self._grid + local - self._pivot) @ matrix.T + shift
-        return (local + self._head * drift).astype(np.float32)
+        x, y = (self._grid[..., i] + local[..., i] - np.float32(self._pivot[i]) for i in (0, 1))
+        drift = np.stack([matrix[i, 0] * x + matrix[i, 1] * y + shift[i] for i in (0, 1)], axis=-1)
+        return local + self._head * drift.astype(np.float32)
 
     def origin(self, t: int) -> np.ndarray:
         """Where the content of each pixel of frame t was in frame 0: float32 (H, W, 2), positions in pixels."""
-        return (self._grid + inverse_displacement(self.displacement(t))).astype(np.float32)
+        return self._grid + inverse_displacement(self.displacement(t))
 
 
 def inner_face(landmarks: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

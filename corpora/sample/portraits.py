@@ -97,6 +97,11 @@ def portrait_file(name: str) -> Path:
 
 
 @functools.cache
+def _detector() -> faces.Detector:
+    return faces.make_detector("dlib")
+
+
+@functools.cache
 def load_portrait(name: str) -> Portrait:
     """A portrait by its name, with landmarks of the dlib detector.
 
@@ -107,18 +112,19 @@ def load_portrait(name: str) -> Portrait:
     path = portrait_file(name)
     image = media.read_image(path)
     x0, y0, x1, y1 = _HEAD_BOX[name]
-    face = faces.largest_face(faces.make_detector("dlib"), np.ascontiguousarray(image[y0:y1, x0:x1]))
+    face = faces.largest_face(_detector(), np.ascontiguousarray(image[y0:y1, x0:x1]))
     if face is None:
         raise RuntimeError(f"no face found in {path}: not the portrait that scikit-image or matplotlib ships")
     head = np.zeros(image.shape[:2], np.uint8)
     cv2.fillPoly(head, [np.array(_OUTLINE[name], np.int32)], 255)
+    head = cv2.erode(head, np.ones((5, 5), np.uint8))  # hair's fringe shows the old background
     soft = cv2.GaussianBlur(head.astype(np.float32) / 255.0, (0, 0), 1.2)
     landmarks = face.landmarks.astype(np.float64) + (x0, y0)
     return Portrait(name, image.astype(np.float32) / 255.0, landmarks, soft)
 
 
 # ------------------------------------------------------------------------------------------- the canonical face
-def _aligned(landmarks: np.ndarray) -> np.ndarray:
+def upright(landmarks: np.ndarray) -> np.ndarray:
     """Landmarks turned upright and scaled so that the eye centres lie at their canonical places."""
     eyes = np.stack([landmarks[36:42].mean(axis=0), landmarks[42:48].mean(axis=0)])
     half = np.array([CANONICAL_IOD / 2, 0.0])
@@ -134,7 +140,7 @@ def symmetrised(landmarks: np.ndarray) -> np.ndarray:
 @functools.cache
 def portrait_shape(name: str) -> np.ndarray:
     """Landmarks (68, 2) of a portrait with its lips closed, in canonical position, its asymmetry kept."""
-    aligned = _aligned(load_portrait(name).landmarks)
+    aligned = upright(load_portrait(name).landmarks)
     return MouthCloser(aligned).close(aligned)
 
 
@@ -203,7 +209,7 @@ def atlas(name: str, lips: str = "closed") -> Atlas:
         lips: ``closed``, or ``parted`` as in the photograph (the lip line is then where the lips would meet).
     """
     portrait = load_portrait(name)
-    aligned = _aligned(portrait.landmarks)
+    aligned = upright(portrait.landmarks)
     closer = MouthCloser(aligned)
     grid = dense_grid((CANONICAL_SIZE, CANONICAL_SIZE))
     spline = ThinPlateSpline(control_points(canonical_shape()), control_points(portrait_shape(name)))

@@ -1,0 +1,140 @@
+"""``keypoint_folder/<clip>.pt`` and the ``manifest.json`` beside them (spec §1).
+
+A key point file holds one float32 tensor (18, 2), (x, y) in pixels of the clip's frames, at the clip's onset.
+The manifest says for each clip how its points were found.  Whatever else is known about a clip's points goes
+into files of its own beside these, so that every ``<clip>.pt`` stays what it is.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from media import CLIP_SUFFIXES, atomic_path
+from modules.facial_prior import NUM_KEYPOINTS
+
+MANIFEST = "manifest.json"
+MANIFEST_FORMAT = 1
+
+
+class KeypointError(ValueError):
+    """A key point file that cannot be used; the message names it, what is wrong, and the remedy."""
+
+
+class MissingKeypoints(KeypointError, FileNotFoundError):
+    """There is no key point file for a clip; the message says which command makes it."""
+
+
+def keypoint_path(folder: str | Path, name: str) -> Path:
+    """Where the key points of the clip ``name`` are kept: ``folder/<name>.pt``."""
+    if not name or name in (".", "..") or "/" in name or "\\" in name:
+        raise KeypointError(f"{name!r} is no name of a clip; expected a bare name, without folders")
+    return Path(folder) / f"{name}.pt"
+
+
+def load_keypoints(folder: str | Path, name: str) -> Tensor:
+    """Key points of a clip: float32 (18, 2), (x, y) in pixels of its frames, detached, on the CPU.
+
+    The file is found by the clip's exact name, or that without its media suffix (``a.mp4`` → ``a.pt``), never
+    by a part of it.  Files of the released code, which carry ``requires_grad``, are read as well; nothing but
+    tensors is unpickled.
+
+    Raises:
+        MissingKeypoints: there is no such file (also a ``FileNotFoundError``).
+        KeypointError: the file is broken, holds something else, or was refused because it tries to run code.
+    """
+    path = _find(folder, name)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise KeypointError(
+            f"{path} was refused: it is broken, or holds more than tensors, and loading that could run code. "
+            "Delete it and make it anew with kpmaker.py"
+        ) from error
+    except Exception as error:  # torch.load raises a different type for every way a file can be broken
+        raise KeypointError(
+            f"cannot read {path} ({_first_line(error)}). Delete it and run kpmaker.py again"
+        ) from error
+    return _checked(content, str(path))
+
+
+def save_keypoints(folder: str | Path, name: str, points: Tensor) -> Path:
+    """Write the key points of a clip, float32 (18, 2) in pixels, atomically; returns the file's path."""
+    path = keypoint_path(folder, name)
+    points = _checked(points, f"the key points of {name}")
+    with atomic_path(path) as temporary:
+        torch.save(points.clone(), temporary)
+    return path
+
+
+def read_manifest(folder: str | Path) -> dict[str, dict]:
+    """Entries of ``folder/manifest.json`` by clip name; empty where there is none.
+
+    Raises:
+        KeypointError: the file is no manifest.
+    """
+    path = Path(folder) / MANIFEST
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        clips = content["clips"]
+        if content["format"] != MANIFEST_FORMAT or not all(
+            isinstance(entry, dict) for entry in clips.values()
+        ):
+            raise KeyError("format")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise KeypointError(
+            f"{path} is no manifest of kpmaker.py ({_first_line(error)}). Move it away and run "
+            "kpmaker.py --overwrite"
+        ) from error
+    return clips
+
+
+def update_manifest(folder: str | Path, entries: Mapping[str, dict]) -> dict[str, dict]:
+    """Merge ``entries`` into ``folder/manifest.json``, atomically; returns all entries, sorted by name."""
+    clips = dict(sorted({**read_manifest(folder), **entries}.items()))
+    dump = partial(json.dumps, ensure_ascii=False)
+    rows = ",\n".join(f"  {dump(name)}: {dump(entry)}" for name, entry in clips.items())  # a line a clip
+    text = f'{{"format": {MANIFEST_FORMAT}, "clips": {{\n{rows}\n}}}}\n'
+    with atomic_path(Path(folder) / MANIFEST) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return clips
+
+
+def _find(folder: str | Path, name: str) -> Path:
+    exact = keypoint_path(folder, name)
+    candidates = [exact]
+    if Path(name).suffix.lower() in CLIP_SUFFIXES:
+        candidates.append(keypoint_path(folder, Path(name).stem))
+    for path in candidates:
+        if path.is_file():
+            return path
+    raise MissingKeypoints(
+        f"no key points for the clip {name!r}: {candidates[-1]} does not exist. "
+        f"Make it with: python kpmaker.py --root <your data folder> --out {Path(folder)}"
+    )
+
+
+def _checked(points: object, name: str) -> Tensor:
+    """``points`` as a detached float32 tensor (18, 2), or a KeypointError that says what it is instead."""
+    if not isinstance(points, Tensor):
+        raise KeypointError(f"{name} holds a {type(points).__name__}; expected a tensor ({NUM_KEYPOINTS}, 2)")
+    if points.shape != (NUM_KEYPOINTS, 2) or points.is_complex():
+        got = f"{points.dtype} {tuple(points.shape)}"
+        raise KeypointError(f"{name}: expected a real tensor of shape ({NUM_KEYPOINTS}, 2), got {got}")
+    points = points.detach().to(device="cpu", dtype=torch.float32)
+    if not torch.isfinite(points).all():
+        raise KeypointError(f"{name} holds NaN or infinite values; make it anew with kpmaker.py --overwrite")
+    return points
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,0 +1,263 @@
+"""Landmarks of every clip's onset frame → keypoint_folder/<clip>.pt, the facial prior's 18 key points.
+
+    python kpmaker.py --root data/your_dataset                     # its train/ and test/, with face-alignment
+    python kpmaker.py --root data/your_dataset --detector dlib     # offline, nothing to download
+    python kpmaker.py --root my_clips --out my_points --detector dlib --workers 4
+    python kpmaker.py --root data/your_dataset --detector dlib --on-missing error
+    python kpmaker.py --root data/your_dataset --device cuda --overwrite
+
+A second run does only what is missing or has changed.  Beside the .pt files it writes manifest.json (how each
+clip's points were found) and preview.png (the points drawn on the faces: look at it before you train).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from faces import DETECTORS, Detector, DetectorUnavailable, make_detector
+from faces.keypoint_files import (
+    MANIFEST,
+    KeypointError,
+    keypoint_path,
+    load_keypoints,
+    read_manifest,
+    update_manifest,
+)
+from faces.onset import Onset, detect_onsets, read_onset
+from faces.preview import MAX_TILES, Tile, contact_sheet, draw_tile, spread
+from faces.records import Plan, Recorder, make_entry, make_plan
+from media import MediaError, clip_name, list_clips, open_clip, write_image
+from modules.facial_prior import select_keypoints, template_keypoints
+
+PREVIEW = "preview.png"
+SPLITS = ("train", "test")
+FINISHED, FAILED, INTERRUPTED = 0, 2, 130  # exit codes
+
+
+class UsageError(ValueError):
+    """What the user asked for cannot be done; the message says why and what can."""
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line's options; see ``python kpmaker.py --help``."""
+    parser = argparse.ArgumentParser(
+        prog="kpmaker.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    # fmt: off
+    add("--root", type=Path, default=Path("data/your_dataset"),
+        help="data set with train/ and test/, or any folder of clips (default: %(default)s)")
+    add("--out", type=Path, default=Path("keypoint_folder"),
+        help="where the .pt files go (default: %(default)s)")
+    add("--detector", choices=DETECTORS, default="face-alignment",
+        help="face-alignment downloads its weights once, dlib is offline; never one in place of the other "
+        "(default: %(default)s)")
+    add("--device", default="auto", metavar="auto|cpu|cuda|mps",
+        help="where face-alignment runs; dlib uses the CPU (default: %(default)s)")
+    add("--workers", type=int, default=1, metavar="N",
+        help="threads that read clips and, with dlib, find faces (default: %(default)s)")
+    add("--overwrite", action="store_true", help="make all files anew, those of other programs included")
+    add("--on-missing", choices=("error", "skip", "template"), default="template",
+        help="a clip without a face gets an average face (template), no file (skip), or is an error; always "
+        "reported, and marked in the manifest (default: %(default)s)")
+    add("--landmark-model", type=Path, metavar="PATH",
+        help="dlib: a 68-landmark .dat file; face-alignment: its landmark weights, or a folder with both of "
+        "its weight files")
+    add("--upsample", type=int, metavar="N",
+        help="dlib: doublings of the frame before the search (default: 1)")
+    add("--frame-size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"),
+        help="of one frame of the image strips (default: square frames)")
+    # fmt: on
+    arguments = parser.parse_args(argv)
+    if arguments.workers < 1:
+        parser.error(f"--workers {arguments.workers}: legal are 1 and more")
+    if arguments.frame_size is not None and min(arguments.frame_size) < 1:
+        parser.error(f"--frame-size {arguments.frame_size}: height and width must be at least 1")
+    return arguments
+
+
+def collect_clips(root: Path, frame_size: tuple[int, int] | None = None) -> dict[str, Path]:
+    """Clips of a data set (its ``train`` and ``test``) or of a plain folder, by name, in natural order.
+
+    Raises:
+        UsageError: one name stands for different clips in train and test.  All share one key point folder.
+        MediaError: no such folder, or no clips in it.
+    """
+    folders = [root / split for split in SPLITS if (root / split).is_dir()] or [root]
+    clips: dict[str, Path] = {}
+    for path in (path for folder in folders for path in list_clips(folder)):
+        other = clips.setdefault(clip_name(path), path)
+        if other is not path and not _same_clip(other, path, frame_size):
+            raise UsageError(
+                f"two different clips are called {clip_name(path)!r}: {other} and {path}. The key points of "
+                "train and test share one folder, by clip name: rename one of them"
+            )
+    return clips
+
+
+def _same_clip(first: Path, second: Path, frame_size: tuple[int, int] | None) -> bool:
+    pairs = zip_longest(open_clip(first, frame_size), open_clip(second, frame_size))
+    return all(a is not None and b is not None and np.array_equal(a, b) for a, b in pairs)
+
+
+@dataclass
+class Outcome:
+    """What a run came to: names by status, of clips with several faces, and what went wrong."""
+
+    found: list[str] = field(default_factory=list)
+    template: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    several: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    tiles: dict[str, Tile] = field(default_factory=dict)
+
+
+def detect_clips(plan: Plan, detector: Detector, arguments: argparse.Namespace, shown: set[str]) -> Outcome:
+    """Find, record and, for the clips that are to be shown, draw the key points of the clips to be done."""
+    outcome, recorder = Outcome(), Recorder(arguments.out)
+    onsets = detect_onsets(detector, plan.todo, arguments.workers, arguments.frame_size)
+    with contextlib.closing(onsets), recorder:
+        total = len(plan.todo)
+        for onset in tqdm(onsets, total=total, unit="clip", desc="key points", disable=total == 0):
+            name, status = clip_name(onset.path), _status(onset, arguments.on_missing)
+            _note(onset, status, outcome)
+            if status is None:
+                continue
+            landmarks, points = _points(onset, status)
+            recorder.add(name, make_entry(onset, detector, status), points)
+            if name in shown or (status != "found" and len(outcome.tiles) < 2 * MAX_TILES):
+                outcome.tiles[name] = draw_tile(onset.frame, name, status, landmarks, points)
+    return outcome
+
+
+def _status(onset: Onset, on_missing: str) -> str | None:
+    """found, template or skipped; None for a clip that is an error."""
+    if onset.frame is None:
+        return None
+    if onset.faces:
+        return "found"
+    return {"template": "template", "skip": "skipped", "error": None}[on_missing]
+
+
+def _points(onset: Onset, status: str) -> tuple[np.ndarray | None, torch.Tensor | None]:
+    """Landmarks (68, 2) in whole pixels and key points (18, 2), None where there are none."""
+    if status == "found":
+        landmarks = np.rint(onset.faces[0].landmarks)
+        return landmarks, select_keypoints(torch.from_numpy(landmarks))
+    return None, template_keypoints(*onset.frame.shape[:2]) if status == "template" else None
+
+
+def _note(onset: Onset, status: str | None, outcome: Outcome) -> None:
+    """Enter a clip in the outcome, and warn about one without a face."""
+    if status is None:
+        outcome.errors.append(onset.error or f"no face in the onset frame of {onset.path}")
+        return
+    getattr(outcome, status).append(clip_name(onset.path))
+    if len(onset.faces) > 1:
+        outcome.several.append(clip_name(onset.path))
+    if status != "found":
+        gets = "the average face" if status == "template" else "no key points"
+        tqdm.write(f"warning: no face in the onset frame of {onset.path}: it gets {gets}", file=sys.stderr)
+
+
+def write_preview(
+    clips: dict[str, Path], shown: list[str], outcome: Outcome, arguments: argparse.Namespace
+) -> None:
+    """The contact sheet: clips without a face first, then a sample spread evenly over all."""
+    problems = spread(outcome.template + outcome.skipped, MAX_TILES // 2)
+    rest = [name for name in shown if name not in problems]
+    entries = read_manifest(arguments.out)
+    tiles = []
+    for name in problems + spread(rest, MAX_TILES - len(problems)):
+        tile = outcome.tiles.get(name) or _draw_again(name, clips[name], entries.get(name), arguments)
+        if tile is not None:
+            tiles.append(tile)
+    if tiles:
+        title = f"{arguments.root}: {len(tiles)} of {len(clips)} clips"
+        write_image(arguments.out / PREVIEW, contact_sheet(tiles, title))
+
+
+def _draw_again(name: str, path: Path, entry: dict | None, arguments: argparse.Namespace) -> Tile | None:
+    """The tile of a clip that was done by an earlier run; None where there is nothing to draw."""
+    onset = read_onset(path, arguments.frame_size)
+    exists = keypoint_path(arguments.out, name).exists()
+    if onset.frame is None or (entry is None and not exists):
+        return None
+    points = load_keypoints(arguments.out, name).numpy() if exists else None
+    landmarks = entry.get("landmarks") if entry else None
+    landmarks = None if landmarks is None else np.array(landmarks, dtype=np.float32)
+    return draw_tile(onset.frame, name, entry["status"] if entry else "kept", landmarks, points)
+
+
+def report(plan: Plan, outcome: Outcome, arguments: argparse.Namespace, version: str) -> None:
+    """Print what was done, and what a person should know about it."""
+    counts = {"found": outcome.found, "average face": outcome.template, "skipped": outcome.skipped}
+    parts = [f"{len(names)} {label}" for label, names in counts.items() if names or label == "found"]
+    print(f"{arguments.out}: {', '.join(parts)}; {len(plan.done)} done before")
+    entries = read_manifest(arguments.out)
+    others = [name for name in plan.done if entries[name].get("detector_version") != version]
+    notes = {
+        "changed since the last run, and done again": plan.changed,
+        "several faces, the largest was taken": outcome.several,
+        "files of another program, left as they are (--overwrite makes them anew)": plan.kept,
+        "done before with another detector or version (--overwrite makes them anew)": others,
+    }
+    for note, names in notes.items():
+        if names:
+            more = " …" if len(names) > 8 else ""
+            print(f"{note}: {len(names)} ({', '.join(names[:8])}{more})")
+    print(f"{arguments.out / MANIFEST} says how; look at {arguments.out / PREVIEW}")
+
+
+def make_keypoints(arguments: argparse.Namespace) -> int:
+    """Run the command; returns its exit code."""
+    clips = collect_clips(arguments.root, arguments.frame_size)
+    try:
+        detector = make_detector(
+            arguments.detector, arguments.device, arguments.landmark_model, upsample=arguments.upsample
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    skipped_by = detector.version if arguments.on_missing == "skip" else None
+    plan = make_plan(clips, arguments.out, arguments.overwrite, skipped_by, arguments.frame_size)
+    update_manifest(arguments.out, plan.moved)  # also shows, before the work, that the folder can be written
+    shown = spread(list(clips), MAX_TILES)
+    outcome = detect_clips(plan, detector, arguments, set(shown))
+    if plan.todo or not (arguments.out / PREVIEW).exists():
+        write_preview(clips, shown, outcome, arguments)
+    report(plan, outcome, arguments, detector.version)
+    for error in outcome.errors:
+        print(f"kpmaker.py: error: {error}", file=sys.stderr)
+    if not outcome.errors:
+        return FINISHED
+    remedy = " (without a face: try --on-missing template or skip)" if arguments.on_missing == "error" else ""
+    print(
+        f"kpmaker.py: no key points for {len(outcome.errors)} of {len(clips)} clips{remedy}", file=sys.stderr
+    )
+    return FAILED
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; errors a user can mend are one line on stderr and exit code 2."""
+    arguments = parse_arguments(argv)
+    try:
+        return make_keypoints(arguments)
+    except (UsageError, MediaError, KeypointError, DetectorUnavailable, OSError) as error:
+        print(f"kpmaker.py: error: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("interrupted: finished clips are kept, and the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

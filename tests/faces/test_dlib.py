@@ -1,0 +1,223 @@
+"""The dlib back end on portraits, tight crops, small and grey faces, several faces, none."""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+
+from faces import DetectorUnavailable, Face, dlib_model_file, largest_face, make_detector
+from faces.detector import by_area
+from media import open_clip, read_image, resize_frame
+from tests.faces.pictures import REAL, dlib_detector, face_crop, made_up_face, noise, portrait
+
+# Where a person sees, in the portraits: eye on the left, eye on the right, mouth corners, chin; (x, y) pixels.
+SEEN = {
+    "astronaut": ((202, 101), (245, 103), (203, 140), (246, 140), (222, 176)),
+    "hopper": ((219, 190), (305, 187), (230, 282), (308, 278), (271, 331)),
+}
+
+
+@pytest.mark.parametrize("name", SEEN)
+def test_landmarks_lie_where_a_person_sees_them(name):
+    face = largest_face(dlib_detector(), portrait(name))
+    assert face.landmarks.shape == (68, 2) and face.landmarks.dtype == np.float32
+    points = face.landmarks
+    found = [points[36:42].mean(axis=0), points[42:48].mean(axis=0), points[48], points[54], points[8]]
+    tolerance = 0.06 * (face.box[2] - face.box[0])
+    assert np.linalg.norm(np.array(found) - SEEN[name], axis=1).max() < tolerance
+
+
+@pytest.mark.parametrize("name", SEEN)
+def test_only_the_person_is_found(name):
+    faces = dlib_detector().detect(portrait(name))
+    assert len(faces) == 1  # the astronaut's suit gives a candidate of the same size, with a tenth of the score
+    assert faces[0].attempt == "plain"
+
+
+def test_paper_parity_of_the_plain_search():
+    """The first step is the released code's: no padding, one doubling, box and landmarks straight from dlib."""
+    import dlib
+
+    image = cv2.cvtColor(portrait("hopper"), cv2.COLOR_RGB2GRAY)
+    box = dlib.get_frontal_face_detector()(image, 1)[0]
+    shape = dlib.shape_predictor(str(dlib_model_file("shape_predictor_68_face_landmarks.dat")))(image, box)
+    face = largest_face(dlib_detector(), portrait("hopper"))
+    assert face.box == (box.left(), box.top(), box.right() + 1, box.bottom() + 1)
+    assert face.landmarks.tolist() == [[point.x, point.y] for point in shape.parts()]
+
+
+@pytest.mark.parametrize("name", SEEN)
+@pytest.mark.parametrize("size", [24, 48, 64, 256])
+def test_tight_crops_of_any_size_are_found(name, size):
+    """A crop of exactly the detector's box, as the paper makes them; landmarks agree with those of the large one."""
+    large = largest_face(dlib_detector(), face_crop(name, 512))
+    face = largest_face(dlib_detector(), resize_frame(face_crop(name, 512), size, size))
+    assert face is not None
+    distance = np.linalg.norm(face.landmarks / size - large.landmarks / 512, axis=1)
+    assert distance[17:].mean() < 0.04  # of the crop's side; brows, nose, eyes, mouth
+
+
+def test_padding_brings_back_what_the_plain_search_misses():
+    """A 24-pixel face in a 128-pixel picture; its landmarks agree with those in the picture at full size."""
+    face = largest_face(dlib_detector(), resize_frame(portrait("astronaut"), 128, 128))
+    assert face.attempt == "padded"
+    full = largest_face(dlib_detector(), portrait("astronaut"))
+    assert np.abs(face.landmarks * 4 + 1.5 - full.landmarks)[17:].mean() < 4  # pixels of 512: one of 128
+
+
+def test_cut_off_face_is_found_with_the_low_threshold():
+    """Only a face that fills the picture may be that uncertain."""
+    crop = face_crop("hopper")
+    attempts = {}
+    for cut in range(0, 90, 6):
+        face = largest_face(dlib_detector(), np.ascontiguousarray(crop[cut : 256 - cut // 2, cut // 2 : 256 - cut]))
+        attempts[cut] = None if face is None else face.attempt
+        if face is not None and face.attempt == "padded, low threshold":
+            assert face.score < 0.0
+            return
+    pytest.fail(f"no crop was found by the last step: {attempts}")
+
+
+def test_grey_face_is_the_face():
+    grey = cv2.cvtColor(portrait("astronaut"), cv2.COLOR_RGB2GRAY)
+    colour = largest_face(dlib_detector(), portrait("astronaut"))
+    face = largest_face(dlib_detector(), np.repeat(grey[..., None], 3, axis=2))
+    assert face.box == colour.box
+    assert np.array_equal(face.landmarks, colour.landmarks)
+
+
+def test_largest_of_several():
+    large, small = face_crop("astronaut", 256, "square", 0.25), face_crop("hopper", 160, "square", 0.25)
+    canvas = np.zeros((256, 416, 3), np.uint8)
+    canvas[:160, :160], canvas[:, 160:] = small, large
+    faces = dlib_detector().detect(canvas)
+    assert len(faces) == 2
+    assert faces[0].area > faces[1].area
+    assert faces[0].box[0] > 160 > faces[1].box[2]
+    assert largest_face(dlib_detector(), canvas).box == faces[0].box
+
+
+@pytest.mark.parametrize(
+    "image",
+    [noise(), np.full((256, 256, 3), 128, np.uint8), skimage.data.coffee()[::2, ::2], skimage.data.rocket(), noise(1, 1)],
+    ids=["noise", "flat", "coffee", "rocket", "one pixel"],
+)
+def test_no_face(image):
+    assert dlib_detector().detect(image) == []
+    assert largest_face(dlib_detector(), image) is None
+
+
+def test_threads_share_one_detector():
+    """Two threads, three pictures, twice: every one gets its own picture's result."""
+    pictures = [face_crop("astronaut"), face_crop("hopper"), noise(64, 64)] * 2
+    alone = [dlib_detector().detect(picture) for picture in pictures[:3]] * 2
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(dlib_detector().detect, pictures))
+    for one, other in zip(alone, together, strict=True):
+        assert [face.box for face in one] == [face.box for face in other]
+        assert all(np.array_equal(a.landmarks, b.landmarks) for a, b in zip(one, other, strict=True))
+
+
+def test_upsample_finds_smaller_faces():
+    image = np.full((400, 400, 3), 200, np.uint8)
+    image[100:150, 150:200] = resize_frame(face_crop("astronaut", 256, "square", 0.15), 50, 50)
+    assert dlib_detector(upsample=1).detect(image)[0].attempt == "plain"
+    assert [face.attempt for face in dlib_detector(upsample=0).detect(image)] != ["plain"]
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the shared real clips are not on this machine")
+@pytest.mark.parametrize("file", ["westernMale.png", "s3_po_05.gif"])
+def test_real_faces_cropped_to_their_box(file):
+    image = read_image(REAL / file) if file.endswith("png") else open_clip(REAL / file).first()
+    face = largest_face(dlib_detector(), image)
+    assert face is not None
+    eyes, mouth = face.landmarks[36:48].mean(axis=0), face.landmarks[48:68].mean(axis=0)
+    height, width = image.shape[:2]
+    assert 0.3 * width < eyes[0] < 0.7 * width and 0.15 * height < eyes[1] < 0.5 * height
+    assert 0.3 * width < mouth[0] < 0.7 * width and 0.6 * height < mouth[1] < 0.95 * height
+
+
+# ------------------------------------------------------------------------------------------ wrong use
+@pytest.mark.parametrize(
+    "image",
+    [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3), np.float32), "face.png"],
+    ids=["grey", "alpha", "float", "path"],
+)
+def test_other_arrays_are_refused(image):
+    with pytest.raises(ValueError, match="expected a uint8 RGB image"):
+        dlib_detector().detect(image)
+
+
+def test_empty_image_is_refused():
+    with pytest.raises(ValueError, match="empty"):
+        dlib_detector().detect(np.zeros((0, 8, 3), np.uint8))
+
+
+def test_model_file_is_found_without_importing_its_package():
+    assert dlib_model_file("dlib_face_recognition_resnet_model_v1.dat").stat().st_size > 1_000_000
+    assert "face_recognition_models" not in sys.modules
+
+
+def test_model_file_that_is_not_there():
+    with pytest.raises(DetectorUnavailable, match="no_such_model.dat.*pip install"):
+        dlib_model_file("no_such_model.dat")
+
+
+def test_missing_packages_say_what_to_install(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(DetectorUnavailable, match="pip install face_recognition_models"):
+        dlib_model_file("shape_predictor_68_face_landmarks.dat")
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    with pytest.raises(DetectorUnavailable, match="pip install dlib-bin"):
+        make_detector("dlib")
+
+
+def test_model_path(tmp_path):
+    with pytest.raises(DetectorUnavailable, match="no such landmark model"):
+        make_detector("dlib", model_path=tmp_path / "absent.dat")
+    broken = tmp_path / "broken.dat"
+    broken.write_bytes(b"not a model")
+    with pytest.raises(DetectorUnavailable, match="no landmark model of dlib"):
+        make_detector("dlib", model_path=broken)
+    with pytest.raises(DetectorUnavailable, match="5 landmarks; expected a model with 68"):
+        make_detector("dlib", model_path=dlib_model_file("shape_predictor_5_face_landmarks.dat"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "mtcnn"}, "legal are face-alignment, dlib"),
+        ({"name": "dlib", "device": "cuda"}, "dlib runs on the CPU"),
+        ({"name": "dlib", "upsample": 9}, "upsample is 9; legal are"),
+        ({"name": "face-alignment", "upsample": 1}, "upsample belongs to dlib"),
+    ],
+)
+def test_illegal_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        make_detector(**options)
+
+
+def test_version_tells_what_results_depend_on():
+    version = dlib_detector().version
+    assert "dlib" in version and "upsample 1" in version and "shape_predictor_68" in version
+    assert dlib_detector(upsample=0).version != version
+
+
+# ------------------------------------------------------------------------------------------ the record of a face
+def test_face_area_and_order():
+    small, large, sure = made_up_face((0, 0, 4, 4)), made_up_face((0, 0, 5, 4)), made_up_face((1, 0, 5, 4), score=2.0)
+    assert (small.area, large.area) == (16, 20)
+    assert by_area([small, sure, large]) == [large, sure, small]
+
+
+def test_impossible_faces_are_refused():
+    landmarks = np.zeros((68, 2), np.float32)
+    with pytest.raises(ValueError, match="empty"):
+        Face((4, 0, 4, 8), landmarks, 1.0)
+    with pytest.raises(ValueError, match=r"\(68, 2\)"):
+        Face((0, 0, 8, 8), landmarks[:5], 1.0)
