@@ -60,6 +60,11 @@ def normalize_kp(
     return out
 
 
+def repeat(tensor: Tensor | None, frames: int) -> Tensor | None:
+    """(1, ...) → (frames, ...), without copying; None stays None."""
+    return None if tensor is None else tensor.expand(frames, *tensor.shape[1:])
+
+
 class KeyPointAnimator:
     """Animator of the ``fpb_fomm`` and ``fomm`` families.
 
@@ -96,14 +101,11 @@ class KeyPointAnimator:
     def animate(self, driving: Tensor) -> dict[str, Tensor]:
         """The next T driving frames (T, C, H, W) → the generator's outputs, ``prediction`` (T, C, H, W) among them."""
         frames = driving.shape[0]
-
-        def repeat(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor.expand(frames, *tensor.shape[1:])
-
-        kp_driving = self.detector(driving, repeat(self.keypoint_driving), repeat(self.regions))
+        kp_driving = self.detector(driving, repeat(self.keypoint_driving, frames), repeat(self.regions, frames))
         if self.normalization is not None:
             kp_driving = normalize_kp(self.kp_source, kp_driving, self.kp_initial, **self.normalization)
-        kp_source = {name: repeat(tensor) for name, tensor in self.kp_source.items()}
-        out = self.generator(repeat(self.source), kp_source, kp_driving, features=repeat(self.features))
+        kp_source = {name: repeat(tensor, frames) for name, tensor in self.kp_source.items()}
+        features = repeat(self.features, frames)
+        out = self.generator(repeat(self.source, frames), kp_source, kp_driving, features=features)
         out.update(kp_source=kp_source, kp_driving=kp_driving)
         return out

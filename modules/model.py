@@ -9,16 +9,9 @@ from torch import Tensor, nn
 
 from modules import losses
 from modules.coords import denormalize_keypoints, normalize_keypoints
+from modules.image_losses import Batch, ImageLosses, Losses, active
 from modules.transform import Transform
 from modules.util import ImagePyramid, inverse_2x2, scale_name
-
-Losses = dict[str, Tensor]
-Batch = dict[str, Tensor]
-
-
-def active(weight: float | Sequence[float] | None) -> bool:
-    """Is a loss weight, a number or a list of them, anything but zero?"""
-    return any(weight) if isinstance(weight, Sequence) else bool(weight)
 
 
 class GeneratorFullModel(nn.Module):
@@ -40,15 +33,11 @@ class GeneratorFullModel(nn.Module):
         vgg: nn.Module | None = None,
     ):
         super().__init__()
-        self.kp_extractor, self.generator, self.discriminator, self.vgg = kp_extractor, generator, discriminator, vgg
+        self.kp_extractor, self.generator, self.discriminator = kp_extractor, generator, discriminator
         self.train_params, self.loss_weights = train_params, train_params["loss_weights"]
-        self.pyramid = ImagePyramid(train_params["scales"], generator.final.out_channels)
+        self.image_losses = ImageLosses(train_params, generator.final.out_channels, vgg)
         self.appearance_steps = int(train_params.get("appearance_steps") or 0)
         self.appearance_only = False
-        prior_loss = self.loss_weights.get("facial_prior")
-        needs_vgg = active(self.loss_weights.get("perceptual")) or isinstance(prior_loss, Sequence)
-        if needs_vgg and vgg is None:
-            raise ValueError("the loss weights ask for the perceptual loss: pass vgg")
         if active(self._adversarial_weights()) and discriminator is None:
             raise ValueError("the loss weights ask for adversarial losses: pass a discriminator")
 
@@ -80,14 +69,14 @@ class GeneratorFullModel(nn.Module):
         kp_driving = self.kp_extractor(x["driving"], x.get("keypoint"), regions)
         generated = self.generator(x["source"], kp_source=kp_source, kp_driving=kp_driving)
         generated.update(kp_source=kp_source, kp_driving=kp_driving)
-        values = self._image_losses(x["driving"], generated, regions)
+        values = self.image_losses(x["driving"], generated, regions)
         values.update(self._adversarial_losses(x["driving"], generated))
         values.update(self._equivariance_losses(x, generated, regions, transform))
         return values, generated
 
     def _appearance_step(self, x: Batch) -> tuple[Losses, dict[str, Tensor]]:
         generated = self.generator.reconstruct(x["source"])
-        values = self._image_losses(x["source"], generated, self._regions(x))
+        values = self.image_losses(x["source"], generated, self._regions(x))
         values.pop("deformed", None)  # nothing to learn: the identity is given
         return values, generated
 
@@ -96,43 +85,13 @@ class GeneratorFullModel(nn.Module):
             return None
         return self.kp_extractor.region_map(x["keypoint"], *x["driving"].shape[-2:])
 
-    def _image_losses(self, target: Tensor, generated: dict[str, Tensor], regions: Tensor | None) -> Losses:
-        values: Losses = {}
-        weights = self.loss_weights
-        prediction = generated["prediction"]
-        pyramid_real, pyramid_generated = self.pyramid(target), self.pyramid(prediction)
-        layered_prior = isinstance(weights.get("facial_prior"), Sequence) and active(weights["facial_prior"])
-        if active(weights.get("perceptual")) or layered_prior:
-            values.update(self._perceptual_losses(pyramid_real, pyramid_generated, regions, layered_prior))
-        if active(weights.get("facial_prior")) and not layered_prior:
-            values["facial_prior"] = weights["facial_prior"] * losses.l1(prediction, target, regions)
-        if active(weights.get("reconstruction")):
-            values["reconstruction"] = weights["reconstruction"] * losses.pyramid_l1(pyramid_generated, pyramid_real)
-        if active(weights.get("deformed")):
-            values["deformed"] = weights["deformed"] * losses.l1(generated["deformed"], target)
-        return values
-
-    def _perceptual_losses(self, real: Batch, generated: Batch, regions: Tensor | None, layered: bool) -> Losses:
-        values: dict[str, list[Tensor]] = {}
-        for key in real:
-            with torch.no_grad():
-                features_real = self.vgg(real[key])
-            features = self.vgg(generated[key])
-            if active(self.loss_weights.get("perceptual")):
-                term = losses.perceptual(features, features_real, self.loss_weights["perceptual"])
-                values.setdefault("perceptual", []).append(term)
-            if layered:
-                term = losses.perceptual(features, features_real, self.loss_weights["facial_prior"], regions)
-                values.setdefault("facial_prior", []).append(term)
-        return {name: torch.stack(terms).sum() for name, terms in values.items()}
-
     def _adversarial_losses(self, target: Tensor, generated: dict[str, Tensor]) -> Losses:
         if not active(self._adversarial_weights()):
             return {}
         kp = {name: tensor.detach() for name, tensor in generated["kp_driving"].items()}
-        maps_generated = self.discriminator(self.pyramid(generated["prediction"]), kp=kp)
+        maps_generated = self.discriminator(self.image_losses.pyramid(generated["prediction"]), kp=kp)
         with torch.no_grad():
-            maps_real = self.discriminator(self.pyramid(target), kp=kp)
+            maps_real = self.discriminator(self.image_losses.pyramid(target), kp=kp)
         scales = [scale_name(scale) for scale in self.discriminator.scales]
         weights = self.loss_weights
         predictions = [maps_generated[f"prediction_map_{scale}"] for scale in scales]

@@ -1,0 +1,1 @@
+"""The parts of ``evaluate.py``: which clips belong together, scoring one of them, tables, pictures, the report."""

@@ -1,0 +1,158 @@
+"""Which driving clip, results and truth belong together."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import media
+
+LOSSLESS_FOLDER = "png"  # `animate` writes lossless strips there, beside the videos
+
+
+class EvaluationError(ValueError):
+    """Nothing can be evaluated; the message says what was looked for, where, and what to do."""
+
+
+@dataclass
+class Pair:
+    """One driving clip and what is to be compared with it.
+
+    Attributes:
+        name: ``<driving>-<source>``, or the driving clip's name for reconstructions.
+        driving: its name.
+        driving_path: ``None`` where it was not found.
+        results: method → clip, for the methods whose result was found.
+        source_path: the target's picture or clip, for the yardsticks; ``None``: frame 0 of the first result.
+        truth_path: the true result, where there is one.
+        problems: method (or "" for all) → what is wrong and what to do.
+    """
+
+    name: str
+    driving: str
+    driving_path: Path | None = None
+    results: dict[str, Path] = field(default_factory=dict)
+    source_path: Path | None = None
+    truth_path: Path | None = None
+    problems: dict[str, str] = field(default_factory=dict)
+
+
+def clips_by_name(folder: str | Path) -> dict[str, Path]:
+    """Clip name → path for the clips of a folder; lossless copies in its ``png/`` replace the videos beside it.
+
+    Raises:
+        EvaluationError: no such folder, or no clip in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise EvaluationError(f"no such folder: {folder}")
+    try:
+        clips = {media.clip_name(path): path for path in media.list_clips(folder)}
+        lossless = clips.get(LOSSLESS_FOLDER)
+        if lossless is not None and lossless.is_dir() and len(clips) > 1:
+            del clips[LOSSLESS_FOLDER]
+            clips.update({media.clip_name(path): path for path in media.list_clips(lossless)})
+    except media.MediaError as error:
+        raise EvaluationError(str(error)) from error
+    return clips
+
+
+def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """Line number and columns of each row of a pairs list."""
+    if not path.is_file():
+        raise EvaluationError(f"no such pairs list: {path}")
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        columns = reader.fieldnames or []
+        if "driving" not in columns or not {"source", "generated"} & set(columns):
+            raise EvaluationError(
+                f"{path} has the columns {', '.join(columns) or '(none)'}; needed are 'driving' and one of 'source' "
+                "(results called <driving>-<source>) or 'generated' (names of the results)"
+            )
+        rows = [(reader.line_num, {key: (value or "").strip() for key, value in row.items() if key}) for row in reader]
+    if not rows:
+        raise EvaluationError(f"{path} lists no pairs")
+    return rows
+
+
+def _listed_pairs(path: Path) -> list[tuple[Pair, str]]:
+    """Pairs of a list, each with the name of its source ("" where it has none)."""
+    pairs, seen = [], {}
+    for line, row in _read_rows(path):
+        driving, source = row["driving"], row.get("source", "")
+        name = row.get("generated") or f"{driving}-{source}"
+        if not driving or not name.strip("-"):
+            raise EvaluationError(f"{path}, line {line}: a pair needs a driving clip and a source or result")
+        if name in seen:
+            raise EvaluationError(f"{path}, line {line}: {name!r} is already in line {seen[name]}")
+        seen[name] = line
+        pair = Pair(media.clip_name(name), media.clip_name(driving))
+        if row.get("frame", "") not in ("", "0"):
+            pair.problems[""] = (
+                f"{path}, line {line}: reference frame {row['frame']}; motion is measured from frame 0, so cut the "
+                "driving clip and the result to begin there"
+            )
+        pairs.append((pair, media.clip_name(source) if source else ""))
+    return pairs
+
+
+def _found_pairs(driving: Mapping[str, Path], results: Mapping[str, Mapping[str, Path]]) -> list[tuple[Pair, str]]:
+    """Pairs from the results' names: ``<driving>-<source>``, or the name of a driving clip itself."""
+    names = list(dict.fromkeys(name for clips in results.values() for name in clips))
+    pairs = []
+    for name in names:
+        fitting = [clip for clip in driving if name == clip or name.startswith(f"{clip}-")]
+        if fitting:
+            clip = max(fitting, key=len)
+            pairs.append((Pair(name, clip), name[len(clip) + 1 :]))
+        else:
+            problem = (
+                "no driving clip has this name or its beginning; results are called <driving>-<source>. Give a "
+                "--pairs list with the columns driving,generated"
+            )
+            pairs.append((Pair(name, "", problems={"": problem}), ""))
+    return pairs
+
+
+def find_pairs(
+    driving_dir: str | Path,
+    generated: Mapping[str, str | Path],
+    pairs: str | Path | None = None,
+    truth_dir: str | Path | None = None,
+    source_dir: str | Path | None = None,
+) -> list[Pair]:
+    """All pairs to evaluate; what is missing of one is noted in its ``problems``.
+
+    Args:
+        driving_dir: folder of driving clips.
+        generated: method → folder of its results; may be empty when ``pairs`` is given.
+        pairs: CSV with ``driving`` and ``source`` or ``generated``; default: from the results' names.
+        truth_dir: folder of true results, called like the results; those that are missing are noted.
+        source_dir: folder of the sources, ``driving_dir`` by default.
+
+    Raises:
+        EvaluationError: a folder or list that cannot be used, or neither results nor a list.
+    """
+    driving = clips_by_name(driving_dir)
+    results = {method: clips_by_name(folder) for method, folder in generated.items()}
+    sources = clips_by_name(source_dir) if source_dir is not None else driving
+    truths = clips_by_name(truth_dir) if truth_dir is not None else None
+    if pairs is None and not results:
+        raise EvaluationError("without a folder of results, a list of pairs is needed (--pairs)")
+    found = _found_pairs(driving, results) if pairs is None else _listed_pairs(Path(pairs))
+    for pair, source in found:
+        pair.driving_path, pair.source_path = driving.get(pair.driving), sources.get(source)
+        if pair.driving_path is None and not pair.problems:
+            pair.problems[""] = f"no driving clip {pair.driving!r} in {driving_dir}"
+        for method, clips in results.items():
+            if pair.name in clips:
+                pair.results[method] = clips[pair.name]
+            else:
+                pair.problems.setdefault(method, f"no result {pair.name!r} in {generated[method]}; animate this pair")
+        if truths is not None:
+            pair.truth_path = truths.get(pair.name)
+            if pair.truth_path is None:
+                pair.problems["truth"] = f"no true result {pair.name!r} in {truth_dir}"
+    return [pair for pair, _ in found]

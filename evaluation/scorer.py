@@ -1,0 +1,223 @@
+"""Scoring one clip: landmarks, motion, identity, and the comparison with a true result."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from faces import dlib_model_file
+from metrics import landmarks as landmark_metric
+from metrics.canonical import MetricError
+from metrics.field import clip_flow, end_point_error, moving_pixels
+from metrics.identity import identity_figures
+from metrics.image import image_figures, sharpness
+from metrics.keypoints import average_distance, detector_jitter
+from metrics.motion import ClipMotion, MotionScore, compare_motion, measure_aligned, measure_motion
+from metrics.timing import Alignment, align_frames, distinct_frames
+
+LANDMARK_MODEL = "shape_predictor_68_face_landmarks.dat"
+IDENTITY_MODEL = "dlib_face_recognition_resnet_model_v1.dat"
+TRUTH_MOTION = ("rho", "vcor", "gain", "skill")
+
+
+class FaceModels:
+    """dlib's landmark and identity models, loaded when first needed; one object serves several threads.
+
+    Raises (when first needed):
+        faces.DetectorUnavailable: a model cannot be had; the message says what to install.
+    """
+
+    def __init__(self) -> None:
+        self._threads = threading.local()
+        self._loading = threading.Lock()
+
+    @cached_property
+    def _dlib(self):
+        import dlib
+
+        return dlib
+
+    @cached_property
+    def _predictor(self):
+        return self._dlib.shape_predictor(str(dlib_model_file(LANDMARK_MODEL)))
+
+    @cached_property
+    def _recogniser(self):
+        return self._dlib.face_recognition_model_v1(str(dlib_model_file(IDENTITY_MODEL)))
+
+    def _detector(self) -> object:
+        if not hasattr(self._threads, "detector"):
+            self._threads.detector = self._dlib.get_frontal_face_detector()
+        return self._threads.detector
+
+    def load(self) -> None:
+        """Load the landmark model now, so that a missing one is reported before any work is done."""
+        with self._loading:
+            self._predictor  # noqa: B018
+
+    def landmarks(self, frame: np.ndarray) -> np.ndarray:
+        """(68, 2) pixels of the face in a uint8 frame; see `metrics.landmarks.onset_landmarks`."""
+        with self._loading:
+            predictor = self._predictor
+        return landmark_metric.onset_landmarks(frame, predictor, self._detector())
+
+    def sequence(self, frames: np.ndarray) -> np.ndarray:
+        """(T, 68, 2) pixels: landmarks of every frame, in the boxes of the face found in frame 0."""
+        with self._loading:
+            predictor = self._predictor
+        boxes = landmark_metric.jittered_boxes(frames[0], self._detector())
+        return np.stack([landmark_metric.landmarks_in(frame, predictor, boxes) for frame in frames])
+
+    def identity(self, frames: np.ndarray, landmarks: np.ndarray) -> dict[str, float]:
+        """``id_drift`` and ``id_cosine`` of a clip; see `metrics.identity`."""
+        with self._loading:
+            recogniser = self._recogniser
+        return identity_figures(frames, landmarks, recogniser)
+
+    def versions(self) -> dict[str, str]:
+        """What the landmarks depend on."""
+        digest = hashlib.sha256(dlib_model_file(LANDMARK_MODEL).read_bytes()).hexdigest()[:12]
+        return {"dlib": self._dlib.__version__, LANDMARK_MODEL: f"sha256 {digest}"}
+
+
+@dataclass(frozen=True)
+class DrivingClip:
+    """A driving clip, measured once for all results that are compared with it.
+
+    Attributes:
+        frames: uint8 (N, H, W, 3), repeats included.
+        fps: as the file says, ``None`` where unknown.
+        distinct: indices of the frames that are not repeats.
+        landmarks: (68, 2) pixels of frame 0.
+        motion: measured on the distinct frames.
+    """
+
+    frames: np.ndarray
+    fps: float | None
+    distinct: np.ndarray
+    landmarks: np.ndarray
+    motion: ClipMotion
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A result compared with its driving clip."""
+
+    score: MotionScore
+    motion: ClipMotion
+    alignment: Alignment
+    landmarks: np.ndarray
+
+
+def measure_driving(
+    frames: np.ndarray, models: FaceModels, fps: float | None = None, landmarks: np.ndarray | None = None
+) -> DrivingClip:
+    """Measure a driving clip uint8 (N, H, W, 3), frame 0 the onset.
+
+    Raises:
+        MetricError: no face, one (distinct) frame, or a blank clip.
+    """
+    distinct = distinct_frames(frames)
+    if len(distinct) < 2:
+        raise MetricError(f"{len(frames)} frames, but only one distinct: a clip must move to be compared with")
+    if landmarks is None:
+        landmarks = models.landmarks(frames[0])
+    motion = measure_motion(frames[distinct], landmarks, distinct)
+    return DrivingClip(frames, fps, distinct, landmarks, motion)
+
+
+def score_result(
+    driving: DrivingClip,
+    frames: np.ndarray,
+    models: FaceModels,
+    fps: float | None = None,
+    landmarks: np.ndarray | None = None,
+) -> Scored:
+    """Compare a generated clip uint8 (n, h, w, 3) with a driving clip.
+
+    Raises:
+        MetricError: no face, one frame, or a blank clip.
+    """
+    alignment = align_frames(driving.distinct, len(driving.frames), len(frames), driving.fps, fps)
+    if landmarks is None:
+        landmarks = models.landmarks(frames[0])
+    motion = measure_aligned(frames, landmarks, alignment)
+    return Scored(compare_motion(driving.motion, motion), motion, alignment, landmarks)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A true result with everything that is measured on it once.
+
+    Attributes:
+        frames: uint8 (N, H, W, 3) at the driving clip's frames.
+        flow: (D, H, W, 2) measured flow from frame 0 to the distinct driving frames, pixels.
+        points: (D, 68, 2) landmarks of those frames.
+        jitter: of the landmark detector on the first frame, pixels at 256×256.
+        clip: the truth as a driving clip of its own.
+    """
+
+    frames: np.ndarray
+    flow: np.ndarray
+    points: np.ndarray
+    jitter: float
+    clip: DrivingClip
+
+
+def measure_truth(frames: np.ndarray, driving: DrivingClip, models: FaceModels) -> Truth:
+    """Measure the true result of a pair, as many frames as the driving clip has.
+
+    Raises:
+        MetricError: another number of frames, or as for any clip.
+    """
+    if len(frames) != len(driving.frames):
+        raise MetricError(
+            f"the truth has {len(frames)} frames, the driving clip {len(driving.frames)}; they must agree"
+        )
+    chosen = frames[driving.distinct]
+    clip = DrivingClip(
+        frames, driving.fps, driving.distinct, landmarks := models.landmarks(frames[0]),
+        measure_motion(chosen, landmarks, driving.distinct),
+    )  # fmt: skip
+    jitter = detector_jitter(frames[0], models.landmarks)
+    return Truth(frames, clip_flow(chosen), models.sequence(chosen), jitter, clip)
+
+
+def truth_figures(
+    truth: Truth, scored: Scored, frames: np.ndarray, models: FaceModels
+) -> tuple[dict[str, float], str]:
+    """Figures of a generated clip against the true one, and why pictures could not be compared ("" if they were).
+
+    Motion is compared as with a driving clip (``truth_rho`` …).  Pictures are compared frame by frame where size and
+    number of frames agree: L1, PSNR, SSIM over the picture and over the pixels that move in the truth; ``epe_px``,
+    the distance of the measured motion fields there (pixels at 256×256), both measured by the same estimator;
+    ``akd_px``, the average landmark distance, beside the detector's own ``akd_jitter_px``.
+    """
+    against = compare_motion(truth.clip.motion, scored.motion).figures
+    found = {f"truth_{name}": against[name] for name in TRUTH_MOTION}
+    if frames.shape[:3] != truth.frames.shape[:3]:
+        sizes = [f"{len(clip)} frames of {clip.shape[2]}×{clip.shape[1]}" for clip in (frames, truth.frames)]
+        return found, (
+            f"pictures not compared with the truth: the result has {sizes[0]} (width × height), the truth {sizes[1]}"
+        )
+    distinct = truth.clip.distinct
+    result, true = frames[distinct], truth.frames[distinct]
+    moving = moving_pixels(truth.flow)
+    found.update(image_figures(result, true))
+    found.update({f"{name}_moving": value for name, value in image_figures(result, true, moving).items()})
+    found["epe_px"] = end_point_error(clip_flow(result), truth.flow, moving)
+    found["akd_px"] = average_distance(models.sequence(result), truth.points, frames.shape[1:3])
+    found["akd_jitter_px"] = truth.jitter
+    return found, ""
+
+
+def appearance_figures(
+    frames: np.ndarray, landmarks: np.ndarray, models: FaceModels, identity: bool
+) -> dict[str, float]:
+    """``sharp``, and with ``identity`` also ``id_drift`` and ``id_cosine``, of one clip."""
+    found = {"sharp": sharpness(frames)}
+    return {**found, **models.identity(frames, landmarks)} if identity else found

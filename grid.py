@@ -1,0 +1,64 @@
+"""Clips side by side, playing in step: captions above, magnified difference to the first frame below."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+CAPTION_HEIGHT = 22
+GAP = 4
+PAPER = 255
+
+
+def caption(text: str, width: int, height: int = CAPTION_HEIGHT) -> np.ndarray:
+    """A line of text, centred, black on white: uint8 (height, width, 3).  Text too long is set smaller."""
+    picture = Image.new("RGB", (width, height), (PAPER, PAPER, PAPER))
+    draw = ImageDraw.Draw(picture)
+    size = height * 0.62
+    font = ImageFont.load_default(size)
+    while draw.textlength(text, font=font) > width - 4 and size > 7:
+        size -= 0.5
+        font = ImageFont.load_default(size)
+    draw.text((width / 2, height / 2), text, fill=(0, 0, 0), font=font, anchor="mm")
+    return np.asarray(picture)
+
+
+def difference_to_first(frames: np.ndarray, gain: float) -> np.ndarray:
+    """128 + gain·(frame − frame 0), clipped: uint8 (N, H, W, 3) → uint8 (N, H, W, 3); grey where nothing changes."""
+    difference = frames.astype(np.int16) - frames[0].astype(np.int16)
+    return np.clip(128 + np.rint(gain * difference), 0, 255).astype(np.uint8)
+
+
+def side_by_side(
+    columns: dict[str, np.ndarray], foot: Sequence[str] = (), difference_gain: float | None = None
+) -> np.ndarray:
+    """One clip that shows several.
+
+    Args:
+        columns: caption → frames, uint8 (N, H, W, 3) of one size; clips of fewer frames hold their last one.
+        foot: lines of text under the pictures.
+        difference_gain: adds a row with :func:`difference_to_first`, magnified so many times.
+
+    Returns:
+        uint8 (N, height, width, 3), N that of the longest clip; both sides even, as video wants.
+    """
+    count = max(len(frames) for frames in columns.values())
+    size = next(iter(columns.values())).shape[1:3]
+    cells = []
+    for text, frames in columns.items():
+        if frames.shape[1:3] != size:
+            raise ValueError(f"clips side by side must have one size: {text} has {frames.shape[1:3]}, the first {size}")
+        held = np.concatenate([frames, np.repeat(frames[-1:], count - len(frames), axis=0)])
+        parts = [np.broadcast_to(caption(text, size[1]), (count, CAPTION_HEIGHT, size[1], 3)), held]
+        if difference_gain is not None:
+            line = caption(f"change since the first frame, x {difference_gain:g}", size[1])
+            parts += [np.broadcast_to(line, (count, *line.shape)), difference_to_first(held, difference_gain)]
+        cells += [np.concatenate(parts, axis=1), np.full((count, 1, GAP, 3), PAPER, np.uint8)]
+    height = cells[0].shape[1]
+    body = np.concatenate([np.broadcast_to(c, (count, height, *c.shape[2:])) for c in cells[:-1]], axis=2)
+    lines = [caption(line, body.shape[2]) for line in foot]
+    out = np.concatenate([body, *(np.broadcast_to(line, (count, *line.shape)) for line in lines)], axis=1)
+    below, right = out.shape[1] % 2, out.shape[2] % 2
+    return np.pad(out, ((0, 0), (0, below), (0, right), (0, 0)), constant_values=PAPER)

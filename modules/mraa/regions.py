@@ -1,0 +1,82 @@
+"""Regions: dictionaries of tensors that say where the parts of a picture are, and helpers on them.
+
+``shift`` (B, K, 2): centres, (x, y) normalised; ``covar`` (B, K, 2, 2): covariances; ``affine`` (B, K, 2, 2): local
+axes, affine·affineᵀ = covar; from the region predictor also ``heatmap`` (B, K, h, w) and, from PCA, ``u`` and ``d``.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from modules.coords import make_coordinate_grid
+from modules.mraa.svd import SMALLEST
+from modules.util import inverse_2x2, keypoints_to_gaussian, matmul_2x2
+
+Regions = dict[str, Tensor]
+
+
+def as_keypoints(regions: Regions) -> dict[str, Tensor]:
+    """Regions in FOMM's terms: ``value`` is the shift, ``jacobian`` the affine."""
+    names = {"value": "shift", "jacobian": "affine"}
+    return {keypoint: regions[region] for keypoint, region in names.items() if region in regions}
+
+
+def from_keypoints(keypoints: dict[str, Tensor]) -> Regions:
+    """Inverse of :func:`as_keypoints`; the covariance is that of the affine."""
+    regions = {"shift": keypoints["value"]}
+    if "jacobian" in keypoints:
+        regions |= {"affine": keypoints["jacobian"], "covar": affine_covariance(keypoints["jacobian"])}
+    return regions
+
+
+def affine_covariance(affine: Tensor) -> Tensor:
+    """affine·affineᵀ of (..., 2, 2)."""
+    return matmul_2x2(affine, affine.transpose(-1, -2))
+
+
+def weighted_mean(heatmap: Tensor) -> Tensor:
+    """Mean position (B, K, 2), normalised (x, y), of heat maps (B, K, h, w) that sum to 1."""
+    grid = make_coordinate_grid(*heatmap.shape[-2:], like=heatmap)
+    return (heatmap[..., None] * grid).sum((2, 3))
+
+
+def weighted_covariance(heatmap: Tensor, shift: Tensor) -> Tensor:
+    """Covariance (B, K, 2, 2) of heat maps (B, K, h, w) around their means (B, K, 2)."""
+    offset = make_coordinate_grid(*heatmap.shape[-2:], like=heatmap) - shift[:, :, None, None, :]  # (B, K, h, w, 2)
+    weighted = heatmap[..., None] * offset
+    rows = [(weighted * offset[..., axis : axis + 1]).sum((2, 3)) for axis in range(2)]
+    return torch.stack(rows, dim=-2)
+
+
+def revert_swap(affine: Tensor) -> Tensor:
+    """(..., 2, 2) multiplied by the sign of its own [0, 0] entry (0 counts as positive).
+
+    The columns of an SVD's U have no sign of their own: with one consistent determinant, a ratio of two affines is
+    only known up to ±1.  Nothing turns by more than 90 degrees, so the sign that keeps [0, 0] positive is taken.
+    """
+    return torch.where(affine[..., :1, :1] < 0, -affine, affine)
+
+
+def relative_affine(source: Tensor, driving: Tensor, revert_axis_swap: bool) -> Tensor:
+    """source·driving⁻¹ of (B, K, 2, 2), with :func:`revert_swap` if asked for."""
+    ratio = matmul_2x2(source.float(), inverse_2x2(driving))
+    return revert_swap(ratio) if revert_axis_swap else ratio
+
+
+def region_gaussians(regions: Regions, size: tuple[int, int], variance: float | None) -> Tensor:
+    """Heat maps exp(−½ (z − shift)ᵀ covar⁻¹ (z − shift)) of regions → (B, K, h, w).
+
+    Args:
+        regions: ``shift``, and ``covar`` where it is used.
+        size: (h, w).
+        variance: takes the place of the covariance; None: use ``covar``.
+    """
+    shift = regions["shift"].float()
+    if variance is not None:
+        return keypoints_to_gaussian(shift, size, variance)
+    x, y = (make_coordinate_grid(*size, like=shift) - shift[:, :, None, None, :]).unbind(-1)  # (B, K, h, w)
+    a, b, _, c = regions["covar"].float().flatten(-2)[:, :, None, None].unbind(-1)  # (B, K, 1, 1)
+    a, c = a + SMALLEST, c + SMALLEST  # a region of a single cell has covariance 0
+    determinant = torch.maximum(a * c - b * b, SMALLEST * (a + c) / 2)  # what it is at least, but for rounding
+    return torch.exp(-0.5 * (c * x * x - 2 * b * x * y + a * y * y) / determinant)
