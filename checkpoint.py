@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,17 +43,20 @@ def read_checkpoint(path: str | Path) -> dict:
     try:
         data = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Unsupported" in str(error) or "WeightsUnpickler" in str(error) or "GLOBAL" in str(error):
-            raise CheckpointError(
-                f"{path} was refused: it holds more than tensors and numbers, and loading it could run code. "
-                "Only files that torch.load accepts with weights_only=True are read."
-            ) from error
-        raise CheckpointError(_broken(path)) from error
-    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, ValueError, KeyError) as error:
+        refused = "unsupported global" in str(error).lower()
+        raise CheckpointError(_refused(path) if refused else _broken(path)) from error
+    except Exception as error:  # torch.load raises a different type for every way a file can be broken
         raise CheckpointError(_broken(path)) from error
     if not isinstance(data, dict) or not any(isinstance(value, dict) for value in data.values()):
         raise CheckpointError(f"{path} holds {type(data).__name__}, not a dictionary of state dicts")
     return data
+
+
+def _refused(path: Path) -> str:
+    return (
+        f"{path} was refused: it holds more than tensors and numbers, and loading it could run code. "
+        "Only files that torch.load accepts with weights_only=True are read."
+    )
 
 
 def _broken(path: Path) -> str:
@@ -62,15 +64,27 @@ def _broken(path: Path) -> str:
         head = file.read(64)
     if head.startswith(b"version https://git-lfs"):
         return f"{path} is a Git LFS pointer, not the checkpoint itself: run `git lfs pull`"
+    if head[:1] == b"\x80" and head[1:2] > b"\x02":  # a plain pickle; torch writes protocol 2
+        return _refused(path)
     return f"{path} is truncated or no checkpoint ({path.stat().st_size} bytes): copy or download it again"
 
 
 def write_checkpoint(path: str | Path, data: dict) -> None:
-    """Write a checkpoint atomically: a kill at any moment leaves the file that was there."""
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        torch.save(data, file)
-        file.flush()
-        os.fsync(file.fileno())
+    """Write a checkpoint atomically: a kill at any moment leaves the file that was there.
+
+    Raises:
+        OSError: it cannot be written, for example because the disk is full.
+    """
+    with atomic_path(path) as temporary:
+        try:
+            with temporary.open("wb") as file:
+                torch.save(data, file)
+                file.flush()
+                os.fsync(file.fileno())
+        except RuntimeError as error:  # torch's own complaint while it handles the one of the file
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def file_hash(path: str | Path) -> str:

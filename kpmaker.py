@@ -173,9 +173,10 @@ def write_preview(
     clips: dict[str, Path], shown: list[str], outcome: Outcome, arguments: argparse.Namespace
 ) -> None:
     """The contact sheet: clips without a face first, then a sample spread evenly over all."""
-    problems = spread(outcome.template + outcome.skipped, MAX_TILES // 2)
-    rest = [name for name in shown if name not in problems]
     entries = read_manifest(arguments.out)
+    missing = [name for name in clips if name in entries and entries[name].get("status") != "found"]
+    problems = spread(missing, MAX_TILES // 2)
+    rest = [name for name in shown if name not in problems]
     tiles = []
     for name in problems + spread(rest, MAX_TILES - len(problems)):
         tile = outcome.tiles.get(name) or _draw_again(name, clips[name], entries.get(name), arguments)

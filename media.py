@@ -12,14 +12,17 @@ import errno
 import os
 import re
 import shutil
+import subprocess
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import imageio.v2 as imageio
+import imageio_ffmpeg
 import numpy as np
-from PIL import Image, ImageSequence
+from PIL import Image, ImageOps, ImageSequence
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".gif")
@@ -119,7 +122,7 @@ def to_rgb8(image: np.ndarray, name: str = "image") -> np.ndarray:
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """One picture as uint8 RGB (H, W, 3).
+    """One picture as uint8 RGB (H, W, 3), upright as its EXIF orientation says.
 
     Raises:
         MediaError: the file is missing, broken or no picture.
@@ -131,8 +134,8 @@ def read_image(path: str | Path) -> np.ndarray:
         with Image.open(path) as picture:
             if picture.mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV"):
                 picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
-            array = np.asarray(picture)
-    except (OSError, SyntaxError, ValueError) as error:
+            array = np.asarray(ImageOps.exif_transpose(picture))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise MediaError(f"cannot read {path}: {error}") from error
     return to_rgb8(array, str(path))
 
@@ -278,7 +281,10 @@ class VideoClip(Clip):
         if count == 0:
             raise MediaError(f"no frame of {self.path} can be decoded")
         if self._length is None and count < self._expected - 2:
-            warnings.warn(f"{self.path} is truncated: {count} of about {self._expected} frames can be read")
+            warnings.warn(
+                f"{self.path} is truncated: {count} of about {self._expected} frames can be read "
+                "(or its sound lasts longer than its picture)"
+            )
         self._length = count
 
     def __len__(self) -> int:
@@ -288,20 +294,22 @@ class VideoClip(Clip):
         return self._length
 
 
-def _last_line(error: BaseException) -> str:
+def _last_line(error: BaseException | str) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
 
 
 def _read_gif(path: Path) -> ArrayClip:
+    frames, durations = [], []
     try:
         with Image.open(path) as picture:
-            frames, durations = [], []
             for frame in ImageSequence.Iterator(picture):
                 frames.append(np.asarray(frame.convert("RGB")))
                 durations.append(frame.info.get("duration", 0))
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise MediaError(f"cannot read {path}: {error}") from error
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        if not frames:
+            raise MediaError(f"cannot read {path}: {error}") from error
+        warnings.warn(f"{path} is truncated: decoding stopped after {len(frames)} frames ({error})")
     mean = float(np.mean(durations)) if durations else 0.0
     return ArrayClip(path, np.stack(frames), fps=1000.0 / mean if mean > 0 else None)
 
@@ -371,12 +379,23 @@ def atomic_path(destination: str | Path) -> Iterator[Path]:
         except _Elsewhere:
             return
         if temporary.is_dir() and destination.is_dir():
-            os.rename(destination, holder / "replaced")
-        os.replace(temporary, destination)
+            _replace_folder(temporary, destination)
+        else:
+            os.replace(temporary, destination)
     except OSError as error:
         raise _explain_write_error(error, destination) from error
     finally:
         shutil.rmtree(holder, ignore_errors=True)
+
+
+def _replace_folder(new: Path, destination: Path) -> None:
+    old = new.parent / "replaced"
+    os.rename(destination, old)
+    try:
+        os.replace(new, destination)
+    except OSError:
+        os.rename(old, destination)
+        raise
 
 
 def _explain_write_error(error: OSError, destination: Path) -> OSError:
@@ -385,6 +404,7 @@ def _explain_write_error(error: OSError, destination: Path) -> OSError:
         errno.EROFS: "the file system is read-only; choose another output folder",
         errno.EACCES: "permission denied; choose another output folder",
         errno.EDQUOT: "the disk quota is used up; free some space and run the command again",
+        errno.EFBIG: "the file is larger than this file system or a limit (ulimit -f) allows",
     }
     if error.errno not in reasons:
         return error
@@ -412,8 +432,7 @@ class _Spool:
         frame = np.ascontiguousarray(frame, dtype=np.uint8)
         if self._shape is None:
             self._shape = frame.shape
-        elif frame.shape != self._shape:
-            raise MediaError(f"a frame of shape {frame.shape} does not fit a clip of {self._shape}")
+        _require_shape(frame, self._shape)
         self._file.write(frame.tobytes())
         self.count += 1
 
@@ -424,6 +443,11 @@ class _Spool:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _require_shape(frame: np.ndarray, shape: tuple[int, ...]) -> None:
+    if frame.shape != shape:
+        raise MediaError(f"a frame of shape {frame.shape} does not fit a clip of {shape}")
 
 
 def _require_frames(count: int, path: str | Path) -> None:
@@ -458,35 +482,52 @@ def folder_writer(path: str | Path) -> Iterator[Append]:
         _require_frames(count, path)
 
 
+def _start_encoder(path: Path, fps: float, height: int, width: int) -> subprocess.Popen:
+    """ffmpeg reading raw RGB frames from its standard input.  It is run here, and not by imageio, for its exit status:
+    a video that does not fit the disk must not pass for a whole one."""
+    rate = Fraction(fps).limit_denominator(1001)
+    pixels = "yuv420p" if height % 2 == 0 and width % 2 == 0 else "yuv444p"
+    frames = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(rate), "-i", "-"]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-xerror", *frames]
+    command += ["-c:v", "libx264", "-crf", "10", "-pix_fmt", pixels, str(path)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def _finish_encoder(process: subprocess.Popen, path: str | Path) -> None:
+    _, output = process.communicate()
+    if process.returncode == 0:
+        return
+    text = output.decode(errors="replace")
+    full = "No space left" in text
+    reason = _last_line(text) if text.strip() else f"exit status {process.returncode}"
+    raise OSError(errno.ENOSPC if full else errno.EIO, f"cannot write {path}: ffmpeg failed: {reason}")
+
+
 @contextlib.contextmanager
 def mp4_writer(path: str | Path, fps: float) -> Iterator[Append]:
     """Write H.264 at a visually lossless quality (CRF 10), at exactly ``fps`` and in exactly the frames' size."""
-    writer, count = None, 0
+    process, shape = None, None
     with atomic_path(path) as temporary:
 
         def append(frame: np.ndarray) -> None:
-            nonlocal writer, count
-            if writer is None:
-                even = frame.shape[0] % 2 == 0 and frame.shape[1] % 2 == 0
-                writer = imageio.get_writer(
-                    temporary,
-                    "ffmpeg",
-                    fps=fps,
-                    codec="libx264",
-                    macro_block_size=1,
-                    ffmpeg_log_level="error",
-                    pixelformat="yuv420p" if even else "yuv444p",
-                    output_params=["-crf", "10"],
-                )
-            writer.append_data(frame)
-            count += 1
+            nonlocal process, shape
+            if process is None:
+                shape = frame.shape
+                process = _start_encoder(temporary, fps, *shape[:2])
+            _require_shape(frame, shape)
+            try:
+                process.stdin.write(np.ascontiguousarray(frame, dtype=np.uint8).tobytes())
+            except BrokenPipeError:
+                _finish_encoder(process, path)
 
         try:
             yield append
+            _require_frames(process is not None, path)
+            _finish_encoder(process, path)
         finally:
-            if writer is not None:
-                writer.close()
-        _require_frames(count, path)
+            if process is not None and process.poll() is None:
+                process.kill()
+                process.communicate()
 
 
 def gif_rate(fps: float) -> float:

@@ -11,10 +11,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 
-def _whole_number(low: int):
+def _whole_number(low: int) -> Callable[[str], int]:
     """An argparse type: a whole number of at least ``low``."""
 
     def parse(text: str) -> int:

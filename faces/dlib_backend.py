@@ -8,7 +8,8 @@ The search is one chain, always by the same detector; ``Face.attempt`` says whic
     where that finds nothing: the border widened by 25 % with repeated edge pixels, small images enlarged to
     512 pixels, threshold 0: faces cropped tightly to their box, and small ones, are found this way;
 ``padded, low threshold``
-    where that finds nothing either: the best candidate above −0.5 that fills at least a third of the image.
+    where that finds nothing either: the best candidate above −0.2, or above −0.5 if it fills at least a third
+    of the image.  (In scikit-image's pictures without a face, candidates score −0.26 at most, and are small.)
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ LANDMARK_MODEL = "shape_predictor_68_face_landmarks.dat"
 PAD = 0.25  # of the longer side, on every side
 SEARCH_SIZE = 512  # a padded image is enlarged to this longer side
 LOW_THRESHOLD = -0.5
-LOW_THRESHOLD_SHARE = 1 / 3  # of the shorter side: weak boxes smaller than this are texture, not faces
+SMALL_LOW_THRESHOLD = -0.2  # for boxes that fill less than SMALL_SHARE of the image's shorter side
+SMALL_SHARE = 1 / 3
 RELATIVE_SCORE = 0.25  # boxes scored below this share of the best one are false alarms
 
 Box = tuple[int, int, int, int]
@@ -139,7 +141,7 @@ class DlibDetector(Detector):
         for box, score in self._search(wide, LOW_THRESHOLD):
             original = tuple(round(edge / scale) - pad for edge in box)
             extent = min(original[2] - original[0], original[3] - original[1])
-            if score < 0.0 and extent < LOW_THRESHOLD_SHARE * min(grey.shape):
+            if score < SMALL_LOW_THRESHOLD and extent < SMALL_SHARE * min(grey.shape):
                 continue
             attempt = "padded" if score >= 0.0 else "padded, low threshold"
             # Landmarks lie on pixel centres: (p + 0.5) / scale − 0.5 maps back what cv2.resize did to them.

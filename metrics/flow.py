@@ -65,11 +65,11 @@ class Similarity:
         return self.shift + self.scale * offset + self.rotation * turned
 
 
-def _weighted_similarity(offset: np.ndarray, flow: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Least squares (tx, ty, scale, rotation) for flow (n, 2) at offset (n, 2), by the normal equations."""
-    x, y, u, v = offset[:, 0], offset[:, 1], flow[:, 0], flow[:, 1]
-    total, mean_x, mean_y = weight.sum(), weight @ x, weight @ y
-    spread = weight @ (x * x + y * y)
+def _solve(x: np.ndarray, y: np.ndarray, u: np.ndarray, v: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Weighted least squares (tx, ty, scale, rotation) for flow (u, v) at offsets (x, y), by the normal equations."""
+    weighted_x, weighted_y = weight * x, weight * y
+    mean_x, mean_y, total = weighted_x.sum(), weighted_y.sum(), weight.sum()
+    spread = weighted_x @ x + weighted_y @ y
     normal = np.array(
         [
             [total, 0.0, mean_x, -mean_y],
@@ -78,7 +78,7 @@ def _weighted_similarity(offset: np.ndarray, flow: np.ndarray, weight: np.ndarra
             [-mean_y, mean_x, 0.0, spread],
         ]
     )
-    right = np.array([weight @ u, weight @ v, weight @ (x * u + y * v), weight @ (x * v - y * u)])
+    right = [weight @ u, weight @ v, weighted_x @ u + weighted_y @ v, weighted_x @ v - weighted_y @ u]
     return np.linalg.solve(normal, right)
 
 
@@ -94,15 +94,12 @@ def fit_similarity(points: np.ndarray, flow: np.ndarray) -> Similarity:
     """
     points, flow = np.asarray(points, np.float64), np.asarray(flow, np.float64)
     centre = points.mean(axis=0)
-    offset = points - centre
-    weight = np.ones(len(points))
+    x, y = np.ascontiguousarray((points - centre).T)
+    u, v = np.ascontiguousarray(flow.T)
+    tx, ty, scale, rotation = _solve(x, y, u, v, np.ones(len(points)))
     for _ in range(IRLS_ITERATIONS):
-        model = _as_similarity(_weighted_similarity(offset, flow, weight), centre)
-        length = np.linalg.norm(flow - model.at(points), axis=1)
+        length = np.hypot(u - (tx + scale * x - rotation * y), v - (ty + scale * y + rotation * x))
         cut = TUKEY * (1.4826 * np.median(length) / RAYLEIGH_MEDIAN + 1e-3)
-        weight = np.where(length < cut, (1.0 - (length / cut) ** 2) ** 2, 0.0)
-    return _as_similarity(_weighted_similarity(offset, flow, weight), centre)
-
-
-def _as_similarity(parameters: np.ndarray, centre: np.ndarray) -> Similarity:
-    return Similarity(parameters[:2], float(parameters[2]), float(parameters[3]), centre)
+        weight = np.maximum(1.0 - (length / cut) ** 2, 0.0) ** 2
+        tx, ty, scale, rotation = _solve(x, y, u, v, weight)
+    return Similarity(np.array([tx, ty]), float(scale), float(rotation), centre)

@@ -11,7 +11,6 @@ import math
 
 import cv2
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
 from .canonical import MetricError, to_grey
 
@@ -95,7 +94,7 @@ def sharpness(frames: np.ndarray) -> float:
     detail = []
     for frame in frames:
         grey = to_grey(frame).astype(np.float32)
-        detail.append(float(np.std(grey - gaussian_filter(grey, 2.0))))
+        detail.append(float(np.std(grey - cv2.GaussianBlur(grey, (0, 0), 2.0))))
     if len(detail) < 2 or detail[0] <= 0:
         raise MetricError("sharpness needs two frames, and a first frame that is not blank")
     return float(np.median(detail[1:]) / detail[0])

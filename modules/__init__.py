@@ -8,6 +8,7 @@ from torch import nn
 
 from modules.family import Family
 from modules.first_order import FirstOrderFamily
+from modules.mraa import MraaFamily
 
 DEFAULT_FAMILY = "fpb_fomm"
 FAMILIES: dict[str, Family] = {
@@ -15,6 +16,7 @@ FAMILIES: dict[str, Family] = {
     for family in (
         FirstOrderFamily("fpb_fomm", facial_prior=True),
         FirstOrderFamily("fomm", facial_prior=False),
+        MraaFamily(),
     )
 }
 

@@ -1,4 +1,4 @@
-"""Losses on the generated image, shared by all families (spec §3): perceptual, facial prior, L1, warped source."""
+"""Losses on the generated image (spec §3), shared by all families: perceptual, facial prior, L1, deformed."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ class ImageLosses(nn.Module):
         if active(weights.get("facial_prior")) and not self.layered_prior:
             values["facial_prior"] = weights["facial_prior"] * losses.l1(prediction, target, regions)
         if active(weights.get("reconstruction")):
-            values["reconstruction"] = weights["reconstruction"] * losses.pyramid_l1(pyramid_generated, pyramid_real)
+            term = losses.pyramid_l1(pyramid_generated, pyramid_real)
+            values["reconstruction"] = weights["reconstruction"] * term
         if active(weights.get("deformed")):
             values["deformed"] = weights["deformed"] * losses.l1(generated["deformed"], target)
         return values

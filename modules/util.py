@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modules.coords import make_coordinate_grid, resize_grid, warp
+from modules.coords import make_coordinate_grid
 
 
 class SameBlock2d(nn.Module):
@@ -123,57 +123,6 @@ class Hourglass(nn.Module):
         if below or right:
             x = F.pad(x, (0, right, 0, below), mode="replicate")
         return self.decoder(self.encoder(x))[..., :height, :width]
-
-
-class AppearanceNetwork(nn.Module):
-    """The appearance path of a generator: ``first``, ``down_blocks``, ``up_blocks``, ``bottleneck``, ``final``.
-
-    Subclasses register their motion network and then call :meth:`add_appearance_layers`: the states of published
-    optimisers go by this order.
-    """
-
-    def add_appearance_layers(
-        self,
-        *,
-        num_channels: int,
-        block_expansion: int,
-        max_features: int,
-        num_down_blocks: int,
-        num_bottleneck_blocks: int,
-        align_corners: bool,
-    ) -> None:
-        """Make the layers; ``align_corners`` is the sampling convention, see :func:`modules.coords.warp`."""
-        self.align_corners = align_corners
-        self.first = SameBlock2d(num_channels, block_expansion, kernel_size=7, padding=3)
-        widths = [_width(block_expansion, max_features, level) for level in range(num_down_blocks + 1)]
-        pairs = list(zip(widths[:-1], widths[1:], strict=True))
-        self.down_blocks = nn.ModuleList(DownBlock2d(i, o) for i, o in pairs)
-        self.up_blocks = nn.ModuleList(UpBlock2d(o, i) for i, o in reversed(pairs))
-        self.bottleneck = nn.Sequential()
-        for index in range(num_bottleneck_blocks):
-            self.bottleneck.add_module(f"r{index}", ResBlock2d(widths[-1]))
-        self.final = nn.Conv2d(block_expansion, num_channels, 7, padding=3)
-
-    def encode_levels(self, source_image: Tensor) -> list[Tensor]:
-        """Features of (B, C, H, W) at every resolution, (B, F, H, W) first, (B, F', H/2^n, W/2^n) last.
-
-        Raises:
-            ValueError: the frame cannot be halved n times.
-        """
-        (height, width), multiple = source_image.shape[-2:], 2 ** len(self.down_blocks)
-        if height % multiple or width % multiple:
-            raise ValueError(
-                f"frames of {width}×{height} pixels do not go through {len(self.down_blocks)} down-sampling blocks: "
-                f"width and height must be multiples of {multiple}. Change dataset_params.frame_shape."
-            )
-        levels = [self.first(source_image)]
-        for block in self.down_blocks:
-            levels.append(block(levels[-1]))
-        return levels
-
-    def deform(self, x: Tensor, deformation: Tensor) -> Tensor:
-        """Warp (B, C, H, W) by a deformation of any size (B, h, w, 2)."""
-        return warp(x, resize_grid(deformation, x.shape[-2:], self.align_corners), self.align_corners)
 
 
 class AntiAliasInterpolation2d(nn.Module):

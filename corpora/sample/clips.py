@@ -111,7 +111,8 @@ def sample_clip(
     Args:
         seed: makes everything that is not given.
         movement: an emotion of `action_units.EMOTIONS` (its first combination) or action units (``"6+L12"``).
-        amplitude_px: peak displacement at 256×256, in pixels; scaled with the frame's size.
+        amplitude_px: peak displacement at 256×256, in pixels; scaled with the frame's size.  Less where it would fold
+            the picture (`motion.STEEPEST`): lids move by about 7 pixels at most.
         size: side of the square frames.
         frames: length of the clip, at least 6; default: 0.3 s and up to four neutral frames.
         noise: deviation of the camera's noise in grey levels; default: the identity's own.

@@ -18,7 +18,9 @@ the noise is that of the source's camera.
 from __future__ import annotations
 
 import csv
+import functools
 import json
+import shutil
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -57,12 +59,11 @@ class ClipPlan:
     fps: float
     seconds: float
     key: tuple[int, ...]  # seed, stream, index
-    liveliness: float = 1.0  # amount of head drift, and of unevenness in the movement
+    liveliness: float = 1.0  # unevenness of the movement
+    drift: float = 1.0  # amount of head drift
 
     def face(self, size: int) -> FaceModel:
-        if isinstance(self.identity, str):
-            return portrait_face(self.identity, size)
-        return morph_face(self.face_key, size)
+        return _face(self.identity if isinstance(self.identity, str) else self.face_key, size)
 
     def describe(self) -> str:
         return self.identity + PORTRAIT_SUFFIX if isinstance(self.identity, str) else describe_morph(self.face_key)
@@ -82,7 +83,7 @@ class ClipPlan:
         amplitude = 0.0 if face is None else amplitude_in_iod(self.amplitude_px, face)
         rng = np.random.default_rng([*self.key, 2])
         return draw_timeline(
-            rng, self.units, amplitude, self.fps, self.seconds, head=self.liveliness, variety=self.liveliness
+            rng, self.units, amplitude, self.fps, self.seconds, head=self.drift, variety=self.liveliness
         )
 
     @property
@@ -97,6 +98,11 @@ class ClipPlan:
             onset_index=course.onset, apex_index=course.apex, offset_index=course.offset,
             action_units=self.units, emotion=self.emotion, class3=CLASS3[self.emotion], identity=self.describe(),
         )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=8)  # the truth needs each face of the test part again and again
+def _face(identity: str | tuple[int, ...], size: int) -> FaceModel:
+    return portrait_face(identity, size) if isinstance(identity, str) else morph_face(identity, size)
 
 
 # Subject, identity (a portrait or the number of a morph), emotion, action units, peak displacement in pixels, frames a
@@ -119,7 +125,7 @@ def test_plans(seed: int) -> list[ClipPlan]:
     return [
         ClipPlan(
             f"{subject}_{emotion}_01", "test", subject, identity, emotion, units, pixels, float(fps), seconds,
-            key=(seed, _TEST, number), liveliness=liveliness,
+            key=(seed, _TEST, number), liveliness=liveliness, drift=liveliness,
         )  # fmt: skip
         for number, (subject, identity, emotion, units, pixels, fps, seconds, liveliness) in enumerate(_TEST_CLIPS)
     ]
@@ -140,6 +146,7 @@ def train_plans(seed: int, count: int = TRAIN_CLIPS) -> list[ClipPlan]:
                 f"s{number + 1:03d}_{emotion}_01", "train", f"s{number + 1:03d}", number, emotion, units,
                 round(float(rng.uniform(low, high)), 2), 200.0 if fast else 100.0,
                 round(float(rng.uniform(0.2, 0.25 if fast else 0.42)), 3), key=(seed, _TRAIN, number),
+                drift=round(float(rng.uniform(0.0, 0.4)), 2),  # little: a model learns the head's motion first
             )  # fmt: skip
         )
     return plans
@@ -207,7 +214,8 @@ def build(
 
     Args:
         out: its folder.
-        seed: makes everything random; the same settings give the same bytes, whatever ``workers``.
+        seed: of everything random; the same settings give the same bytes, on every run and whatever ``workers``
+            (with the same versions of the libraries, on the same kind of processor).
         size: side of the square frames in pixels.
         train_clips: how many training clips.
         workers: processes.
@@ -222,7 +230,7 @@ def build(
     """
     out = Path(out)
     _check(seed, size, train_clips, workers, only)
-    _check_settings(out, {"version": VERSION, "seed": seed, "size": size}, overwrite)
+    _settle(out, seed, size, train_clips, only, overwrite)
     missing = [job for job in _jobs(out, seed, train_clips, only) if overwrite or not job.is_done()]
     _run(missing, size, workers, progress)
     _write_lists(out, seed, train_clips, only)
@@ -240,17 +248,39 @@ def _check(seed: int, size: int, train_clips: int, workers: int, only: str | Non
             raise ValueError(f"{name} is {value}; legal are whole numbers from {low} to {high}")
 
 
-def _check_settings(out: Path, settings: dict, overwrite: bool) -> None:
-    file = out / "sample.json"
-    if file.is_file() and not overwrite:
-        there = json.loads(file.read_text(encoding="utf-8"))
-        if there != settings:
+def _settle(out: Path, seed: int, size: int, train_clips: int, only: str | None, overwrite: bool) -> None:
+    """Record the settings in ``sample.json``; a sample made with other ones is an error, or removed to be overwritten.
+
+    More training clips than before are added to those there; fewer count as other settings.
+    """
+    file, settings = out / "sample.json", {"version": VERSION, "seed": seed, "size": size}
+    count = 0 if only == "test" else train_clips
+    if file.is_file():
+        there = _read_settings(file)
+        fits = settings.items() <= there.items() and (only == "test" or there["train_clips"] <= count)
+        if not fits and (only or not overwrite):
+            remedy = "run without --only to overwrite all of it" if overwrite else "--overwrite it"
             raise ValueError(
-                f"{out} holds a sample made with {there}, not with {settings}. "
-                "Choose another folder with --out, or --overwrite it."
+                f"{out} holds a sample made with {there}, not with {settings | {'train_clips': train_clips}}. "
+                f"Choose another folder with --out, or {remedy}."
             )
+        if fits:
+            count = max(count, there["train_clips"])
+        else:
+            for job in _jobs(out, there["seed"], there["train_clips"], None):
+                shutil.rmtree(job.folder, ignore_errors=True)
     with media.atomic_path(file) as temporary:
-        temporary.write_text(json.dumps(settings) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(settings | {"train_clips": count}) + "\n", encoding="utf-8")
+
+
+def _read_settings(file: Path) -> dict:
+    try:
+        there = json.loads(file.read_text(encoding="utf-8"))
+        if not all(isinstance(there[name], int) for name in ("version", "seed", "size", "train_clips")):
+            raise ValueError("its values must be whole numbers")
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{file} is damaged ({error!r}); remove it, and the clips beside it if in doubt") from error
+    return there
 
 
 def _run(jobs: list[_Job], size: int, workers: int, progress: bool) -> None:
@@ -263,9 +293,13 @@ def _run(jobs: list[_Job], size: int, workers: int, progress: bool) -> None:
         # Spawned, not forked: forking a process that has started threads can hang.
         with ProcessPoolExecutor(min(workers, len(jobs)), get_context("spawn"), _limit_threads) as pool:
             running = {pool.submit(job.run, size): len(job) for job in jobs}
-            for done in as_completed(running):
-                done.result()
-                bar.update(running[done])
+            try:
+                for done in as_completed(running):
+                    done.result()
+                    bar.update(running[done])
+            except BaseException:  # an interruption too: do not work on through the rest
+                pool.shutdown(cancel_futures=True)
+                raise
 
 
 def _write_lists(out: Path, seed: int, train_clips: int, only: str | None) -> None:

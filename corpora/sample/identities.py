@@ -151,7 +151,7 @@ def random_shape(rng: np.random.Generator) -> np.ndarray:
     y += rng.normal(0, 0.035) * np.clip(below / 0.6, 0, 1) + rng.normal(0, 0.05) * np.clip(below - 0.6, 0, 1)
 
     for eye, brow, sign in ((slice(36, 42), slice(17, 22), -1), (slice(42, 48), slice(22, 27), 1)):
-        points[eye], points[brow] = _reshape_eye(points[eye], points[brow], sign, _shared(rng))
+        points[eye], points[brow] = _reshape_eye(points[eye], points[brow], sign, _eye_proportions(rng))
     points[31:36, 0] *= np.exp(rng.normal(0, 0.08))
     points[28:36, 1] += rng.normal(0, 0.025) * np.linspace(0.3, 1.0, 8).clip(0, 1)
 
@@ -166,8 +166,8 @@ def random_shape(rng: np.random.Generator) -> np.ndarray:
     return points * CANONICAL_IOD + CANONICAL_EYES
 
 
-def _shared(rng: np.random.Generator) -> dict[str, float]:
-    """Proportions of eye and brow; drawn per side from a state both sides share, with a little asymmetry."""
+def _eye_proportions(rng: np.random.Generator) -> dict[str, float]:
+    """Changes of one eye and its brow; each side draws its own, as faces are a little uneven."""
     return {
         "height": np.exp(rng.normal(0, 0.08)), "width": np.exp(rng.normal(0, 0.04)), "spacing": rng.normal(0, 0.012),
         "tilt": np.deg2rad(rng.normal(0, 2.5)), "brow": rng.normal(0, 0.02), "slope": rng.normal(0, 0.03),

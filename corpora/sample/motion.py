@@ -133,7 +133,7 @@ class Motion:
         self._axes = FaceAxes.of(landmarks)
         self._pivot = landmarks[[36, 39, 42, 45]].mean(axis=0)
         self._grid = dense_grid(head.shape).astype(np.float32)
-        inside = inner_face(landmarks, head.shape)[..., None]
+        inside = inner_face(landmarks, head)[..., None]
         self._units = [
             (unit_field(unit, sides, landmarks, self._grid, timeline.spread) * inside).astype(np.float32)
             for (unit, _), sides in zip(parse_units(timeline.units), timeline.sides, strict=True)
@@ -173,11 +173,15 @@ class Motion:
         return self._grid + inverse_displacement(self.displacement(t))
 
 
-def inner_face(landmarks: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def inner_face(landmarks: np.ndarray, head: np.ndarray) -> np.ndarray:
     """Where an expression may move the face: 1 inside, 0 at and beyond its outline, and at the frame's edge.
 
     The outline is that of the jaw, closed above the brows by as much as the brows are above the eyes; at the chin it
     runs a little lower, since the chin's skin moves on the bone.
+
+    Args:
+        landmarks: (68, 2), pixels.
+        head: (H, W) in [0, 1], the mask of the head; the background is outside the face whatever the landmarks say.
 
     Returns:
         float64 (H, W) in [0, 1].
@@ -186,8 +190,8 @@ def inner_face(landmarks: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     above = landmarks[[26, 25, 24, 23, 22, 21, 20, 19, 18, 17]] - 0.45 * axes.iod * axes.down
     jaw = landmarks[:17].copy()
     jaw[6:11] += 0.12 * axes.iod * axes.down
-    mask = np.zeros(shape, np.uint8)
+    mask = np.zeros(head.shape, np.uint8)
     cv2.fillPoly(mask, [np.round(np.concatenate([jaw, above]) * 16).astype(np.int32)], 255, shift=4)
-    mask[[0, -1]], mask[:, [0, -1]] = 0, 0
+    mask[[0, -1]], mask[:, [0, -1]], mask[head < 0.5] = 0, 0, 0
     distance = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
     return smooth_step((distance - 1) / (0.18 * axes.iod))

@@ -1,4 +1,4 @@
-"""Background motion predictor: how the camera moved between two frames (MRAA, "Background motion estimation")."""
+"""Background motion predictor: how the camera moved between frames (MRAA, "Background motion estimation")."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from modules.util import Encoder
 
-# Where the entries of the 3×3 matrix that are predicted start, by type of motion; the others are the identity's.
+# Which entries of the 3×3 matrix are predicted, row by row; the others are the identity's.
 PREDICTED = {
     "zero": [],
     "shift": [2, 5],
@@ -34,9 +34,7 @@ class BGMotionPredictor(nn.Module):
     ):
         super().__init__()
         if bg_type not in PREDICTED:
-            raise ValueError(
-                f"bg_predictor_params.bg_type is {bg_type!r}; legal: {', '.join(PREDICTED)}"
-            )
+            raise ValueError(f"bg_predictor_params.bg_type is {bg_type!r}; legal: {', '.join(PREDICTED)}")
         self.bg_type, self.entries = bg_type, PREDICTED[bg_type]
         if self.entries:
             self.encoder = Encoder(block_expansion, 2 * num_channels, num_blocks, max_features)
@@ -49,10 +47,11 @@ class BGMotionPredictor(nn.Module):
 
     def forward(self, source_image: Tensor, driving_image: Tensor) -> Tensor:
         """Two frames (B, C, H, W) → (B, 3, 3), from the driving frame's coordinates to the source's."""
-        identity = torch.eye(3, device=source_image.device).flatten().repeat(source_image.shape[0], 1)  # (B, 9)
+        identity = torch.eye(3, device=source_image.device).flatten().expand(len(source_image), -1)  # (B, 9)
         if not self.entries:
             return identity.unflatten(1, (3, 3))
         features = self.encoder(torch.cat([source_image, driving_image], dim=1))[-1]
-        predicted = self.fc(features.mean((2, 3))).float()
+        with torch.autocast(features.device.type, enabled=False):  # half precision rounds by half a pixel
+            predicted = self.fc(features.float().mean((2, 3)))
         columns = torch.tensor(self.entries, device=identity.device)
         return identity.index_copy(1, columns, predicted).unflatten(1, (3, 3))

@@ -1,4 +1,4 @@
-"""Region predictor: heat maps of the moving parts, their centres and their axes (MRAA, "PCA-based motion estimation")."""
+"""Region predictor: the moving parts, their centres and axes (MRAA, "PCA-based motion estimation")."""
 
 from __future__ import annotations
 
@@ -60,9 +60,14 @@ class RegionPredictor(nn.Module):
         return f"num_regions={self.num_regions}, pca_based={self.pca_based}, temperature={self.temperature}"
 
     def forward(self, x: Tensor) -> Regions:
-        """Images (B, C, H, W) in [0, 1] → ``shift``, ``covar``, ``heatmap``, and ``affine`` (``u``, ``d``) if estimated.
+        """Find the regions.
 
-        Shapes and units: :mod:`modules.mraa.regions`; ``d`` (B, K, 2, 2) is diagonal, affine = u·d.
+        Args:
+            x: (B, C, H, W) in [0, 1].
+
+        Returns:
+            ``shift``, ``covar``, ``heatmap``, and if estimated ``affine`` (from PCA also ``u`` and ``d``);
+            shapes and units in :mod:`modules.mraa.regions`.
         """
         if self.scale_factor != 1:
             x = self.down(x)
@@ -71,7 +76,9 @@ class RegionPredictor(nn.Module):
         shift = weighted_mean(heatmap)
         regions = {"shift": shift, "heatmap": heatmap}
         if self.jacobian is not None:
-            affine = pooled_maps(self.jacobian(features).float(), heatmap).expand(-1, self.num_regions, -1, -1)
+            maps = self.jacobian(features).float()
+            with torch.autocast(x.device.type, enabled=False):
+                affine = pooled_maps(maps, heatmap)
             return {**regions, "affine": affine, "covar": affine_covariance(affine)}
         regions["covar"] = weighted_covariance(heatmap, shift)
         if self.estimate_affine:

@@ -1,7 +1,8 @@
 """Regions: dictionaries of tensors that say where the parts of a picture are, and helpers on them.
 
-``shift`` (B, K, 2): centres, (x, y) normalised; ``covar`` (B, K, 2, 2): covariances; ``affine`` (B, K, 2, 2): local
-axes, affine·affineᵀ = covar; from the region predictor also ``heatmap`` (B, K, h, w) and, from PCA, ``u`` and ``d``.
+``shift`` (B, K, 2): centres, (x, y) normalised; ``covar`` (B, K, 2, 2): covariances; ``affine`` (B, K, 2, 2):
+local axes, affine·affineᵀ = covar; from the region predictor also ``heatmap`` (B, K, h, w) and, from PCA,
+``u`` and ``d`` (B, K, 2, 2), affine = u·d.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def weighted_mean(heatmap: Tensor) -> Tensor:
 
 def weighted_covariance(heatmap: Tensor, shift: Tensor) -> Tensor:
     """Covariance (B, K, 2, 2) of heat maps (B, K, h, w) around their means (B, K, 2)."""
-    offset = make_coordinate_grid(*heatmap.shape[-2:], like=heatmap) - shift[:, :, None, None, :]  # (B, K, h, w, 2)
+    grid = make_coordinate_grid(*heatmap.shape[-2:], like=heatmap)
+    offset = grid - shift[:, :, None, None, :]  # (B, K, h, w, 2)
     weighted = heatmap[..., None] * offset
     rows = [(weighted * offset[..., axis : axis + 1]).sum((2, 3)) for axis in range(2)]
     return torch.stack(rows, dim=-2)
@@ -52,8 +54,9 @@ def weighted_covariance(heatmap: Tensor, shift: Tensor) -> Tensor:
 def revert_swap(affine: Tensor) -> Tensor:
     """(..., 2, 2) multiplied by the sign of its own [0, 0] entry (0 counts as positive).
 
-    The columns of an SVD's U have no sign of their own: with one consistent determinant, a ratio of two affines is
-    only known up to ±1.  Nothing turns by more than 90 degrees, so the sign that keeps [0, 0] positive is taken.
+    The columns of an SVD's U have no sign of their own: with one consistent determinant, a ratio of two
+    affines is known up to ±1.  Parts turn by less than 90 degrees, so the sign is the one that makes [0, 0]
+    positive.
     """
     return torch.where(affine[..., :1, :1] < 0, -affine, affine)
 
@@ -78,5 +81,5 @@ def region_gaussians(regions: Regions, size: tuple[int, int], variance: float | 
     x, y = (make_coordinate_grid(*size, like=shift) - shift[:, :, None, None, :]).unbind(-1)  # (B, K, h, w)
     a, b, _, c = regions["covar"].float().flatten(-2)[:, :, None, None].unbind(-1)  # (B, K, 1, 1)
     a, c = a + SMALLEST, c + SMALLEST  # a region of a single cell has covariance 0
-    determinant = torch.maximum(a * c - b * b, SMALLEST * (a + c) / 2)  # what it is at least, but for rounding
+    determinant = torch.maximum(a * c - b * b, SMALLEST * (a + c) / 2)  # its lower bound, but for rounding
     return torch.exp(-0.5 * (c * x * x - 2 * b * x * y + a * y * y) / determinant)

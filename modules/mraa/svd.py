@@ -1,12 +1,12 @@
-"""Singular value decomposition of symmetric 2×2 matrices in closed form: batched, on the device, differentiable."""
+"""Singular value decomposition of symmetric 2×2 matrices: closed form, batched, differentiable."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-SMALLEST = 1e-8  # smallest singular value of a covariance, in squared half frame sizes: 1/100 pixel at 256×256
-BROADENING = 1e-3  # difference of the singular values, over their mean, where the gradient of U is halved
+SMALLEST = 1e-8  # least singular value of a covariance; its root is 1/80 pixel at 256×256
+BROADENING = 1e-3  # the gradient of U is halved where the singular values are this fraction off their mean
 
 
 def _principal_angle(x: Tensor, y: Tensor, scale: Tensor) -> Tensor:
@@ -16,23 +16,24 @@ def _principal_angle(x: Tensor, y: Tensor, scale: Tensor) -> Tensor:
     Lorentzian broadening of differentiable tensor networks (Liao et al., PRX 2019).  The value is exact.
     """
     x0, y0 = x.detach(), y.detach()
-    denominator = x0.square() + y0.square() + (BROADENING * scale.detach()).square() + torch.finfo(x.dtype).tiny
-    slope = (x0 * y - y0 * x) / (2 * denominator)
+    width = (BROADENING * scale.detach()).clamp_min(1e-12)
+    slope = (x0 * y - y0 * x) / (2 * (x0.square() + y0.square() + width.square()))
     return 0.5 * torch.atan2(y0, x0) + (slope - slope.detach())
 
 
 def symmetric_svd_2x2(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """U and S of symmetric positive semi-definite matrices M = U·diag(S)·Uᵀ.
 
-    The columns of U have the signs that LAPACK's ``gesdd`` gives them, with determinant −1: the published animation
-    network (AVD) has learnt them.  Where the singular values coincide any orthonormal U is right: it is
-    diag(−1, 1) then, and its gradient is 0.
+    The columns of U have the signs that LAPACK's ``gesdd`` gives them, with determinant −1: the published AVD
+    networks have learnt them.  Where the singular values coincide any orthonormal U is right: it is
+    diag(−1, 1) then, and its gradient is finite.
 
     Args:
         matrix: (..., 2, 2), covariances in normalised units.
 
     Returns:
-        U (..., 2, 2), its columns the singular vectors, and S (..., 2), larger first, at least ``SMALLEST``; float32.
+        U (..., 2, 2), its columns the singular vectors, and S (..., 2), larger first, at least ``SMALLEST``;
+        both float32.
     """
     matrix = matrix.float()
     a, b, c = matrix[..., 0, 0], 0.5 * (matrix[..., 0, 1] + matrix[..., 1, 0]), matrix[..., 1, 1]
@@ -50,9 +51,10 @@ def symmetric_svd_2x2(matrix: Tensor) -> tuple[Tensor, Tensor]:
 def _lapack_sign(a: Tensor, b: Tensor, c: Tensor, sin: Tensor) -> Tensor:
     """Sign of (cos, sin) in LAPACK's first column.
 
-    ``gebrd`` reflects the first column (a, b) onto −√(a² + b²)·e₁, which leaves an upper triangle with the diagonal
-    (−√(a² + b²), det/√(a² + b²)); ``lasv2`` then turns by the angle with positive cosine, after exchanging the
-    diagonal if its second entry is the larger.  Carried through, U₀₀ < 0 without and U₁₀ > 0 with the exchange.
+    ``gebrd`` reflects the first column (a, b) onto −√(a² + b²)·e₁, which leaves an upper triangle with the
+    diagonal (−√(a² + b²), det/√(a² + b²)); ``lasv2`` then turns by the angle with positive cosine, after
+    exchanging the diagonal if its second entry is the larger.  Carried through, U₀₀ < 0 without the exchange
+    and U₁₀ > 0 with it.
     """
     exchanged = a * c - b.square() > a.square() + b.square()
-    return torch.where(exchanged & (sin > 0), 1.0, torch.where(exchanged & (sin < 0), -1.0, -torch.ones_like(a)))
+    return torch.where(exchanged & (sin > 0), torch.ones_like(a), -torch.ones_like(a))

@@ -45,7 +45,7 @@ def noise(height: int = 256, width: int = 256) -> np.ndarray:
 
 
 def made_up_face(box: tuple[int, int, int, int], roll: float = 0.0, score: float = 1.0) -> Face:
-    """A face whose eyes lie ``roll`` radians off the horizontal; the other landmarks are in the box's centre."""
+    """A face whose eyes lie ``roll`` radians off the horizontal; all else is in the box's centre."""
     centre = np.array([(box[0] + box[2] - 1) / 2, (box[1] + box[3] - 1) / 2])  # of the pixel centres
     half = (box[2] - box[0]) / 4 * np.array([np.cos(roll), np.sin(roll)])
     landmarks = np.tile(centre, (68, 1))

@@ -1,12 +1,15 @@
 """The face-alignment back end against a small stand-in of the library, whose weights cannot be had here.
 
-Nothing here shows that the real networks find faces; it shows what is asked of them, and what becomes of failures.
+Nothing here shows that the real networks find faces: it shows what is asked of them, and how failures end.
 """
 
 from __future__ import annotations
 
 import enum
+import importlib
+import inspect
 import socket
+import sys
 import types
 import urllib.error
 import warnings
@@ -20,7 +23,7 @@ from faces.face_alignment_backend import FACE_WEIGHTS, LANDMARK_WEIGHTS, MAX_BAT
 
 
 class StandInFinder:
-    """Finds one box per bright corner pixel: the top left means a small face, the bottom right a large one."""
+    """One box per bright corner pixel: the top left one means a small face, the bottom right a large one."""
 
     def __init__(self):
         self.batches: list[tuple[int, ...]] = []
@@ -69,7 +72,7 @@ def library(monkeypatch):
     module.FaceAlignment = StandInAlignment
     module.LandmarksType = enum.IntEnum("LandmarksType", {"TWO_D": 1, "TWO_HALF_D": 2, "THREE_D": 3})
     module.models = types.SimpleNamespace(FAN=StandInNetwork)
-    monkeypatch.setitem(__import__("sys").modules, "face_alignment", module)
+    monkeypatch.setitem(sys.modules, "face_alignment", module)
     return module
 
 
@@ -103,7 +106,10 @@ def test_what_is_asked_of_the_library(library):
 
 def test_faces_boxes_and_landmarks(library):
     faces = make_detector("face-alignment", device="cpu").detect(picture(small=True, large=True))
-    assert [face.box for face in faces] == [(-5, 5, 41, 50), (2, 3, 11, 13)]  # outwards to whole pixels, largest first
+    assert [face.box for face in faces] == [
+        (-5, 5, 41, 50),
+        (2, 3, 11, 13),
+    ]  # outwards to whole pixels, largest first
     assert [face.score for face in faces] == [0.9, 0.8]
     assert faces[0].landmarks.shape == (68, 2) and faces[0].landmarks.dtype == np.float32
     assert np.allclose(faces[1].landmarks, [6.25, 8.3])
@@ -117,7 +123,9 @@ def test_no_face(library):
 
 def test_batches_hold_pictures_of_one_size(library):
     detector = make_detector("face-alignment", device="cpu")
-    images = [picture(small=i % 2 == 0, large=i % 3 == 0, height=64 + 16 * (i == 4)) for i in range(MAX_BATCH + 3)]
+    images = [
+        picture(small=i % 2 == 0, large=i % 3 == 0, height=64 + 16 * (i == 4)) for i in range(MAX_BATCH + 3)
+    ]
     found = detector.detect_batch(images)
     assert [len(faces) for faces in found] == [(i % 2 == 0) + (i % 3 == 0) for i in range(MAX_BATCH + 3)]
     sizes = [shape[0] for shape in detector._aligner.face_detector.batches]
@@ -132,7 +140,9 @@ def test_weights_from_the_user(library, tmp_path):
         saved = torch.load(tmp_path / LANDMARK_WEIGHTS, weights_only=True)
         assert torch.equal(detector._aligner.network.weight, saved["weight"])
         assert not detector._aligner.network.training
-        assert detector._aligner.options["face_detector_kwargs"] == {"path_to_detector": str(tmp_path / FACE_WEIGHTS)}
+        assert detector._aligner.options["face_detector_kwargs"] == {
+            "path_to_detector": str(tmp_path / FACE_WEIGHTS)
+        }
         assert "sha256" in detector.version
 
 
@@ -151,7 +161,13 @@ def test_download_that_fails_names_files_folder_and_alternative(library, tmp_pat
     with pytest.raises(DetectorUnavailable) as error:
         make_detector("face-alignment", device="cpu")
     message = str(error.value)
-    for part in (LANDMARK_WEIGHTS, FACE_WEIGHTS, str(tmp_path / "checkpoints"), "--detector dlib", "no route to host"):
+    for part in (
+        LANDMARK_WEIGHTS,
+        FACE_WEIGHTS,
+        str(tmp_path / "checkpoints"),
+        "--detector dlib",
+        "no route to host",
+    ):
         assert part in message
     assert socket.getdefaulttimeout() is None
 
@@ -183,7 +199,7 @@ def test_no_such_weights(library, tmp_path):
 
 
 def test_library_that_is_not_installed(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "face_alignment", None)
+    monkeypatch.setitem(sys.modules, "face_alignment", None)
     with pytest.raises(DetectorUnavailable, match="pip install face-alignment, or use --detector dlib"):
         make_detector("face-alignment", device="cpu")
 
@@ -209,12 +225,18 @@ def test_devices(monkeypatch):
 def test_the_real_library_has_what_is_used_of_it():
     """The stand-in is worth something only while the library keeps these names."""
     library = pytest.importorskip("face_alignment")
-    parameters = __import__("inspect").signature(library.FaceAlignment.__init__).parameters
-    assert {"device", "face_detector", "face_detector_kwargs", "compile", "max_batch_size"} <= parameters.keys()
+    parameters = inspect.signature(library.FaceAlignment.__init__).parameters
+    assert {
+        "device",
+        "face_detector",
+        "face_detector_kwargs",
+        "compile",
+        "max_batch_size",
+    } <= parameters.keys()
     assert library.LandmarksType.TWO_D == 1
     assert callable(library.FaceAlignment._load_native) and callable(library.models.FAN)
-    api = __import__("face_alignment.api", fromlist=["api"])
+    api = importlib.import_module("face_alignment.api")
     assert api.models_urls["2DFAN-4"].endswith(LANDMARK_WEIGHTS)
-    sfd = __import__("face_alignment.detection.sfd.sfd_detector", fromlist=["sfd"])
+    sfd = importlib.import_module("face_alignment.detection.sfd.sfd_detector")
     assert sfd.models_urls["s3fd"].endswith(FACE_WEIGHTS)
     assert callable(sfd.SFDDetector.detect_from_batch)

@@ -1,0 +1,432 @@
+"""``run.py --mode evaluate``: how faithfully generated faces move, on the results of any program.
+
+    python run.py --mode evaluate --driving data/x/test --generated log/run/animation --pairs pairs.csv
+    python run.py --mode evaluate --driving D --generated ours=A --generated theirs=B --truth T --out report
+    python run.py --mode evaluate --driving D --pairs pairs.csv --method warp
+
+Writes ``evaluation.csv`` (a row a result), ``evaluation.json`` (means, intervals, settings, versions) and
+``report.html``.  The figures are defined in `metrics`; :func:`score_pair` gives those of one clip in memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+import media
+from evaluation.pairs import EvaluationError, Pair, find_pairs
+from evaluation.pictures import apex_time, make_sheet, motion_map, region_curves
+from evaluation.report import PairPage, PlayedClip, method_colours, write_report
+from evaluation.scorer import (
+    DrivingClip,
+    FaceModels,
+    Truth,
+    appearance_figures,
+    measure_driving,
+    measure_truth,
+    score_result,
+    truth_figures,
+)
+from evaluation.tables import (
+    ABSENT,
+    FAILED,
+    SCORED,
+    UNRELIABLE,
+    YARDSTICKS,
+    Row,
+    compare,
+    methods_of,
+    summarise,
+    write_csv,
+    write_json,
+)
+from metrics.canonical import MetricError
+from metrics.flow import flow_settings
+from metrics.motion import MIN_SNR, ClipMotion, MotionScore
+from metrics.statistics import LEVEL, RESAMPLES, Summary
+from metrics.warp import still_clip, warp_clip
+
+PICTURES = "report"  # folder of the report's pictures, beside report.html
+PACKAGES = ("numpy", "scipy", "opencv-python", "dlib-bin", "imageio", "pillow", "matplotlib")
+
+_models = FaceModels()
+
+
+def score_pair(
+    driving_frames: np.ndarray,
+    generated_frames: np.ndarray,
+    driving_fps: float | None = None,
+    generated_fps: float | None = None,
+    driving_landmarks: np.ndarray | None = None,
+    generated_landmarks: np.ndarray | None = None,
+    max_frames: int | None = None,
+) -> MotionScore:
+    """Motion figures of one generated clip in memory, about 60 ms a frame of the two clips together.
+
+    Args:
+        driving_frames, generated_frames: uint8 (T, H, W, 3), frame 0 the onset; sizes and lengths may differ.
+        driving_fps, generated_fps: frames a second, for clips of different length.
+        driving_landmarks, generated_landmarks: (68, 2) pixels of frame 0; found by dlib when not given.
+        max_frames: measure at most so many frames, evenly taken, of two clips of equal length: for quick checks
+            during training.  Fewer frames are smoothed alike, so figures of different ``max_frames`` differ a little.
+
+    Raises:
+        MetricError: no face found, a single frame, a blank clip.
+        faces.DetectorUnavailable: landmarks are needed and the model is missing.
+    """
+    driving_frames, generated_frames = np.asarray(driving_frames), np.asarray(generated_frames)
+    if max_frames is not None and len(driving_frames) == len(generated_frames) > max_frames:
+        if max_frames < 2:
+            raise ValueError(f"max_frames is {max_frames}; at least 2 frames make a motion")
+        chosen = np.round(np.linspace(0, len(driving_frames) - 1, max_frames)).astype(int)
+        driving_frames, generated_frames = driving_frames[chosen], generated_frames[chosen]
+    driving = measure_driving(driving_frames, _models, driving_fps, driving_landmarks)
+    return score_result(driving, generated_frames, _models, generated_fps, generated_landmarks).score
+
+
+@dataclass
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        rows: a row a result, in the order of the pairs.
+        summary: method → figure → mean over the reliably scored pairs.
+        out_dir: where ``evaluation.csv``, ``evaluation.json`` and ``report.html`` lie.
+    """
+
+    rows: list[Row]
+    summary: dict[str, dict[str, Summary]]
+    out_dir: Path
+
+    @property
+    def failures(self) -> list[Row]:
+        """The rows that could not be scored."""
+        return [row for row in self.rows if row.status == FAILED]
+
+
+@dataclass
+class _Outcome:
+    """What one pair gave: its rows, and its part of the report unless everything failed."""
+
+    rows: list[Row]
+    page: PairPage | None = None
+    scores: dict[str, MotionScore] = field(default_factory=dict)
+
+
+def evaluate(
+    driving_dir: str | Path,
+    out_dir: str | Path,
+    generated: Mapping[str, str | Path] | None = None,
+    pairs: str | Path | None = None,
+    truth_dir: str | Path | None = None,
+    source_dir: str | Path | None = None,
+    yardsticks: Sequence[str] | None = None,
+    identity: bool = True,
+    workers: int | None = None,
+    progress: bool = True,
+) -> Evaluation:
+    """Score results against their driving clips and write table, summary and report.
+
+    Args:
+        driving_dir: folder of driving clips (frame folders, videos, GIFs, strips).
+        out_dir: folder for the results.
+        generated: method → folder of its results, called ``<driving>-<source>`` or, for reconstructions, like the
+            driving clip; without any, only the yardsticks are made and scored.
+        pairs: CSV with the columns ``driving`` and ``source`` or ``generated``; default: from the results' names.
+        truth_dir: true results, called like the results.
+        source_dir: pictures or clips of the targets, for yardsticks without results; ``driving_dir`` by default.
+        yardsticks: any of ``still`` and ``warp``, as methods of their own; default: both with a truth, else
+            ``still``.  Without ``generated``, their clips are also written to ``<out_dir>/<name>/``.
+        identity: whether to measure the drift of the face's identity (about a quarter of the time).
+        workers: threads; default: the cores this process may use.
+        progress: whether to show a progress bar.
+
+    A pair that cannot be scored becomes a ``failed`` row that says what is wrong; all others are scored.
+
+    Raises:
+        EvaluationError: folders or lists that cannot be used, an unknown yardstick, or no result could be scored.
+        faces.DetectorUnavailable: dlib or its models are missing.
+    """
+    generated = dict(generated or {})
+    if yardsticks is None:
+        yardsticks = YARDSTICKS if truth_dir is not None else ("still",)
+    _check_methods(generated, yardsticks)
+    found = find_pairs(driving_dir, generated, pairs, truth_dir, source_dir)
+    if workers is None:
+        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    _models.load()
+    out_dir = Path(out_dir)
+    scorer = _PairScorer(out_dir, tuple(generated), tuple(yardsticks), identity, keep=workers + 1)
+    rows, pages = [], []
+    colours = method_colours(methods_of([Row("", "", name, "") for name in (*generated, *yardsticks)]))
+    for outcome in _in_order(scorer, found, workers, progress):
+        rows += outcome.rows
+        if outcome.page is not None:
+            outcome.page.curves = region_curves(outcome.scores, colours)
+            pages.append(outcome.page)
+    if not any(row.status != FAILED for row in rows):
+        problems = "\n  ".join(dict.fromkeys(f"{row.pair}: {row.problem}" for row in rows[:5]))
+        raise EvaluationError(f"none of {len(found)} pairs could be scored:\n  {problems}")
+    summary, comparisons = summarise(rows), compare(rows)
+    settings = _settings(driving_dir, generated, pairs, truth_dir, source_dir, identity)
+    write_csv(out_dir / "evaluation.csv", rows)
+    content = {
+        "settings": settings,
+        "methods": {
+            method: {name: value.as_dict() for name, value in figures.items()} for method, figures in summary.items()
+        },
+        "comparisons": [
+            {**vars(item), "difference": item.difference.as_dict()} for item in comparisons
+        ],
+        "pairs": [vars(row) for row in rows],
+        "absent": ABSENT,
+    }
+    write_json(out_dir / "evaluation.json", content)
+    write_report(out_dir / "report.html", rows, summary, comparisons, pages, settings)
+    return Evaluation(rows, summary, out_dir)
+
+
+def _check_methods(generated: Mapping[str, str | Path], yardsticks: Sequence[str]) -> None:
+    unknown = [name for name in yardsticks if name not in YARDSTICKS]
+    if unknown:
+        raise EvaluationError(f"no method {unknown[0]!r} here; legal are {', '.join(YARDSTICKS)}")
+    taken = [name for name in generated if name in YARDSTICKS or not name or name == "truth"]
+    if taken:
+        raise EvaluationError(f"results cannot be called {taken[0]!r}: that name is taken; choose another")
+    if not generated and not yardsticks:
+        raise EvaluationError("nothing to evaluate: give a folder of results or a yardstick (still, warp)")
+
+
+def _settings(driving_dir, generated, pairs, truth_dir, source_dir, identity) -> dict:  # noqa: ANN001
+    """Everything that can change a figure, for the record."""
+    folders = {"driving": driving_dir, "pairs": pairs, "truth": truth_dir, "sources": source_dir}
+    return {
+        **{name: str(value) for name, value in folders.items() if value is not None},
+        "generated": {name: str(folder) for name, folder in generated.items()},
+        "identity": identity,
+        "colour": "both clips made grey by the ITU-R 601 weights",
+        "flow": flow_settings(),
+        "interval": f"bootstrap over pairs, {RESAMPLES} resamples, {LEVEL:.0%}",
+        "least SNR": MIN_SNR,
+        "versions": {
+            "python": platform.python_version(),
+            "opencv": cv2.__version__,
+            **_models.versions(),
+            **{name: _version(name) for name in PACKAGES},
+        },
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _in_order(scorer: _PairScorer, pairs: Sequence[Pair], workers: int, progress: bool) -> Iterator[_Outcome]:
+    """Outcomes in the order of ``pairs``; pairs of one driving clip are worked on one after another."""
+    by_driving = sorted(range(len(pairs)), key=lambda i: (pairs[i].driving, i))
+    done: dict[int, _Outcome] = {}
+    turn = 0
+    with _one_opencv_thread(), ThreadPoolExecutor(workers) as pool:
+        waiting = {pool.submit(scorer, pairs[index]): index for index in by_driving}
+        try:
+            for future in tqdm(as_completed(waiting), total=len(pairs), desc="evaluate", disable=not progress):
+                done[waiting[future]] = future.result()
+                while turn in done:
+                    yield done.pop(turn)
+                    turn += 1
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+@contextlib.contextmanager
+def _one_opencv_thread() -> Iterator[None]:
+    """OpenCV's own threads off, since pairs already run side by side."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+class _DrivingClips:
+    """Driving clips measured once and kept while pairs that need them are near."""
+
+    def __init__(self, keep: int):
+        self._keep = keep
+        self._lock = threading.Lock()
+        self._clips: OrderedDict[Path, Future[DrivingClip]] = OrderedDict()
+
+    def get(self, path: Path) -> DrivingClip:
+        """The measured clip; errors are raised again for every pair that needs it."""
+        with self._lock:
+            mine = path not in self._clips
+            if mine:
+                self._clips[path] = Future()
+                while len(self._clips) > self._keep:
+                    self._clips.popitem(last=False)
+            self._clips.move_to_end(path)
+            future = self._clips[path]
+        if mine:
+            try:
+                frames, fps = _read(path)
+                future.set_result(measure_driving(frames, _models, fps))
+            except Exception as error:  # handed on to every pair that waits for this clip
+                future.set_exception(error)
+        return future.result()
+
+
+def _read(path: Path) -> tuple[np.ndarray, float | None]:
+    clip = media.open_clip(path)
+    return clip.read_all(), clip.fps
+
+
+class _PairScorer:
+    """Scores one pair: all its results, the yardsticks, the truth, and the pictures of its page."""
+
+    def __init__(self, out_dir: Path, methods: Sequence[str], yardsticks: Sequence[str], identity: bool, keep: int):
+        self.out_dir, self.methods, self.yardsticks, self.identity = out_dir, methods, yardsticks, identity
+        self.driving_clips = _DrivingClips(keep)
+
+    def __call__(self, pair: Pair) -> _Outcome:
+        everyone = (*self.methods, *self.yardsticks)
+        if pair.driving_path is None or "" in pair.problems:
+            return _Outcome([_failed(pair, method, pair.problems[""]) for method in everyone])
+        try:
+            driving = self.driving_clips.get(pair.driving_path)
+        except (MetricError, media.MediaError) as error:
+            problem = f"driving clip {pair.driving_path}: {error}"
+            return _Outcome([_failed(pair, method, problem) for method in everyone])
+        page = PairPage(pair.name, len(driving.frames), driving.fps, apex_time(driving.motion))
+        outcome = _Outcome([], page)
+        self._show(page, "driving", driving.frames[driving.distinct], driving.motion)
+        truth, truth_problem = self._truth(pair, driving)
+        if truth is not None:
+            self._show(page, "truth", truth.frames[driving.distinct], truth.clip.motion)
+        target = None
+        for method in self.methods:
+            frames = self._score_result(outcome, pair, method, driving, truth, truth_problem)
+            target = frames[0] if target is None and frames is not None else target
+        for name in self.yardsticks:
+            self._score_yardstick(outcome, pair, name, driving, target, truth, truth_problem)
+        if not outcome.scores:
+            outcome.page = None
+        return outcome
+
+    def _truth(self, pair: Pair, driving: DrivingClip) -> tuple[Truth | None, str]:
+        if pair.truth_path is None:
+            return None, pair.problems.get("truth", "")
+        try:
+            return measure_truth(_read(pair.truth_path)[0], driving, _models), ""
+        except (MetricError, media.MediaError) as error:
+            return None, f"truth {pair.truth_path}: {error}"
+
+    def _score_result(
+        self,
+        outcome: _Outcome,
+        pair: Pair,
+        method: str,
+        driving: DrivingClip,
+        truth: Truth | None,
+        truth_problem: str,
+    ) -> np.ndarray | None:
+        """Add one method's row; returns its frames if they could be read."""
+        if method in pair.problems:
+            outcome.rows.append(_failed(pair, method, pair.problems[method]))
+            return None
+        path, frames = pair.results[method], None
+        try:
+            frames, fps = _read(path)
+            self._add(outcome, pair, method, driving, frames, fps, truth, truth_problem, str(path))
+        except (MetricError, media.MediaError) as error:
+            outcome.rows.append(_failed(pair, method, f"{path}: {error}", str(path)))
+        return frames
+
+    def _score_yardstick(
+        self,
+        outcome: _Outcome,
+        pair: Pair,
+        name: str,
+        driving: DrivingClip,
+        target: np.ndarray | None,
+        truth: Truth | None,
+        truth_problem: str,
+    ) -> None:
+        try:
+            if target is None:
+                if pair.source_path is None:
+                    raise MetricError("no picture of the target: its result is missing, and so is its source clip")
+                target = media.open_clip(pair.source_path).first()
+            landmarks = _models.landmarks(target)
+            count = len(driving.frames)
+            if name == "still":
+                frames = still_clip(target, count)
+            else:
+                frames = np.stack(list(warp_clip(target, landmarks, driving.frames, driving.landmarks)))
+            result = ""
+            if not self.methods:
+                result = str(self.out_dir / name / f"{pair.name}.png")
+                media.write_frame_folder(Path(result).with_suffix(""), frames)
+                result = result.removesuffix(".png")
+            self._add(outcome, pair, name, driving, frames, driving.fps, truth, truth_problem, result, landmarks)
+        except (MetricError, media.MediaError) as error:
+            outcome.rows.append(_failed(pair, name, str(error)))
+
+    def _add(
+        self,
+        outcome: _Outcome,
+        pair: Pair,
+        method: str,
+        driving: DrivingClip,
+        frames: np.ndarray,
+        fps: float | None,
+        truth: Truth | None,
+        problem: str,
+        result: str,
+        landmarks: np.ndarray | None = None,
+    ) -> None:
+        """Score ``frames`` and add their row, score and pictures to ``outcome``."""
+        scored = score_result(driving, frames, _models, fps, landmarks)
+        figures = dict(scored.score.figures)
+        figures.update(appearance_figures(frames, scored.landmarks, _models, self.identity))
+        if truth is not None:
+            found, problem = truth_figures(truth, scored, frames, _models)
+            figures.update(found)
+        if not scored.score.reliable:
+            note = f"the driving clip moves only {figures['snr']:.1f} times the noise (4 needed): left out of means"
+            problem = f"{note}; {problem}" if problem else note
+        status = SCORED if scored.score.reliable else UNRELIABLE
+        row = Row(
+            pair.name, pair.driving, method, status, result, problem, scored.alignment.rule, len(frames), figures
+        )
+        outcome.rows.append(row)
+        outcome.scores[method] = scored.score
+        self._show(outcome.page, method, frames[scored.alignment.indices], scored.motion)
+
+    def _show(self, page: PairPage, label: str, frames: np.ndarray, motion: ClipMotion) -> None:
+        """Write a clip's sheet and motion map, and add them to the page."""
+        sheet = make_sheet(frames, motion.times)
+        stem = f"{PICTURES}/{page.name}-{label}"
+        media.write_image(self.out_dir / f"{stem}-sheet.jpg", sheet.image)
+        media.write_image(self.out_dir / f"{stem}-map.jpg", motion_map(frames, motion, page.apex))
+        page.clips.append(PlayedClip(label, sheet, f"{stem}-sheet.jpg", f"{stem}-map.jpg"))
+
+
+def _failed(pair: Pair, method: str, problem: str, result: str = "") -> Row:
+    return Row(pair.name, pair.driving, method, FAILED, result, problem)

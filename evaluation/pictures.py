@@ -1,0 +1,182 @@
+"""The pictures of a report: frames in sheets for the player, motion maps, curves."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+import media
+from metrics.canonical import IOD, LIDS, REGIONS, canonical_frame
+from metrics.figures import EPS
+from metrics.motion import CELL, ClipMotion, MotionScore
+
+SHEET_HEIGHT = 144  # pixels of one frame in a sheet
+SHEET_COLUMNS = 10
+SHEET_FRAMES = 60
+MAP_SCALE = 2  # map pixels per canonical pixel
+ARROW_LENGTH = 8.0  # arrows are drawn this many times longer than the motion
+ARROW_SPACING = 2  # cells between arrows
+OUTSIDE = 235  # grey level of what lies outside the clip's picture
+
+PALETTE = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b", "#7f7f7f")
+DRIVING_COLOUR = "#202020"
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Frames of one clip in a grid, for the report's player.
+
+    Attributes:
+        image: uint8 RGB, rows of ``columns`` frames of ``width`` × ``height`` pixels.
+        times: driving frame at which each begins to show.
+    """
+
+    image: np.ndarray
+    width: int
+    height: int
+    columns: int
+    times: tuple[float, ...]
+
+
+def make_sheet(frames: np.ndarray, times: np.ndarray) -> Sheet:
+    """A sheet of at most 60 frames, evenly taken from ``frames`` (T, H, W, 3) shown at ``times`` (T,)."""
+    count = min(len(frames), SHEET_FRAMES)
+    chosen = np.unique(np.round(np.linspace(0, len(frames) - 1, count)).astype(int))
+    height = SHEET_HEIGHT
+    width = max(1, round(frames.shape[2] * height / frames.shape[1]))
+    columns = min(SHEET_COLUMNS, len(chosen))
+    rows = math.ceil(len(chosen) / columns)
+    image = np.zeros((rows * height, columns * width, 3), np.uint8)
+    for place, index in enumerate(chosen):
+        row, column = divmod(place, columns)
+        cell = media.resize_frame(frames[index], height, width)
+        image[row * height : (row + 1) * height, column * width : (column + 1) * width] = cell
+    return Sheet(image, width, height, columns, tuple(float(times[index]) for index in chosen))
+
+
+def apex_time(motion: ClipMotion) -> float:
+    """Time of the frame in which the regions other than the eyelids move most, in driving frames."""
+    face = ~np.isin(REGIONS, LIDS)
+    energy = np.sum(motion.curves[face] ** 2, axis=(0, 2))
+    return float(motion.times[int(energy.argmax())])
+
+
+def motion_map(frames: np.ndarray, motion: ClipMotion, time: float) -> np.ndarray:
+    """The face at ``time`` with arrows of its motion since the onset, head motion removed: uint8 RGB (576, 512, 3).
+
+    Args:
+        frames: (T, H, W, 3), the frames ``motion`` was measured on.
+
+    Arrows are eight times as long as the motion; motion under the noise gate (0.003 IOD) is a grey dot.
+    """
+    index = int(np.argmin(np.abs(motion.times - time)))
+    grey = canonical_frame(frames[index], motion.face)
+    size = (grey.shape[1] * MAP_SCALE, grey.shape[0] * MAP_SCALE)
+    picture = cv2.cvtColor(cv2.resize(grey, size, interpolation=cv2.INTER_LINEAR), cv2.COLOR_GRAY2RGB)
+    picture = (picture * 0.75).astype(np.uint8)
+    picture[cv2.resize(motion.face.inside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) == 0] = OUTSIDE
+    hull = cv2.dilate(motion.face.hull().astype(np.uint8), np.ones((25, 25), np.uint8)) & motion.face.inside
+    field = motion.field[index]
+    for row in range(0, field.shape[0], ARROW_SPACING):
+        for column in range(0, field.shape[1], ARROW_SPACING):
+            x, y = (column + 0.5) * CELL, (row + 0.5) * CELL
+            if hull[int(y), int(x)]:
+                _draw_arrow(picture, x, y, field[row, column])
+    return picture
+
+
+def _draw_arrow(picture: np.ndarray, x: float, y: float, vector: np.ndarray) -> None:
+    """One motion vector (IOD) at canonical (x, y), from yellow (weak) to red (0.03 IOD and more)."""
+    start = (round(x * MAP_SCALE), round(y * MAP_SCALE))
+    strength = float(np.hypot(*vector))
+    if strength < EPS:
+        cv2.circle(picture, start, 1, (150, 150, 150), -1, cv2.LINE_AA)
+        return
+    tip = np.array([x, y]) + vector * IOD * ARROW_LENGTH
+    share = min(strength / (10 * EPS), 1.0)
+    colour = (255, round(230 * (1 - share)), 40)
+    end = tuple(int(round(value * MAP_SCALE)) for value in tip)
+    cv2.arrowedLine(picture, start, end, colour, 2, cv2.LINE_AA, tipLength=0.25)
+
+
+def region_curves(scores: Mapping[str, MotionScore], colours: Mapping[str, str]) -> bytes:
+    """SVG of the regional curves over time, driving against generated, one panel a region.
+
+    Each curve is the motion along the region's main driving direction (first right singular vector of the driving
+    curve, signed so that its largest excursion is positive), in thousandths of the inter-ocular distance.
+
+    Args:
+        scores: method → score, all against one driving clip; at least one.
+        colours: method → colour.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.collections import LineCollection
+    from matplotlib.figure import Figure
+
+    any_score = next(iter(scores.values()))
+    names = [name for name in REGIONS if any(name in score.driving for score in scores.values())]
+    lines, peak = _projected(scores, names)
+    columns = 5
+    rows = math.ceil(len(names) / columns)
+    figure = Figure(figsize=(9.0, 1.05 * rows + 0.3))
+    FigureCanvasSVG(figure)
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    axes.set_xlim(0, columns)
+    axes.set_ylim(-rows, 0.3)
+    axes.axis("off")
+    start, end = any_score.times[0], max(any_score.times[-1], any_score.times[0] + 1)
+    segments: dict[str, list[np.ndarray]] = {}
+    for place, name in enumerate(names):
+        row, column = divmod(place, columns)
+        x0, y0, width, height = column + 0.04, -row - 0.92, 0.92, 0.70
+        middle = y0 + height / 2
+        axes.add_patch(matplotlib.patches.Rectangle((x0, y0), width, height, fill=False, lw=0.5, ec="#bbbbbb"))
+        segments.setdefault("zero", []).append(np.array([[x0, middle], [x0 + width, middle]]))
+        active = any(name in score.active for score in scores.values())
+        label = f"{name.replace('_', ' ')}{' (apart)' if name in LIDS else ''}"
+        axes.text(x0, y0 + height + 0.03, label, fontsize=8, weight="bold" if active else "normal", color="#202020")
+        for method, (times, values) in lines[name].items():
+            x = x0 + (times - start) / (end - start) * width
+            y = middle + np.clip(values / peak, -1.15, 1.15) * height * 0.42
+            segments.setdefault(method, []).append(np.column_stack([x, y]))
+    axes.add_collection(LineCollection(segments["zero"], colors="#dddddd", linewidths=0.5))
+    for method, parts in segments.items():
+        if method != "zero":
+            colour = DRIVING_COLOUR if method == "" else colours[method]
+            axes.add_collection(LineCollection(parts, colors=colour, linewidths=1.6 if method == "" else 1.2))
+    axes.text(
+        0.04, 0.12, f"panel height ±{peak / 0.42 * 0.5 * 1000:.0f} thousandths of the eye distance (eyelids may be "
+        f"cut); frames {start:.0f} to {end:.0f}", fontsize=8, color="#505050",
+    )  # fmt: skip
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "font.family": "sans-serif"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def _projected(
+    scores: Mapping[str, MotionScore], names: list[str]
+) -> tuple[dict[str, dict[str, tuple[np.ndarray, np.ndarray]]], float]:
+    """Per region the projected curves ("" is the driving clip's), and the largest value outside the eyelids."""
+    lines: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
+    peak = 2 * EPS
+    for name in names:
+        driving = next(score.driving[name] for score in scores.values() if name in score.driving)
+        times = next(score.times for score in scores.values() if name in score.driving)
+        main = np.linalg.svd(driving, full_matrices=False)[2][0]
+        along = driving @ main
+        if along[np.abs(along).argmax()] < 0:
+            main, along = -main, -along
+        lines[name] = {"": (times, along)}
+        for method, score in scores.items():
+            if name in score.generated:
+                lines[name][method] = (score.times, score.generated[name] @ main)
+        if name not in LIDS:
+            peak = max(peak, *(float(np.abs(values).max()) for _, values in lines[name].values()))
+    return lines, peak

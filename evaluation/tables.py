@@ -1,0 +1,140 @@
+"""The figures of an evaluation as rows, means and files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+
+import media
+from metrics.motion import FIGURES as MOTION_FIGURES
+from metrics.statistics import Comparison, Summary, bootstrap_mean, compare_methods
+
+SCORED, UNRELIABLE, FAILED = "scored", "low SNR", "failed"
+YARDSTICKS = ("still", "warp")
+COMPARED = ("rho", "vcor", "skill")
+
+FIGURES: dict[str, str] = {
+    **MOTION_FIGURES,
+    "sharp": "high-pass energy of later frames / that of frame 0 (1 = as sharp)",
+    "id_drift": "largest distance of four later frames' face embeddings to frame 0's (0.6 = another person)",
+    "id_cosine": "smallest cosine of the same embeddings (1 = the same picture)",
+    "truth_rho": "rho against the true result instead of the driving clip",
+    "truth_vcor": "vcor against the true result",
+    "truth_gain": "gain against the true result",
+    "truth_skill": "skill against the true result",
+    "l1": "mean absolute difference from the truth, 0…1, grey, frame 0 left out",
+    "psnr": "PSNR against the truth, dB, grey, frame 0 left out (58.9 = equal)",
+    "ssim": "SSIM against the truth, grey, frame 0 left out",
+    "l1_moving": "l1 over the pixels that move in the truth",
+    "psnr_moving": "psnr over the pixels that move in the truth",
+    "ssim_moving": "ssim over the pixels that move in the truth",
+    "epe_px": "end-point error of the measured motion where the truth moves, pixels at 256×256",
+    "akd_px": "average landmark distance from the truth, pixels at 256×256",
+    "akd_jitter_px": "the landmark detector's own jitter on a still face: akd_px means nothing below it",
+}
+
+ABSENT = {
+    "fid": "needs Inception weights, which no dependency ships and nothing here downloads",
+    "lpips": "needs AlexNet and LPIPS weights, which no dependency ships and nothing here downloads",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One result of one method.
+
+    Attributes:
+        status: ``scored``; ``low SNR``: scored, but the driving clip hardly moves, so left out of means; ``failed``.
+        problem: what is wrong and what to do; may also note what could not be measured of a scored result.
+        alignment: how frames were matched in time, see `metrics.timing`.
+        frames: frames of the result.
+    """
+
+    pair: str
+    driving: str
+    method: str
+    status: str
+    result: str = ""
+    problem: str = ""
+    alignment: str = ""
+    frames: int = 0
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+def present_figures(rows: Iterable[Row]) -> list[str]:
+    """Names of the figures that at least one row has, in the order of ``FIGURES``."""
+    present = {name for row in rows for name, value in row.figures.items() if math.isfinite(value)}
+    return [name for name in FIGURES if name in present]
+
+
+def methods_of(rows: Iterable[Row]) -> list[str]:
+    """Method names in order of appearance, the yardsticks last."""
+    names = list(dict.fromkeys(row.method for row in rows if row.method))
+    return sorted(names, key=lambda name: name in YARDSTICKS)
+
+
+def summarise(rows: Sequence[Row]) -> dict[str, dict[str, Summary]]:
+    """method → figure → mean over its reliably scored pairs."""
+    summary = {}
+    for method in methods_of(rows):
+        counted = [row for row in rows if row.method == method and row.status == SCORED]
+        names = present_figures(counted)
+        summary[method] = {
+            name: bootstrap_mean([row.figures.get(name, math.nan) for row in counted]) for name in names
+        }
+    return summary
+
+
+def compare(rows: Sequence[Row]) -> list[Comparison]:
+    """Every two methods (yardsticks apart) in rho, vcor and skill, on the pairs both were reliably scored on."""
+    methods = [name for name in methods_of(rows) if name not in YARDSTICKS]
+    values = {
+        (method, figure): {
+            row.pair: row.figures[figure] for row in rows if row.method == method and row.status == SCORED
+        }
+        for method in methods
+        for figure in COMPARED
+    }
+    return [
+        compare_methods(figure, (first, values[first, figure]), (second, values[second, figure]))
+        for first, second in combinations(methods, 2)
+        for figure in COMPARED
+    ]
+
+
+def write_csv(path: str | Path, rows: Sequence[Row]) -> None:
+    """``evaluation.csv``: a row a result, empty cells where a figure does not exist."""
+    names = present_figures(rows)
+    with media.atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["pair", "driving", "method", "status", *names, "frames", "alignment", "result", "problem"])
+        for row in rows:
+            values = [_cell(row.figures.get(name, math.nan)) for name in names]
+            head = [row.pair, row.driving, row.method, row.status]
+            writer.writerow([*head, *values, row.frames or "", row.alignment, row.result, row.problem])
+
+
+def _cell(value: float) -> str:
+    return f"{value:.5g}" if math.isfinite(value) else ""
+
+
+def write_json(path: str | Path, content: dict) -> None:
+    """Write ``content`` atomically as JSON; numbers that do not exist become ``null``."""
+    with media.atomic_path(path) as temporary:
+        text = json.dumps(_without_nan(content), indent=1, ensure_ascii=False, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _without_nan(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return value
