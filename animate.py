@@ -85,6 +85,8 @@ class ClipAnimator:
     def _input(self, name: str, clip: Clip, index: int) -> tuple[Tensor, Tensor | None]:
         frame = clip.read([index])[0]
         keypoints = self.clips.keypoints(name, frame.shape[:2])
+        if self.clips.with_tracks:
+            keypoints = self.clips.track(name, frame.shape[:2], [index])[0]
         image = to_tensor(self.clips.fit(frame)[None]).to(self.device)
         return image, None if keypoints is None else keypoints[None].to(self.device)
 
@@ -96,18 +98,27 @@ class ClipAnimator:
         """
         driving, source = self.clips.open(pair.driving), self.clips.open(pair.source)
         if pair.reference and pair.reference >= len(driving):
-            raise DataError(f"{pair.name}: frame {pair.reference} is outside {pair.driving} ({len(driving)} frames)")
+            raise DataError(f"frame {pair.reference} is outside {pair.driving} ({len(driving)} frames)")
         source_image, source_points = self._input(pair.source, source, 0)
         initial, driving_points = self._input(pair.driving, driving, pair.reference)
         if source_image.shape != initial.shape:
             raise DataError(
-                f"{pair.name}: the frames differ in size ({_size(source_image)} and {_size(initial)} pixels): set "
-                "dataset_params.frame_shape"
+                f"the frames of {pair.source} and {pair.driving} differ in size ({_size(source_image)} and "
+                f"{_size(initial)} pixels): set dataset_params.frame_shape"
             )
         self.animator.start(source_image, initial, source_points, driving_points)
+        first = 0
         for batch in batches(driving, self.clips, self.batch_size):
-            out = self.animator.animate(to_tensor(batch).to(self.device))
+            points = self._track(pair.driving, driving, range(first, first + len(batch)))
+            first += len(batch)
+            out = self.animator.animate(to_tensor(batch).to(self.device), *points)
             yield from to_frames(out["prediction"])
+
+    def _track(self, name: str, clip: Clip, indices: range) -> list[Tensor]:
+        """Key points of the frames ``indices``, where the model's prior follows the movement; else nothing."""
+        if not self.clips.with_tracks:
+            return []
+        return [self.clips.track(name, clip.first().shape[:2], indices).to(self.device)]
 
 
 def _size(image: Tensor) -> str:
@@ -195,11 +206,10 @@ def animate(
     """
     config, out = model.config, Path(out)
     params = config["animate_params"]
-    clips = ClipFolder(config["dataset_params"], "test", get_family(config).uses_prior)
+    family = get_family(config)
+    clips = ClipFolder(config["dataset_params"], "test", family.uses_prior, family.uses_tracks)
     pairs = find_pairs(config, clips)
-    if clips.keypoint_folder is not None:
-        for name in {name for pair in pairs for name in (pair.driving, pair.source)}:
-            clips.keypoints(name, (1, 1))
+    clips.check_keypoints(dict.fromkeys(name for pair in pairs for name in (pair.driving, pair.source)))
     settings = {
         "checkpoint": file_hash(checkpoint),
         "model": model.family,

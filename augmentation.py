@@ -1,6 +1,7 @@
 """Augmentation of a clip's frames and key points together: what moves the picture moves the points.
 
-Every transform takes frames (T, 3, H, W) float32 in [0, 1] and key points (18, 2) in pixels or None, and returns both.
+Every transform takes frames (T, 3, H, W) float32 in [0, 1] and key points in pixels, (18, 2) for all frames or
+(T, 18, 2), one set a frame, or None; and returns both.
 All randomness comes from the generator that is passed in, so a sample depends on nothing but its seed.
 """
 
@@ -32,6 +33,8 @@ class Flip:
         backwards, mirrored = rng.random(2) < 0.5
         if self.time_flip and backwards:
             frames = frames.flip(0)
+            if keypoints is not None and keypoints.dim() == 3:
+                keypoints = keypoints.flip(0)
         if self.horizontal_flip and mirrored:
             frames = frames.flip(-1)
             if keypoints is not None:

@@ -13,11 +13,9 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
@@ -25,40 +23,16 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-import media
 from evaluation.pairs import EvaluationError, Pair, find_pairs
-from evaluation.pictures import apex_time, make_sheet, motion_map, region_curves
-from evaluation.report import PairPage, PlayedClip, method_colours, write_report
-from evaluation.scorer import (
-    DrivingClip,
-    FaceModels,
-    Truth,
-    appearance_figures,
-    measure_driving,
-    measure_truth,
-    score_result,
-    truth_figures,
-)
-from evaluation.tables import (
-    ABSENT,
-    FAILED,
-    SCORED,
-    UNRELIABLE,
-    YARDSTICKS,
-    Row,
-    compare,
-    methods_of,
-    summarise,
-    write_csv,
-    write_json,
-)
-from metrics.canonical import MetricError
+from evaluation.pictures import region_curves
+from evaluation.report import method_colours, write_report
+from evaluation.scorer import FaceModels, measure_driving, score_result
+from evaluation.tables import ABSENT, FAILED, YARDSTICKS, Row, compare, sort_methods, summarise, write_csv, write_json
+from evaluation.work import Outcome, PairScorer
 from metrics.flow import flow_settings
-from metrics.motion import MIN_SNR, ClipMotion, MotionScore
+from metrics.motion import MIN_SNR, MotionScore
 from metrics.statistics import LEVEL, RESAMPLES, Summary
-from metrics.warp import still_clip, warp_clip
 
-PICTURES = "report"  # folder of the report's pictures, beside report.html
 PACKAGES = ("numpy", "scipy", "opencv-python", "dlib-bin", "imageio", "pillow", "matplotlib")
 
 _models = FaceModels()
@@ -73,7 +47,7 @@ def score_pair(
     generated_landmarks: np.ndarray | None = None,
     max_frames: int | None = None,
 ) -> MotionScore:
-    """Motion figures of one generated clip in memory, about 60 ms a frame of the two clips together.
+    """Motion figures of one generated clip in memory, in about 40 ms of one core per frame of each clip.
 
     Args:
         driving_frames, generated_frames: uint8 (T, H, W, 3), frame 0 the onset; sizes and lengths may differ.
@@ -116,15 +90,6 @@ class Evaluation:
         return [row for row in self.rows if row.status == FAILED]
 
 
-@dataclass
-class _Outcome:
-    """What one pair gave: its rows, and its part of the report unless everything failed."""
-
-    rows: list[Row]
-    page: PairPage | None = None
-    scores: dict[str, MotionScore] = field(default_factory=dict)
-
-
 def evaluate(
     driving_dir: str | Path,
     out_dir: str | Path,
@@ -149,7 +114,7 @@ def evaluate(
         source_dir: pictures or clips of the targets, for yardsticks without results; ``driving_dir`` by default.
         yardsticks: any of ``still`` and ``warp``, as methods of their own; default: both with a truth, else
             ``still``.  Without ``generated``, their clips are also written to ``<out_dir>/<name>/``.
-        identity: whether to measure the drift of the face's identity (about a quarter of the time).
+        identity: whether to measure the drift of the face's identity.
         workers: threads; default: the cores this process may use.
         progress: whether to show a progress bar.
 
@@ -168,9 +133,9 @@ def evaluate(
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     _models.load()
     out_dir = Path(out_dir)
-    scorer = _PairScorer(out_dir, tuple(generated), tuple(yardsticks), identity, keep=workers + 1)
+    scorer = PairScorer(_models, out_dir, tuple(generated), tuple(yardsticks), identity, keep=workers + 1)
     rows, pages = [], []
-    colours = method_colours(methods_of([Row("", "", name, "") for name in (*generated, *yardsticks)]))
+    colours = method_colours(sort_methods((*generated, *yardsticks)))
     for outcome in _in_order(scorer, found, workers, progress):
         rows += outcome.rows
         if outcome.page is not None:
@@ -180,16 +145,15 @@ def evaluate(
         problems = "\n  ".join(dict.fromkeys(f"{row.pair}: {row.problem}" for row in rows[:5]))
         raise EvaluationError(f"none of {len(found)} pairs could be scored:\n  {problems}")
     summary, comparisons = summarise(rows), compare(rows)
-    settings = _settings(driving_dir, generated, pairs, truth_dir, source_dir, identity)
+    folders = {"driving": driving_dir, "pairs": pairs, "truth": truth_dir, "sources": source_dir}
+    settings = _settings(folders, generated, identity)
     write_csv(out_dir / "evaluation.csv", rows)
     content = {
         "settings": settings,
         "methods": {
             method: {name: value.as_dict() for name, value in figures.items()} for method, figures in summary.items()
         },
-        "comparisons": [
-            {**vars(item), "difference": item.difference.as_dict()} for item in comparisons
-        ],
+        "comparisons": [{**vars(item), "difference": item.difference.as_dict()} for item in comparisons],
         "pairs": [vars(row) for row in rows],
         "absent": ABSENT,
     }
@@ -209,9 +173,8 @@ def _check_methods(generated: Mapping[str, str | Path], yardsticks: Sequence[str
         raise EvaluationError("nothing to evaluate: give a folder of results or a yardstick (still, warp)")
 
 
-def _settings(driving_dir, generated, pairs, truth_dir, source_dir, identity) -> dict:  # noqa: ANN001
+def _settings(folders: Mapping[str, str | Path | None], generated: Mapping[str, str | Path], identity: bool) -> dict:
     """Everything that can change a figure, for the record."""
-    folders = {"driving": driving_dir, "pairs": pairs, "truth": truth_dir, "sources": source_dir}
     return {
         **{name: str(value) for name, value in folders.items() if value is not None},
         "generated": {name: str(folder) for name, folder in generated.items()},
@@ -236,10 +199,10 @@ def _version(package: str) -> str:
         return "unknown"
 
 
-def _in_order(scorer: _PairScorer, pairs: Sequence[Pair], workers: int, progress: bool) -> Iterator[_Outcome]:
+def _in_order(scorer: PairScorer, pairs: Sequence[Pair], workers: int, progress: bool) -> Iterator[Outcome]:
     """Outcomes in the order of ``pairs``; pairs of one driving clip are worked on one after another."""
     by_driving = sorted(range(len(pairs)), key=lambda i: (pairs[i].driving, i))
-    done: dict[int, _Outcome] = {}
+    done: dict[int, Outcome] = {}
     turn = 0
     with _one_opencv_thread(), ThreadPoolExecutor(workers) as pool:
         waiting = {pool.submit(scorer, pairs[index]): index for index in by_driving}
@@ -263,170 +226,3 @@ def _one_opencv_thread() -> Iterator[None]:
         yield
     finally:
         cv2.setNumThreads(before)
-
-
-class _DrivingClips:
-    """Driving clips measured once and kept while pairs that need them are near."""
-
-    def __init__(self, keep: int):
-        self._keep = keep
-        self._lock = threading.Lock()
-        self._clips: OrderedDict[Path, Future[DrivingClip]] = OrderedDict()
-
-    def get(self, path: Path) -> DrivingClip:
-        """The measured clip; errors are raised again for every pair that needs it."""
-        with self._lock:
-            mine = path not in self._clips
-            if mine:
-                self._clips[path] = Future()
-                while len(self._clips) > self._keep:
-                    self._clips.popitem(last=False)
-            self._clips.move_to_end(path)
-            future = self._clips[path]
-        if mine:
-            try:
-                frames, fps = _read(path)
-                future.set_result(measure_driving(frames, _models, fps))
-            except Exception as error:  # handed on to every pair that waits for this clip
-                future.set_exception(error)
-        return future.result()
-
-
-def _read(path: Path) -> tuple[np.ndarray, float | None]:
-    clip = media.open_clip(path)
-    return clip.read_all(), clip.fps
-
-
-class _PairScorer:
-    """Scores one pair: all its results, the yardsticks, the truth, and the pictures of its page."""
-
-    def __init__(self, out_dir: Path, methods: Sequence[str], yardsticks: Sequence[str], identity: bool, keep: int):
-        self.out_dir, self.methods, self.yardsticks, self.identity = out_dir, methods, yardsticks, identity
-        self.driving_clips = _DrivingClips(keep)
-
-    def __call__(self, pair: Pair) -> _Outcome:
-        everyone = (*self.methods, *self.yardsticks)
-        if pair.driving_path is None or "" in pair.problems:
-            return _Outcome([_failed(pair, method, pair.problems[""]) for method in everyone])
-        try:
-            driving = self.driving_clips.get(pair.driving_path)
-        except (MetricError, media.MediaError) as error:
-            problem = f"driving clip {pair.driving_path}: {error}"
-            return _Outcome([_failed(pair, method, problem) for method in everyone])
-        page = PairPage(pair.name, len(driving.frames), driving.fps, apex_time(driving.motion))
-        outcome = _Outcome([], page)
-        self._show(page, "driving", driving.frames[driving.distinct], driving.motion)
-        truth, truth_problem = self._truth(pair, driving)
-        if truth is not None:
-            self._show(page, "truth", truth.frames[driving.distinct], truth.clip.motion)
-        target = None
-        for method in self.methods:
-            frames = self._score_result(outcome, pair, method, driving, truth, truth_problem)
-            target = frames[0] if target is None and frames is not None else target
-        for name in self.yardsticks:
-            self._score_yardstick(outcome, pair, name, driving, target, truth, truth_problem)
-        if not outcome.scores:
-            outcome.page = None
-        return outcome
-
-    def _truth(self, pair: Pair, driving: DrivingClip) -> tuple[Truth | None, str]:
-        if pair.truth_path is None:
-            return None, pair.problems.get("truth", "")
-        try:
-            return measure_truth(_read(pair.truth_path)[0], driving, _models), ""
-        except (MetricError, media.MediaError) as error:
-            return None, f"truth {pair.truth_path}: {error}"
-
-    def _score_result(
-        self,
-        outcome: _Outcome,
-        pair: Pair,
-        method: str,
-        driving: DrivingClip,
-        truth: Truth | None,
-        truth_problem: str,
-    ) -> np.ndarray | None:
-        """Add one method's row; returns its frames if they could be read."""
-        if method in pair.problems:
-            outcome.rows.append(_failed(pair, method, pair.problems[method]))
-            return None
-        path, frames = pair.results[method], None
-        try:
-            frames, fps = _read(path)
-            self._add(outcome, pair, method, driving, frames, fps, truth, truth_problem, str(path))
-        except (MetricError, media.MediaError) as error:
-            outcome.rows.append(_failed(pair, method, f"{path}: {error}", str(path)))
-        return frames
-
-    def _score_yardstick(
-        self,
-        outcome: _Outcome,
-        pair: Pair,
-        name: str,
-        driving: DrivingClip,
-        target: np.ndarray | None,
-        truth: Truth | None,
-        truth_problem: str,
-    ) -> None:
-        try:
-            if target is None:
-                if pair.source_path is None:
-                    raise MetricError("no picture of the target: its result is missing, and so is its source clip")
-                target = media.open_clip(pair.source_path).first()
-            landmarks = _models.landmarks(target)
-            count = len(driving.frames)
-            if name == "still":
-                frames = still_clip(target, count)
-            else:
-                frames = np.stack(list(warp_clip(target, landmarks, driving.frames, driving.landmarks)))
-            result = ""
-            if not self.methods:
-                result = str(self.out_dir / name / f"{pair.name}.png")
-                media.write_frame_folder(Path(result).with_suffix(""), frames)
-                result = result.removesuffix(".png")
-            self._add(outcome, pair, name, driving, frames, driving.fps, truth, truth_problem, result, landmarks)
-        except (MetricError, media.MediaError) as error:
-            outcome.rows.append(_failed(pair, name, str(error)))
-
-    def _add(
-        self,
-        outcome: _Outcome,
-        pair: Pair,
-        method: str,
-        driving: DrivingClip,
-        frames: np.ndarray,
-        fps: float | None,
-        truth: Truth | None,
-        problem: str,
-        result: str,
-        landmarks: np.ndarray | None = None,
-    ) -> None:
-        """Score ``frames`` and add their row, score and pictures to ``outcome``."""
-        scored = score_result(driving, frames, _models, fps, landmarks)
-        figures = dict(scored.score.figures)
-        figures.update(appearance_figures(frames, scored.landmarks, _models, self.identity))
-        if truth is not None:
-            found, problem = truth_figures(truth, scored, frames, _models)
-            figures.update(found)
-        if not scored.score.reliable:
-            note = f"the driving clip moves only {figures['snr']:.1f} times the noise (4 needed): left out of means"
-            problem = f"{note}; {problem}" if problem else note
-        status = SCORED if scored.score.reliable else UNRELIABLE
-        row = Row(
-            pair.name, pair.driving, method, status, result, problem, scored.alignment.rule, len(frames), figures
-        )
-        outcome.rows.append(row)
-        outcome.scores[method] = scored.score
-        self._show(outcome.page, method, frames[scored.alignment.indices], scored.motion)
-
-    def _show(self, page: PairPage, label: str, frames: np.ndarray, motion: ClipMotion) -> None:
-        """Write a clip's sheet and motion map, and add them to the page."""
-        sheet = make_sheet(frames, motion.times)
-        stem = f"{PICTURES}/{page.name}-{label}"
-        media.write_image(self.out_dir / f"{stem}-sheet.jpg", sheet.image)
-        media.write_image(self.out_dir / f"{stem}-map.jpg", motion_map(frames, motion, page.apex))
-        page.clips.append(PlayedClip(label, sheet, f"{stem}-sheet.jpg", f"{stem}-map.jpg"))
-
-
-def _failed(pair: Pair, method: str, problem: str, result: str = "") -> Row:
-    return Row(pair.name, pair.driving, method, FAILED, result, problem)

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import csv
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from faces.keypoint_files import load_keypoints
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, Sampler, default_collate
 
 from augmentation import build_augmentation
 from corpora import read_clips
+from faces.keypoint_files import KeypointError, load_keypoints
+from faces.tracking import load_track
 from media import Clip, clip_name, list_clips, open_clip, resize_frame
 
 FALLBACK_FPS = 100.0  # the released code's constant, for clips that say nothing about their rate
@@ -89,9 +90,11 @@ class ClipFolder:
         dataset_params: the YAML's section.
         split: ``train`` or ``test``.
         with_keypoints: whether every clip must have its key point file.
+        with_tracks: whether it must have its key points in every frame.
     """
 
-    def __init__(self, dataset_params: dict, split: str, with_keypoints: bool):
+    def __init__(self, dataset_params: dict, split: str, with_keypoints: bool, with_tracks: bool = False):
+        self.with_tracks = with_tracks
         self.size = frame_size(dataset_params)
         self.keypoint_folder = Path(dataset_params["keypoint_folder"]) if with_keypoints else None
         self.paths: dict[str, Path] = {}
@@ -119,11 +122,32 @@ class ClipFolder:
             return points
         return points * torch.tensor([self.size[1] / own_size[1], self.size[0] / own_size[0]])
 
-    def check_keypoints(self) -> None:
-        """Read every clip's key point file once, so that a missing one is reported before training starts."""
+    def track(self, name: str, own_size: tuple[int, int], indices: Iterable[int]) -> Tensor | None:
+        """Key points (n, 18, 2) of the frames ``indices``, as :meth:`keypoints`; None where the model needs none.
+
+        Raises:
+            KeypointError: the track is shorter than the clip.
+        """
+        if not self.with_tracks:
+            return None
+        track, indices = load_track(self.keypoint_folder, name), list(indices)
+        if max(indices) >= len(track):
+            raise KeypointError(
+                f"the track of {name!r} has {len(track)} frames, but frame {max(indices)} is wanted: the clip was "
+                "changed. Run kpmaker.py --track --overwrite"
+            )
+        points = track[indices]
+        if self.size is None or self.size == own_size:
+            return points
+        return points * torch.tensor([self.size[1] / own_size[1], self.size[0] / own_size[0]])
+
+    def check_keypoints(self, names: Iterable[str] | None = None) -> None:
+        """Read the key point files of ``names`` (all clips) once: a missing one is reported before work starts."""
         if self.keypoint_folder is not None:
-            for name in self.names:
+            for name in self.names if names is None else names:
                 load_keypoints(self.keypoint_folder, name)
+                if self.with_tracks:
+                    load_track(self.keypoint_folder, name)
 
 
 class FramesDataset(Dataset):
@@ -132,14 +156,22 @@ class FramesDataset(Dataset):
     Args:
         dataset_params: the YAML's section.
         with_keypoints: the family uses the facial prior.
+        with_tracks: its key points follow the movement.
         num_repeats: how often a clip comes in an epoch.
         seed: of all random choices.
 
     Items are addressed by (epoch, index); see :class:`EpochSampler`.
     """
 
-    def __init__(self, dataset_params: dict, with_keypoints: bool, num_repeats: int = 1, seed: int = 0):
-        self.clips = ClipFolder(dataset_params, "train", with_keypoints)
+    def __init__(
+        self,
+        dataset_params: dict,
+        with_keypoints: bool,
+        num_repeats: int = 1,
+        seed: int = 0,
+        with_tracks: bool = False,
+    ):
+        self.clips = ClipFolder(dataset_params, "train", with_keypoints, with_tracks)
         self.clips.check_keypoints()
         self.num_repeats, self.seed = num_repeats, seed
         self.augment = build_augmentation(dataset_params.get("augmentation_params"))
@@ -157,7 +189,9 @@ class FramesDataset(Dataset):
         return len(self.groups) * self.num_repeats
 
     def __getitem__(self, address: tuple[int, int]) -> dict[str, Tensor | str]:
-        """``source``, ``driving`` (3, H, W) in [0, 1], ``name`` and, with the prior, ``keypoint`` (18, 2) pixels."""
+        """``source``, ``driving`` (3, H, W) in [0, 1], ``name``; with the prior ``keypoint`` (18, 2) pixels, or with
+        tracks ``keypoint_source`` and ``keypoint_driving``.
+        """
         epoch, index = address
         rng = np.random.default_rng((self.seed, epoch, index))
         group = self.groups[index % len(self.groups)]
@@ -166,13 +200,35 @@ class FramesDataset(Dataset):
         count = len(clip)
         chosen = np.sort(rng.choice(count, size=2, replace=count < 2))  # two different frames where there are two
         frames = clip.read(chosen.tolist())
-        keypoints = self.clips.keypoints(name, frames.shape[1:3])
+        keypoints = self.clips.track(name, frames.shape[1:3], chosen.tolist())
+        if keypoints is None:
+            keypoints = self.clips.keypoints(name, frames.shape[1:3])
         frames = to_tensor(np.stack([self.clips.fit(frame) for frame in frames]))
         frames, keypoints = self.augment(frames, keypoints, rng)
         sample: dict[str, Tensor | str] = {"source": frames[0], "driving": frames[1], "name": name}
-        if keypoints is not None:
+        if keypoints is not None and keypoints.dim() == 3:
+            sample.update(keypoint_source=keypoints[0], keypoint_driving=keypoints[1])
+        elif keypoints is not None:
             sample["keypoint"] = keypoints
         return sample
+
+
+def collate(samples: list[dict[str, Tensor | str]]) -> dict[str, Tensor | list[str]]:
+    """Samples → batch.
+
+    Raises:
+        DataError: the frames differ in size.
+    """
+    first = samples[0]
+    for sample in samples:
+        if sample["source"].shape != first["source"].shape:
+            (height, width), (other_height, other_width) = first["source"].shape[-2:], sample["source"].shape[-2:]
+            raise DataError(
+                f"the frames of a batch differ in size: {width}×{height} of {first['name']}, "
+                f"{other_width}×{other_height} of {sample['name']}. Set dataset_params.frame_shape, and "
+                "augmentation_params.crop_param where there is a resize_param."
+            )
+    return default_collate(samples)
 
 
 class EpochSampler(Sampler):
@@ -223,8 +279,11 @@ def read_pairs(path: str | Path, names: list[str]) -> list[Pair]:
     path = Path(path)
     if not path.is_file():
         raise DataError(f"dataset_params.pairs_list: no such file: {path}. Set it to null for random pairs.")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is no CSV file in UTF-8: {error}") from error
     if not rows or not {"source", "driving"} <= set(rows[0]):
         raise DataError(f"{path} should have a header with the columns source and driving, and at least one row")
     known, pairs, unknown = set(names), [], []

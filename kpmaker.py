@@ -5,6 +5,7 @@
     python kpmaker.py --root my_clips --out my_points --detector dlib --workers 4
     python kpmaker.py --root data/your_dataset --detector dlib --on-missing error
     python kpmaker.py --root data/your_dataset --device cuda --overwrite
+    python kpmaker.py --root data/your_dataset --detector dlib --track   # for model: fpb_tracked
 
 A second run does only what is missing or has changed.  Beside the .pt files it writes manifest.json (how each
 clip's points were found) and preview.png (the points drawn on the faces: look at it before you train).
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -35,6 +37,7 @@ from faces.keypoint_files import (
 from faces.onset import Onset, detect_onsets, read_onset
 from faces.preview import MAX_TILES, Tile, contact_sheet, draw_tile, spread
 from faces.records import Plan, Recorder, make_entry, make_plan
+from faces.tracking import TRACK_FOLDER, save_track, track_keypoints
 from media import MediaError, clip_name, list_clips, open_clip, write_image
 from modules.facial_prior import select_keypoints, template_keypoints
 
@@ -72,6 +75,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--landmark-model", type=Path, metavar="PATH",
         help="dlib: a 68-landmark .dat file; face-alignment: its landmark weights, or a folder with both of "
         "its weight files")
+    add("--track", action="store_true",
+        help="also follow the points through each clip by optical flow (tracks/<clip>.pt), for model: fpb_tracked")
     add("--upsample", type=int, metavar="N",
         help="dlib: doublings of the frame before the search (default: 1)")
     add("--frame-size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"),
@@ -236,6 +241,8 @@ def make_keypoints(arguments: argparse.Namespace) -> int:
     if plan.todo or not (arguments.out / PREVIEW).exists():
         write_preview(clips, shown, outcome, arguments)
     report(plan, outcome, arguments, detector.version)
+    if arguments.track:
+        track_clips(clips, set(plan.todo), arguments)
     for error in outcome.errors:
         print(f"kpmaker.py: error: {error}", file=sys.stderr)
     if not outcome.errors:
@@ -245,6 +252,25 @@ def make_keypoints(arguments: argparse.Namespace) -> int:
         f"kpmaker.py: no key points for {len(outcome.errors)} of {len(clips)} clips{remedy}", file=sys.stderr
     )
     return FAILED
+
+
+def track_clips(clips: dict[str, Path], renewed: set[Path], arguments: argparse.Namespace) -> None:
+    """Follow the key points through the clips that have some and no track yet, or whose points were made anew."""
+    todo = [
+        name
+        for name, path in clips.items()
+        if keypoint_path(arguments.out, name).exists()
+        and (path in renewed or not keypoint_path(arguments.out / TRACK_FOLDER, name).exists())
+    ]
+
+    def track(name: str) -> None:
+        frames = open_clip(clips[name], arguments.frame_size)
+        save_track(arguments.out, name, track_keypoints(frames, load_keypoints(arguments.out, name)))
+
+    with ThreadPoolExecutor(arguments.workers) as pool:
+        for _ in tqdm(pool.map(track, todo), total=len(todo), unit="clip", desc="tracks", disable=not todo):
+            pass
+    print(f"{arguments.out / TRACK_FOLDER}: {len(todo)} clips followed, {len(clips) - len(todo)} left as they were")
 
 
 def main(argv: list[str] | None = None) -> int:

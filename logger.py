@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -16,9 +17,10 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from media import atomic_path, write_image
+from media import atomic_path, explain_write_error, write_image
 
 CHECKPOINT_SUFFIX = "-checkpoint.pth.tar"
+STEP_LOG, EPOCH_LOG = "metrics.jsonl", "epochs.jsonl"
 
 
 def checkpoint_path(folder: str | Path, epoch: int) -> Path:
@@ -50,7 +52,7 @@ class Logger:
     def log_step(self, step: int, epoch: int, values: dict[str, float]) -> None:
         """One training step's losses: a JSON line and TensorBoard."""
         line = {"step": step, "epoch": epoch, "seconds": round(time.time() - self.started, 3), **values}
-        self._append("metrics.jsonl", json.dumps(line))
+        self._append(STEP_LOG, json.dumps(line))
         for name, value in values.items():
             self.board.add_scalar(f"step/{name}", value, step)
 
@@ -58,11 +60,11 @@ class Logger:
         """An epoch's mean losses: the line of ``log.txt`` (returned), TensorBoard, ``epochs.jsonl``, the curves."""
         line = f"{epoch:08d}) " + "; ".join(f"{name} - {value:.5f}" for name, value in means.items())
         self._append("log.txt", line)
-        self._append("epochs.jsonl", json.dumps({"epoch": epoch, **means}))
+        self._append(EPOCH_LOG, json.dumps({"epoch": epoch, **means}))
         for name, value in means.items():
             self.board.add_scalar(f"epoch/{name}", value, epoch)
         self.board.flush()
-        plot_curves(self.folder / "epochs.jsonl", self.folder / "curves.png")
+        plot_curves(self.folder / EPOCH_LOG, self.folder / "curves.png")
         return line
 
     def log_pictures(self, epoch: int, batch: dict[str, Tensor], generated: dict[str, Tensor]) -> None:
@@ -71,22 +73,31 @@ class Logger:
         write_image(self.folder / "train-vis" / f"{epoch:08d}-rec.png", picture)
 
     def _append(self, name: str, line: str) -> None:
-        with (self.folder / name).open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        path = self.folder / name
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise explain_write_error(error, path) from error
 
     def close(self) -> None:
         self.board.close()
 
 
 def read_lines(path: str | Path) -> list[dict]:
-    """The records of a ``.jsonl`` file."""
+    """The records of a ``.jsonl`` file; a line that a kill or a full disk cut short is left out."""
     path = Path(path)
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        with contextlib.suppress(json.JSONDecodeError):
+            records.append(json.loads(line))
+    return records
 
 
 def plot_curves(records: Path, picture: Path) -> None:
     """Draw every value of ``epochs.jsonl`` over the epochs, one panel each."""
-    rows = read_lines(records)
+    rows = {row["epoch"]: row for row in read_lines(records)}  # an epoch that was trained again counts once
+    rows = [rows[epoch] for epoch in sorted(rows)]
     names = sorted({name for row in rows for name in row} - {"epoch"})
     if not names:
         return
@@ -127,6 +138,10 @@ class Visualizer:
         region_bg_color: tuple[float, float, float] = (1, 1, 1),
     ):
         self.kp_size, self.draw_border = kp_size, draw_border
+        if colormap not in matplotlib.colormaps:
+            raise ValueError(
+                f"visualizer_params.colormap is {colormap!r}; legal: matplotlib's colour maps, such as gist_rainbow"
+            )
         self.colormap = plt.get_cmap(colormap)
         self.background = np.asarray(region_bg_color, dtype=np.float32)
 

@@ -371,7 +371,7 @@ def atomic_path(destination: str | Path) -> Iterator[Path]:
         destination.parent.mkdir(parents=True, exist_ok=True)
         holder = Path(tempfile.mkdtemp(prefix=f".{destination.name[:60]}.", suffix=".part", dir=destination.parent))
     except OSError as error:
-        raise _explain_write_error(error, destination) from error
+        raise explain_write_error(error, destination) from error
     try:
         temporary = holder / destination.name
         try:
@@ -383,7 +383,7 @@ def atomic_path(destination: str | Path) -> Iterator[Path]:
         else:
             os.replace(temporary, destination)
     except OSError as error:
-        raise _explain_write_error(error, destination) from error
+        raise explain_write_error(error, destination) from error
     finally:
         shutil.rmtree(holder, ignore_errors=True)
 
@@ -398,12 +398,15 @@ def _replace_folder(new: Path, destination: Path) -> None:
         raise
 
 
-def _explain_write_error(error: OSError, destination: Path) -> OSError:
+def explain_write_error(error: OSError, destination: str | Path) -> OSError:
+    """``error`` again, naming the file and the remedy where the disk is full, read-only and the like."""
     reasons = {
         errno.ENOSPC: "the disk is full; free some space and run the command again",
         errno.EROFS: "the file system is read-only; choose another output folder",
         errno.EACCES: "permission denied; choose another output folder",
         errno.EDQUOT: "the disk quota is used up; free some space and run the command again",
+        errno.EEXIST: "a file is where a folder is needed; choose another output folder",
+        errno.ENOTDIR: "a file is where a folder is needed; choose another output folder",
         errno.EFBIG: "the file is larger than this file system or a limit (ulimit -f) allows",
     }
     if error.errno not in reasons:
@@ -573,6 +576,7 @@ def strip_writer(path: str | Path) -> Iterator[Append]:
         with folder_writer(path.with_suffix("")) as append:
             for frame in frames:
                 append(frame)
+        path.unlink(missing_ok=True)  # the strip of an earlier, shorter clip
         raise _Elsewhere
 
 

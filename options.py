@@ -8,103 +8,37 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from modules import FAMILIES, get_family
+from modules.family import Family
+from modules.image_losses import active
+from option_keys import (
+    DEFAULTS,
+    FAMILY_RULES,
+    SHARED_KEYS,
+    TRAIN_DEFAULTS,
+    TRAINING_DEFAULTS,
+    TRAINING_KEYS,
+    Rule,
+    one_of,
+    weight_rule,
+)
 
-# Sections that all families share; None marks a leaf.
-DATASET_KEYS = {
-    "root_dir": None,
-    "frame_shape": None,
-    "id_sampling": None,
-    "pairs_list": None,
-    "keypoint_folder": None,
-    "augmentation_params": {
-        "flip_param": {"horizontal_flip": None, "time_flip": None},
-        "jitter_param": {"brightness": None, "contrast": None, "saturation": None, "hue": None},
-        "crop_param": {"size": None},
-        "resize_param": {"ratio": None},
-        "rotation_param": {"degrees": None},
-    },
-}
-TRAINING_KEYS = {
-    "num_epochs": None,
-    "num_repeats": None,
-    "epoch_milestones": None,
-    "batch_size": None,
-    "checkpoint_freq": None,
-    "dataloader_workers": None,
-    "seed": None,
-    "precision": None,
-    "clip_grad_norm": None,
-    "log_every": None,
-}
-TRAIN_KEYS = {
-    **TRAINING_KEYS,
-    "scales": None,
-    "use_sync_bn": None,
-    "freeze_bn_after": None,
-    "freeze_bn_except": None,
-    "vgg_weights": None,
-    "transform_params": {"sigma_affine": None, "sigma_tps": None, "points_tps": None},
-    "loss_weights": {},
-}
-SHARED_KEYS = {
-    "model": None,
-    "dataset_params": DATASET_KEYS,
-    "train_params": TRAIN_KEYS,
-    "reconstruction_params": {"num_videos": None, "format": None},
-    "animate_params": {
-        "num_pairs": None,
-        "format": None,
-        "mode": None,
-        "batch_size": None,
-        "fps": None,
-        "normalization_params": {
-            "adapt_movement_scale": None,
-            "use_relative_movement": None,
-            "use_relative_jacobian": None,
-        },
-    },
-    "visualizer_params": {"kp_size": None, "draw_border": None, "colormap": None, "region_bg_color": None},
-}
+# Only such texts as 2e-4, which YAML 1.1 takes for words, are read differently from the standard: as numbers.
+_EXPONENT = re.compile(r"[-+]?\d[\d_]*(\.\d*)?[eE][-+]?\d+$")
 
-DEFAULTS: dict[str, Any] = {
-    "model": "fpb_fomm",
-    "dataset_params": {
-        "frame_shape": None,
-        "id_sampling": False,
-        "pairs_list": None,
-        "keypoint_folder": "keypoint_folder",
-        "augmentation_params": None,
-    },
-    "reconstruction_params": {"num_videos": 1000, "format": ".mp4"},
-    "animate_params": {"num_pairs": 50, "format": ".mp4", "batch_size": 8, "fps": None, "normalization_params": None},
-    "visualizer_params": {"kp_size": 5, "draw_border": True, "colormap": "gist_rainbow"},
-}
-TRAINING_DEFAULTS: dict[str, Any] = {
-    "num_repeats": 1,
-    "epoch_milestones": [],
-    "checkpoint_freq": 50,
-    "dataloader_workers": None,
-    "seed": 0,
-    "precision": "float32",
-    "clip_grad_norm": None,
-    "log_every": 50,
-}
-TRAIN_DEFAULTS: dict[str, Any] = {
-    "scales": [1],
-    "loss_weights": {},
-    "freeze_bn_after": None,
-    "freeze_bn_except": [],
-    "vgg_weights": None,
-}
-FORMATS = (".mp4", ".gif", ".png")
-PRECISIONS = ("float32", "bf16", "fp16")
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which ``2e-4`` is a number."""
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789"))
 
 
 class ConfigError(ValueError):
@@ -122,7 +56,7 @@ def read_yaml(path: str | Path) -> dict:
         hint = f" Did you mean {near[0]}?" if near else f" Configs there: {', '.join(names) or 'none'}."
         raise ConfigError(f"no such config: {path}.{hint}")
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(data, dict):
@@ -150,6 +84,8 @@ def resolve_base(path: str | Path, seen: tuple[Path, ...] = ()) -> dict:
     base = data.pop("base", None)
     if base is None:
         return data
+    if not isinstance(base, str):
+        raise ConfigError(f"{path}: base is {base!r}; legal: the name of another YAML file")
     return merge(resolve_base(path.parent / base, (*seen, path.resolve())), data)
 
 
@@ -159,7 +95,10 @@ def apply_overrides(config: dict, overrides: list[str]) -> dict:
         name, separator, value = text.partition("=")
         if not separator or not name:
             raise ConfigError(f"--set {text!r}: expected section.key=value, e.g. train_params.batch_size=4")
-        change: Any = yaml.safe_load(value)
+        try:
+            change: Any = yaml.load(value, _Loader)  # noqa: S506 - a SafeLoader
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {text!r}: the value is not valid YAML ({error})") from error
         for part in reversed(name.strip().split(".")):
             change = {part: change}
         config = merge(config, change)
@@ -168,12 +107,19 @@ def apply_overrides(config: dict, overrides: list[str]) -> dict:
 
 # ------------------------------------------------------------------------------------------------ checking
 def schema(family_name: str) -> dict:
-    """All legal keys of a family, nested; None marks a leaf."""
+    """All legal keys of a family, nested, with their rules; None marks a leaf that its user checks."""
     family = FAMILIES[family_name]
     keys = merge(SHARED_KEYS, {"model_params": family.model_keys()})
+    if family.animation_modes:
+        keys["animate_params"]["mode"] = one_of(*family.animation_modes)
     for section in family.training_sections.values():
         keys = merge({section: TRAINING_KEYS}, keys)
-    return merge(keys, family.train_keys())
+    keys = merge(keys, family.train_keys())
+    for section in family.training_sections.values():
+        keys[section] |= {name: FAMILY_RULES[name] for name in keys[section] if name in FAMILY_RULES}
+        if "loss_weights" in keys[section]:
+            keys[section]["loss_weights"] = {name: weight_rule(name) for name in keys[section]["loss_weights"]}
+    return keys
 
 
 def _paths(keys: dict, prefix: str = "") -> Iterator[str]:
@@ -192,6 +138,8 @@ def _check_keys(config: dict, keys: dict, family: str, prefix: str = "") -> None
             if not isinstance(value, dict):
                 raise ConfigError(f"{path} should be a section with {', '.join(keys[name])}; it is {value!r}")
             _check_keys(value, keys[name], family, path + ".")
+        elif isinstance(keys[name], Rule) and not keys[name].accepts(value):
+            raise ConfigError(f"{path} is {value!r}; legal: {keys[name].legal}")
 
 
 def _unknown_key(name: str, prefix: str, keys: dict, family: str) -> str:
@@ -213,40 +161,44 @@ def _unknown_key(name: str, prefix: str, keys: dict, family: str) -> str:
     return f"unknown key {prefix}{name} in the config. {hint}"
 
 
-def _require(config: dict, path: str, check: Callable[[Any], bool], legal: str) -> None:
-    value: Any = config
-    for part in path.split("."):
-        if not isinstance(value, dict) or part not in value:
-            raise ConfigError(f"{path} is missing from the config; legal: {legal}")
-        value = value[part]
-    if not check(value):
-        raise ConfigError(f"{path} is {value!r}; legal: {legal}")
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def _is_size(value: Any) -> bool:
-    return value is None or (isinstance(value, list) and len(value) in (2, 3) and all(_is_count(v) for v in value))
-
-
-def _check_values(config: dict) -> None:
-    if "dataset_params" in config:
-        is_root = lambda v: isinstance(v, str) or (isinstance(v, list) and v and all(isinstance(x, str) for x in v))  # noqa: E731
-        _require(config, "dataset_params.root_dir", is_root, "a folder, or a list of folders")
-        _require(config, "dataset_params.frame_shape", _is_size, "[height, width, 3], or null for the frames' own size")
-    for section in ("reconstruction_params", "animate_params"):
-        _require(config, f"{section}.format", lambda v: v in FORMATS, ", ".join(FORMATS))
-    _require(config, "animate_params.batch_size", _is_count, "a whole number above 0")
-    family = get_family(config)
+def _check_values(config: dict, family: Family) -> None:
+    """What no rule of a single key can tell."""
+    if "dataset_params" in config and not config["dataset_params"].get("root_dir"):
+        raise ConfigError("dataset_params.root_dir is missing from the config; legal: a folder, or a list of folders")
+    if family.num_channels(config) != 3:
+        raise ConfigError(f"num_channels is {family.num_channels(config)}; legal: 3, as all frames are read as RGB")
     for section in family.training_sections.values():
-        if section not in config:
-            continue
-        for name in ("num_epochs", "num_repeats", "batch_size", "checkpoint_freq"):
-            _require(config, f"{section}.{name}", _is_count, "a whole number above 0")
-        _require(config, f"{section}.precision", lambda v: v in PRECISIONS, ", ".join(PRECISIONS))
-        _require(config, f"{section}.epoch_milestones", lambda v: isinstance(v, list), "a list of epochs")
+        for name in ("num_epochs", "batch_size"):
+            if section in config and config[section].get(name) is None:
+                raise ConfigError(f"{section}.{name} is missing from the config; legal: {TRAINING_KEYS[name].legal}")
+    if "train_params" in config:
+        _check_losses(config["train_params"], config["model_params"])
+
+
+def _check_losses(params: dict, model_params: dict) -> None:
+    weights = params["loss_weights"]
+    if not any(active(weight) for weight in weights.values()):
+        raise ConfigError("train_params.loss_weights: no loss has a weight, so there is nothing to train")
+    moving = [name for name, weight in weights.items() if name.startswith("equivariance") and active(weight)]
+    if moving and not params.get("transform_params"):
+        raise ConfigError(
+            f"train_params.transform_params is missing from the config, and {moving[0]} needs it; the published "
+            "values are {sigma_affine: 0.05, sigma_tps: 0.005, points_tps: 5}"
+        )
+    if not active(weights.get("generator_gan")):
+        return
+    discriminator = model_params.get("discriminator_params")
+    if not discriminator:
+        raise ConfigError(
+            "loss_weights.generator_gan needs model_params.discriminator_params, which is missing from the config. "
+            "Add it, or set loss_weights.generator_gan: 0"
+        )
+    matching, blocks = weights.get("feature_matching"), discriminator.get("num_blocks")
+    if active(matching) and blocks is not None and len(matching) != blocks:
+        raise ConfigError(
+            f"loss_weights.feature_matching has {len(matching)} entries, but the discriminator has {blocks} blocks "
+            "(model_params.discriminator_params.num_blocks): give one weight a block"
+        )
 
 
 def check_config(config: dict) -> dict:
@@ -268,7 +220,9 @@ def check_config(config: dict) -> dict:
         if section in config:
             defaults = {**TRAINING_DEFAULTS, **(TRAIN_DEFAULTS if section == "train_params" else {})}
             config[section] = merge(defaults, config[section])
-    _check_values(config)
+    if config.get("train_params", {}).get("loss_weights", {}) is None:
+        config["train_params"]["loss_weights"] = {}
+    _check_values(config, family)
     return config
 
 

@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from animate import ClipAnimator, check_settings, driving_rate, result_paths, write_result
 from checkpoint import LoadedModel, file_hash
-from frames_dataset import ClipFolder, Pair
-from media import atomic_path
+from frames_dataset import ClipFolder, DataError, Pair
+from media import MediaError, atomic_path
 from modules import get_family
 
 
@@ -38,6 +38,16 @@ class L1Meter:
         return self.total / self.count if self.count else float("nan")
 
 
+def reconstruct_clip(animator: ClipAnimator, name: str, out: Path, suffix: str, fps: float | None) -> float:
+    """Write a clip's reconstruction; returns its L1."""
+    clip = animator.clips.open(name)
+    meter = L1Meter()
+    real = (animator.clips.fit(frame) for frame in clip)
+    frames = meter.watch(animator.frames(Pair(driving=name, source=name)), real)
+    write_result(frames, *result_paths(out, name, suffix), driving_rate(clip, fps))
+    return meter.value
+
+
 def reconstruction(
     model: LoadedModel,
     checkpoint: str | Path,
@@ -51,10 +61,16 @@ def reconstruction(
 
     Returns:
         L1 by clip name, and ``mean``.
+
+    Raises:
+        DataError, MediaError: clips that cannot be used; the others are still made, then the failed ones are listed.
     """
     config, out = model.config, Path(out)
     params = config["reconstruction_params"]
-    clips = ClipFolder(config["dataset_params"], "test", get_family(config).uses_prior)
+    family = get_family(config)
+    clips = ClipFolder(config["dataset_params"], "test", family.uses_prior, family.uses_tracks)
+    names = clips.names[: params["num_videos"]]
+    clips.check_keypoints(names)
     settings = {
         "checkpoint": file_hash(checkpoint),
         "model": model.family,
@@ -64,20 +80,25 @@ def reconstruction(
     check_settings(out, settings, overwrite)
     animator = ClipAnimator(model, clips, device, config["animate_params"]["batch_size"], reconstruction=True)
     errors: dict[str, float] = {}
-    for name in tqdm(clips.names[: params["num_videos"]], desc="reconstruct", unit="clip"):
-        clip = clips.open(name)
-        meter = L1Meter()
-        video, lossless = result_paths(out, name, params["format"])
-        real = (clips.fit(frame) for frame in clip)
-        frames = meter.watch(animator.frames(Pair(driving=name, source=name)), real)
-        write_result(frames, video, lossless, driving_rate(clip, config["animate_params"].get("fps")))
-        errors[name] = meter.value
-    mean = float(np.nanmean(list(errors.values()))) if errors else float("nan")
+    failures: list[str] = []
+    for name in tqdm(names, desc="reconstruct", unit="clip"):
+        try:
+            errors[name] = reconstruct_clip(animator, name, out, params["format"], config["animate_params"].get("fps"))
+        except (DataError, MediaError) as error:
+            failures.append(f"{name}: {error}")
+            tqdm.write(f"failed: {failures[-1]}")
+    measured = [value for value in errors.values() if not np.isnan(value)]
+    mean = float(np.mean(measured)) if measured else None
     with atomic_path(out / "l1.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["clip", "l1"])
         writer.writerows((name, f"{value:.6f}") for name, value in errors.items())
     with atomic_path(out / "l1.json") as temporary:
-        temporary.write_text(json.dumps({"l1": mean, "clips": len(errors), **settings}, indent=2) + "\n")
-    tqdm.write(f"Reconstruction loss (L1, frame 0 left out): {mean:.6f} over {len(errors)} clips: {out}")
+        temporary.write_text(json.dumps({"l1": mean, "clips": len(measured), **settings}, indent=2) + "\n")
+    if mean is not None:
+        tqdm.write(f"Reconstruction loss (L1, frame 0 left out): {mean:.6f} over {len(measured)} clips: {out}")
+    if failures:
+        raise DataError(f"{len(failures)} of {len(names)} clips failed:\n  " + "\n  ".join(failures))
+    if mean is None:
+        raise DataError("there is nothing to measure: every clip has one frame, which is its own source")
     return {**errors, "mean": mean}

@@ -22,8 +22,9 @@ import torchvision
 import yaml
 
 from animate import animate
-from checkpoint import load_for_inference
-from media import atomic_path
+from checkpoint import CheckpointError, load_for_inference
+from logger import EPOCH_LOG, STEP_LOG, last_checkpoint
+from media import atomic_path, explain_write_error
 from modules import FAMILIES, build_networks
 from options import ConfigError, load_config
 from reconstruction import reconstruction
@@ -92,8 +93,11 @@ def make_run_folder(log_dir: str, config_path: str, config: dict) -> Path:
     while folder.exists():
         number += 1
         folder = Path(log_dir) / f"{Path(config_path).stem} {stamp}-{number}"
-    folder.mkdir(parents=True)
-    shutil.copy(config_path, folder)
+    try:
+        folder.mkdir(parents=True)
+        shutil.copy(config_path, folder)
+    except OSError as error:
+        raise explain_write_error(error, folder) from error
     record_settings(folder, config)
     return folder
 
@@ -120,16 +124,27 @@ def is_run_folder(folder: Path) -> bool:
     return (folder / "resolved.yaml").is_file()
 
 
+def has_records(folder: Path) -> bool:
+    """Whether training wrote anything besides its settings there."""
+    return any((folder / name).exists() for name in (STEP_LOG, EPOCH_LOG)) or last_checkpoint(folder) is not None
+
+
 def run_training(options: argparse.Namespace, config: dict, device: torch.device) -> Path:
     """Train in a new run folder, or go on in the checkpoint's."""
     beside = Path(options.checkpoint).parent if options.checkpoint else None
-    if beside is not None and is_run_folder(beside):
+    going_on = beside is not None and is_run_folder(beside)
+    if going_on:
         folder = beside
         record_settings(folder, config)
     else:
         folder = make_run_folder(options.log_dir, options.config, config)
     print(f"run folder: {folder}")
-    last = train(config, folder, device, options.mode, options.checkpoint, options.init_from)
+    try:
+        last = train(config, folder, device, options.mode, options.checkpoint, options.init_from)
+    except Exception:
+        if not going_on and not has_records(folder):  # it failed before the first step: leave no empty run behind
+            shutil.rmtree(folder)
+        raise
     print(f"last checkpoint: {last}")
     return last
 
@@ -138,8 +153,6 @@ def run_inference(options: argparse.Namespace, config: dict, device: torch.devic
     """Animate or reconstruct."""
     if not options.checkpoint:
         raise ConfigError(f"--mode {options.mode} needs --checkpoint")
-    if "dataset_params" not in config:
-        raise ConfigError(f"--mode {options.mode} needs dataset_params in the config")
     model = load_for_inference(options.checkpoint, config, device)
     out = Path(options.out) if options.out else Path(options.checkpoint).parent / _result_folder(options.mode)
     INFERENCE_MODES[options.mode](model, options.checkpoint, out, device, options.overwrite)
@@ -152,6 +165,11 @@ def _result_folder(mode: str) -> str:
 def run(options: argparse.Namespace) -> None:
     """Carry out a parsed command line."""
     config = load_config(options.config, options.overrides)
+    if "dataset_params" not in config:
+        raise ConfigError(f"--mode {options.mode} needs dataset_params in the config")
+    for path in filter(None, (options.checkpoint, options.init_from)):
+        if not Path(path).is_file():
+            raise CheckpointError(f"no such checkpoint: {path}")
     device = choose_device(options.device, options.device_ids)
     if options.verbose:
         for name, network in build_networks(config).items():
@@ -160,6 +178,12 @@ def run(options: argparse.Namespace) -> None:
         run_training(options, config, device)
     else:
         run_inference(options, config, device)
+
+
+def message(error: BaseException) -> str:
+    """What an error says; of one from a data loader's worker, without the traceback that comes with it."""
+    text = str(error)
+    return text.rpartition(f"{type(error).__name__}: ")[2].strip() if text.startswith("Caught ") else text
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -173,7 +197,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError, TrainingError) as error:
         if options.verbose:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {message(error)}", file=sys.stderr)
         return 1 if isinstance(error, TrainingError) else 2
     return 0
 

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from checkpoint import CheckpointError, load_networks, load_vgg19, read_checkpoint, warm_start, write_checkpoint
-from frames_dataset import DataError, EpochSampler, FramesDataset
+from frames_dataset import DataError, EpochSampler, FramesDataset, collate
 from logger import CHECKPOINT_SUFFIX, Logger, background_share, checkpoint_path, last_checkpoint
 from modules import build_networks, get_family
 from modules.family import Phase
@@ -68,6 +68,17 @@ def batch_norms(networks: dict[str, nn.Module], exceptions: list[str]) -> Iterat
                 yield module
 
 
+def check_exceptions(networks: dict[str, nn.Module], exceptions: list[str]) -> None:
+    """Refuse names in ``freeze_bn_except`` that except nothing."""
+    everything = len(list(batch_norms(networks, [])))
+    for name in exceptions:
+        if len(list(batch_norms(networks, [name]))) == everything:
+            raise DataError(
+                f"train_params.freeze_bn_except: no BatchNorm layer is in {name!r}. Legal are the networks "
+                f"({', '.join(networks)}) and parts of them, such as generator.dense_motion_network"
+            )
+
+
 class Trainer:
     """State of a run.
 
@@ -80,6 +91,9 @@ class Trainer:
     def __init__(self, config: dict, mode: str, device: torch.device):
         self.config, self.mode, self.device = config, mode, device
         self.family = get_family(config)
+        if mode not in self.family.training_sections:
+            legal = ", ".join(self.family.training_sections)
+            raise DataError(f"--mode {mode} is not for model: {self.family.name}, whose training modes are: {legal}")
         section = self.family.training_sections[mode]
         if section not in config:
             raise DataError(f"--mode {mode} needs the section {section} in the config")
@@ -89,6 +103,7 @@ class Trainer:
         self.loader, self.sampler = self._make_loader()
         torch.manual_seed(self.seed)
         self.networks = build_networks(config)
+        check_exceptions(self.networks, self.params.get("freeze_bn_except") or [])
         vgg = load_vgg19(self.params.get("vgg_weights")) if self.family.needs_vgg(config, mode) else None
         self.phases = self.family.phases(self.networks, config, vgg, mode)
         for module in (*self.networks.values(), *(phase.model for phase in self.phases)):
@@ -103,7 +118,11 @@ class Trainer:
     def _make_loader(self) -> tuple[DataLoader, EpochSampler]:
         params = self.params
         data = FramesDataset(
-            self.config["dataset_params"], self.family.uses_prior, params["num_repeats"], seed=self.seed
+            self.config["dataset_params"],
+            self.family.uses_prior,
+            params["num_repeats"],
+            seed=self.seed,
+            with_tracks=self.family.uses_tracks,
         )
         batch_size = params["batch_size"]
         if len(data) < batch_size:
@@ -120,6 +139,7 @@ class Trainer:
             batch_size=batch_size,
             sampler=sampler,
             drop_last=True,
+            collate_fn=collate,
             num_workers=workers,
             pin_memory=self.device.type == "cuda",
         )
@@ -154,7 +174,7 @@ class Trainer:
         load_networks(own, data, self.family.name, path)
         for name, optimizer in self.optimizers.items():
             if f"optimizer_{name}" in data:
-                optimizer.load_state_dict(data[f"optimizer_{name}"])
+                self._load_optimizer(optimizer, data[f"optimizer_{name}"], f"{path}: optimizer_{name}")
         if self.family.epoch_keys[self.mode] in data:
             self.epoch = int(data[self.family.epoch_keys[self.mode]]) + 1
             self.step = int(data.get("step", self.epoch * len(self.loader)))
@@ -162,6 +182,16 @@ class Trainer:
             self.totals = dict(data.get("totals", {}))
         if data.get("scaler"):
             self.scaler.load_state_dict(data["scaler"])
+
+    @staticmethod
+    def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict, name: str) -> None:
+        try:
+            optimizer.load_state_dict(state)
+        except ValueError as error:  # such as the early published layout, whose detector had more parameters
+            raise CheckpointError(
+                f"{name} does not fit the networks ({error}), so this run cannot be gone on with. --init-from in place "
+                "of --checkpoint starts a new one from its weights."
+            ) from error
 
     def _is_optional(self, name: str) -> bool:
         """Networks that this mode does not train may be absent from a checkpoint (MRAA's before ``train_avd``)."""

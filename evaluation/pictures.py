@@ -29,22 +29,22 @@ DRIVING_COLOUR = "#202020"
 
 @dataclass(frozen=True)
 class Sheet:
-    """Frames of one clip in a grid, for the report's player.
+    """How the frames of one clip lie in a picture, for the report's player.
 
     Attributes:
-        image: uint8 RGB, rows of ``columns`` frames of ``width`` × ``height`` pixels.
+        width, height: of one frame in pixels.
+        columns: frames in a row; rows follow from the top.
         times: driving frame at which each begins to show.
     """
 
-    image: np.ndarray
     width: int
     height: int
     columns: int
     times: tuple[float, ...]
 
 
-def make_sheet(frames: np.ndarray, times: np.ndarray) -> Sheet:
-    """A sheet of at most 60 frames, evenly taken from ``frames`` (T, H, W, 3) shown at ``times`` (T,)."""
+def make_sheet(frames: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, Sheet]:
+    """A picture (uint8 RGB) of at most 60 frames, evenly taken from ``frames`` (T, H, W, 3) shown at ``times`` (T,)."""
     count = min(len(frames), SHEET_FRAMES)
     chosen = np.unique(np.round(np.linspace(0, len(frames) - 1, count)).astype(int))
     height = SHEET_HEIGHT
@@ -56,7 +56,7 @@ def make_sheet(frames: np.ndarray, times: np.ndarray) -> Sheet:
         row, column = divmod(place, columns)
         cell = media.resize_frame(frames[index], height, width)
         image[row * height : (row + 1) * height, column * width : (column + 1) * width] = cell
-    return Sheet(image, width, height, columns, tuple(float(times[index]) for index in chosen))
+    return image, Sheet(width, height, columns, tuple(float(times[index]) for index in chosen))
 
 
 def apex_time(motion: ClipMotion) -> float:

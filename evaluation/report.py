@@ -15,7 +15,7 @@ import media
 from metrics.statistics import Comparison, Summary
 
 from .pictures import ARROW_LENGTH, DRIVING_COLOUR, PALETTE, Sheet
-from .tables import ABSENT, FAILED, FIGURES, SCORED, UNRELIABLE, YARDSTICKS, Row, methods_of, present_figures
+from .tables import ABSENT, FAILED, FIGURES, UNRELIABLE, YARDSTICKS, Row, methods_of, present_figures
 
 HERE = Path(__file__).parent
 MAIN_FIGURES = ("skill", "rho", "vcor", "gain", "dir", "leak", "apex_err", "lid_gain", "snr")
@@ -100,7 +100,8 @@ def _summary_table(summary: Mapping[str, Mapping[str, Summary]], names: Sequence
     body = []
     for method in sorted(summary, key=skill, reverse=True):
         own = [row for row in rows if row.method == method]
-        counts = [sum(row.status == status for row in own) for status in (SCORED, UNRELIABLE, FAILED)]
+        scored = max((summary[method][name].count for name in names if name in summary[method]), default=0)
+        counts = [scored, *(sum(row.status == status for row in own) for status in (UNRELIABLE, FAILED))]
         cells = [_with_interval(name, summary[method][name]) if name in summary[method] else "–" for name in names]
         body.append(("", [escape(method), *map(str, counts), *cells]))
     return _table(["method", "pairs", "low SNR", "failed", *_header(names)], body)

@@ -183,7 +183,7 @@ def measure_truth(frames: np.ndarray, driving: DrivingClip, models: FaceModels) 
         frames, driving.fps, driving.distinct, landmarks := models.landmarks(frames[0]),
         measure_motion(chosen, landmarks, driving.distinct),
     )  # fmt: skip
-    jitter = detector_jitter(frames[0], models.landmarks)
+    jitter = detector_jitter(frames[0], models.sequence)
     return Truth(frames, clip_flow(chosen), models.sequence(chosen), jitter, clip)
 
 

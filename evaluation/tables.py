@@ -72,10 +72,14 @@ def present_figures(rows: Iterable[Row]) -> list[str]:
     return [name for name in FIGURES if name in present]
 
 
+def sort_methods(names: Iterable[str]) -> list[str]:
+    """Method names without repeats in the order given, the yardsticks last."""
+    return sorted(dict.fromkeys(names), key=lambda name: name in YARDSTICKS)
+
+
 def methods_of(rows: Iterable[Row]) -> list[str]:
-    """Method names in order of appearance, the yardsticks last."""
-    names = list(dict.fromkeys(row.method for row in rows if row.method))
-    return sorted(names, key=lambda name: name in YARDSTICKS)
+    """Methods of the rows in order of appearance, the yardsticks last."""
+    return sort_methods(row.method for row in rows)
 
 
 def summarise(rows: Sequence[Row]) -> dict[str, dict[str, Summary]]:

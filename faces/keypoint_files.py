@@ -38,6 +38,21 @@ def keypoint_path(folder: str | Path, name: str) -> Path:
     return Path(folder) / f"{name}.pt"
 
 
+def load_points(folder: str | Path, name: str) -> Tensor:
+    """Points of a clip, of any leading shape: float32 (..., 18, 2); raises as :func:`load_keypoints` does."""
+    path = _find(folder, name)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise KeypointError(
+            f"{path} was refused: it holds more than tensors, and loading it could run code, or it is broken. "
+            "Delete it and make it anew with kpmaker.py"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+        raise KeypointError(f"cannot read {path} ({_first_line(error)}). Delete it and run kpmaker.py again") from error
+    return _checked(content, str(path))
+
+
 def load_keypoints(folder: str | Path, name: str) -> Tensor:
     """Key points of a clip: float32 (18, 2), (x, y) in pixels of its frames, detached, on the CPU.
 
@@ -49,23 +64,21 @@ def load_keypoints(folder: str | Path, name: str) -> Tensor:
         MissingKeypoints: there is no such file (also a ``FileNotFoundError``).
         KeypointError: the file is broken, holds something else, or was refused because it tries to run code.
     """
-    path = _find(folder, name)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise KeypointError(
-            f"{path} was refused: it is broken, or holds more than tensors, and loading that could run code. "
-            "Delete it and make it anew with kpmaker.py"
-        ) from error
-    except Exception as error:  # torch.load raises a different type for every way a file can be broken
-        raise KeypointError(
-            f"cannot read {path} ({_first_line(error)}). Delete it and run kpmaker.py again"
-        ) from error
-    return _checked(content, str(path))
+    points = load_points(folder, name)
+    if points.dim() != 2:
+        raise KeypointError(_wrong_shape(str(_find(folder, name)), points))
+    return points
 
 
 def save_keypoints(folder: str | Path, name: str, points: Tensor) -> Path:
     """Write the key points of a clip, float32 (18, 2) in pixels, atomically; returns the file's path."""
+    if isinstance(points, Tensor) and points.dim() != 2:
+        raise KeypointError(_wrong_shape(f"the key points of {name}", points))
+    return save_points(folder, name, points)
+
+
+def save_points(folder: str | Path, name: str, points: Tensor) -> Path:
+    """Write points (..., 18, 2) of a clip, atomically; returns the file's path."""
     path = keypoint_path(folder, name)
     points = _checked(points, f"the key points of {name}")
     with atomic_path(path) as temporary:
@@ -126,13 +139,17 @@ def _checked(points: object, name: str) -> Tensor:
     """``points`` as a detached float32 tensor (18, 2), or a KeypointError that says what it is instead."""
     if not isinstance(points, Tensor):
         raise KeypointError(f"{name} holds a {type(points).__name__}; expected a tensor ({NUM_KEYPOINTS}, 2)")
-    if points.shape != (NUM_KEYPOINTS, 2) or points.is_complex():
-        got = f"{points.dtype} {tuple(points.shape)}"
-        raise KeypointError(f"{name}: expected a real tensor of shape ({NUM_KEYPOINTS}, 2), got {got}")
+    if points.shape[-2:] != (NUM_KEYPOINTS, 2) or points.is_complex():
+        raise KeypointError(_wrong_shape(name, points))
     points = points.detach().to(device="cpu", dtype=torch.float32)
     if not torch.isfinite(points).all():
         raise KeypointError(f"{name} holds NaN or infinite values; make it anew with kpmaker.py --overwrite")
     return points
+
+
+def _wrong_shape(name: str, points: Tensor) -> str:
+    got = f"{points.dtype} {tuple(points.shape)}"
+    return f"{name}: expected a real tensor of shape ({NUM_KEYPOINTS}, 2), got {got}"
 
 
 def _first_line(error: BaseException) -> str:

@@ -61,7 +61,8 @@ def identity_figures(frames: np.ndarray, landmarks: np.ndarray, model: object) -
     if len(frames) < 2:
         raise MetricError("the identity of a clip of one frame cannot drift")
     onset = embed(frames[0], landmarks, model)
-    later = [embed(frames[i], landmarks, model) for i in later_frames(len(frames))]
+    changed = [i for i in later_frames(len(frames)) if not np.array_equal(frames[i], frames[0])]
+    later = [embed(frames[i], landmarks, model) for i in changed] or [onset]
     return {
         "id_drift": max(distance(onset, other) for other in later),
         "id_cosine": min(cosine(onset, other) for other in later),

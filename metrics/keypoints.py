@@ -57,13 +57,10 @@ def detector_jitter(
 
     Args:
         frame: uint8 (H, W, 3) or (H, W).
-        detect: frame → (N, 2) key points, pixels.
+        detect: the detector under test: clip (T, H, W, 3) or (T, H, W) → key points (T, N, 2), pixels.
         noise: standard deviation of the added noise, grey levels.
     """
     rng = np.random.default_rng(seed)
-    found = []
-    for _ in range(copies):
-        grain = rng.normal(0.0, noise, frame.shape[:2])
-        noisy = frame + (grain[..., None] if frame.ndim == 3 else grain)
-        found.append(detect(np.clip(np.rint(noisy), 0, 255).astype(np.uint8)))
-    return jitter(np.stack(found), frame.shape[:2])
+    grain = rng.normal(0.0, noise, (copies, *frame.shape[:2]))
+    noisy = frame + (grain[..., None] if frame.ndim == 3 else grain)
+    return jitter(detect(np.clip(np.rint(noisy), 0, 255).astype(np.uint8)), frame.shape[:2])

@@ -160,8 +160,11 @@ def measure_motion(
     onset, dis = stretch.apply(onset), make_dis()
     measured = [samples.still()]
     for frame in frames[1:]:
-        flow = dis.calc(onset, stretch.apply(canonical_frame(frame, face)), None)
-        measured.append(samples.read(flow))
+        if np.array_equal(frame, frames[0]):
+            measured.append(samples.still())  # what the flow of equal frames is
+        else:
+            flow = dis.calc(onset, stretch.apply(canonical_frame(frame, face)), None)
+            measured.append(samples.read(flow))
         if on_frame is not None:
             on_frame()
     curves, raw, head, maps = (np.stack(part) for part in zip(*measured, strict=True))

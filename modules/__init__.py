@@ -15,6 +15,7 @@ FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
         FirstOrderFamily("fpb_fomm", facial_prior=True),
+        FirstOrderFamily("fpb_tracked", facial_prior=True, tracked=True),
         FirstOrderFamily("fomm", facial_prior=False),
         MraaFamily(),
     )
@@ -42,6 +43,12 @@ def build_networks(config: dict) -> dict[str, nn.Module]:
 
     Returns:
         ``{name: module}`` with the names checkpoints use: ``generator``, ``discriminator``, ``kp_detector``
-        (``fpb_fomm``, ``fomm``); ``generator``, ``region_predictor``, ``bg_predictor``, ``avd_network`` (``mraa``).
+        (``fpb_fomm``, ``fpb_tracked``, ``fomm``); ``generator``, ``region_predictor``, ``bg_predictor``, ``avd_network`` (``mraa``).
+
+    Raises:
+        ValueError: no such family, or ``model_params`` that are incomplete or illegal.
     """
-    return get_family(config).build(config)
+    try:
+        return get_family(config).build(config)
+    except TypeError as error:  # a constructor's argument is missing or of another type
+        raise ValueError(f"model_params does not fit the networks: {error}") from error

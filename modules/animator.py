@@ -66,7 +66,7 @@ def repeat(tensor: Tensor | None, frames: int) -> Tensor | None:
 
 
 class KeyPointAnimator:
-    """Animator of the ``fpb_fomm`` and ``fomm`` families.
+    """Animator of the ``fpb_fomm``, ``fpb_tracked`` and ``fomm`` families.
 
     Args:
         networks: ``generator`` and ``kp_detector``, in eval mode, on one device.
@@ -98,10 +98,22 @@ class KeyPointAnimator:
         self.kp_initial = self.detector(driving_initial, keypoint_driving, self.regions)
 
     @torch.inference_mode()
-    def animate(self, driving: Tensor) -> dict[str, Tensor]:
-        """The next T driving frames (T, C, H, W) → the generator's outputs, ``prediction`` (T, C, H, W) among them."""
+    def animate(self, driving: Tensor, keypoints: Tensor | None = None) -> dict[str, Tensor]:
+        """Animate with the next T driving frames.
+
+        Args:
+            driving: (T, C, H, W) in [0, 1].
+            keypoints: (T, 18, 2), pixels, the prior of each frame, where it follows the movement.
+
+        Returns:
+            the generator's outputs, ``prediction`` (T, C, H, W) among them, with ``kp_source``, ``kp_driving``.
+        """
         frames = driving.shape[0]
-        kp_driving = self.detector(driving, repeat(self.keypoint_driving, frames), repeat(self.regions, frames))
+        if keypoints is None:
+            keypoints, regions = repeat(self.keypoint_driving, frames), repeat(self.regions, frames)
+        else:
+            regions = self._regions(keypoints, driving.shape[-2:])
+        kp_driving = self.detector(driving, keypoints, regions)
         if self.normalization is not None:
             kp_driving = normalize_kp(self.kp_source, kp_driving, self.kp_initial, **self.normalization)
         kp_source = {name: repeat(tensor, frames) for name, tensor in self.kp_source.items()}

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modules.coords import make_coordinate_grid, warp
-from modules.util import AntiAliasInterpolation2d, Hourglass, inverse_2x2, keypoints_to_gaussian
+from modules.util import AntiAliasInterpolation2d, Hourglass, full_precision, inverse_2x2, keypoints_to_gaussian
 
 
 def sparse_motions(kp_driving: dict[str, Tensor], kp_source: dict[str, Tensor], size: tuple[int, int]) -> Tensor:
@@ -24,7 +24,7 @@ def sparse_motions(kp_driving: dict[str, Tensor], kp_source: dict[str, Tensor], 
     identity = make_coordinate_grid(*size, like=driving)  # (h, w, 2)
     motion = identity - driving[:, :, None, None, :]  # (B, K, h, w, 2)
     if "jacobian" in kp_driving:
-        with torch.autocast(driving.device.type, enabled=False):
+        with full_precision(driving):
             jacobian = kp_source["jacobian"].float() @ inverse_2x2(kp_driving["jacobian"])  # (B, K, 2, 2)
             motion = torch.einsum("bkij,bkhwj->bkhwi", jacobian, motion)
     motion = motion + source[:, :, None, None, :]
@@ -114,11 +114,9 @@ class DenseMotionNetwork(nn.Module):
         inputs = torch.cat([heatmaps[:, :, None], deformed], dim=2).flatten(1, 2)
         features = self.hourglass(inputs)
         mask = F.softmax(self.mask(features).float(), dim=1)
-        out = {
-            "sparse_deformed": deformed,
-            "mask": mask,
-            "deformation": torch.einsum("bkhw,bkhwc->bhwc", mask, motions),
-        }
+        with full_precision(mask):
+            deformation = torch.einsum("bkhw,bkhwc->bhwc", mask, motions)
+        out = {"sparse_deformed": deformed, "mask": mask, "deformation": deformation}
         if self.occlusion is not None:
             out["occlusion_map"] = torch.sigmoid(self.occlusion(features).float())
         return out

@@ -40,6 +40,17 @@ def pick(params: dict, names: Iterable[str]) -> dict:
     return {name: params[name] for name in names if name in params}
 
 
+def section(params: dict, name: str) -> dict:
+    """``model_params.<name>``.
+
+    Raises:
+        ValueError: it is missing or empty.
+    """
+    if not params.get(name):
+        raise ValueError(f"model_params.{name} is missing from the config")
+    return params[name]
+
+
 class Family:
     """Base class; see :class:`modules.first_order.FirstOrderFamily` for the complete example.
 
@@ -48,6 +59,7 @@ class Family:
         networks: names of the networks, as checkpoints have them.
         inference_networks: those that animation needs.
         uses_prior: whether clips need key point files.
+        uses_tracks: whether they need the key points of every frame.
         animation_modes: legal values of ``animate_params.mode``; the first is the default.
         training_sections: training mode of ``run.py`` → section of the YAML that rules it.
         epoch_keys: training mode → key of the epoch in checkpoints.
@@ -57,6 +69,7 @@ class Family:
     networks: tuple[str, ...]
     inference_networks: tuple[str, ...]
     uses_prior: bool = False
+    uses_tracks: bool = False
     animation_modes: tuple[str, ...] = ()
     training_sections: dict[str, str] = {"train": "train_params"}
     epoch_keys: dict[str, str] = {"train": "epoch"}
@@ -90,4 +103,4 @@ class Family:
     def num_channels(self, config: dict) -> int:
         """Channels of the images."""
         params = config["model_params"]
-        return params.get("common_params", params).get("num_channels", 3)
+        return (params.get("common_params") or params).get("num_channels", 3)

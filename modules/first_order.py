@@ -9,7 +9,7 @@ from torch import nn
 from modules.animator import KeyPointAnimator
 from modules.dense_motion import DenseMotionNetwork
 from modules.discriminator import Discriminator, MultiScaleDiscriminator
-from modules.family import Family, Phase, keyword_names, pick
+from modules.family import Family, Phase, keyword_names, pick, section
 from modules.generator import OcclusionAwareGenerator
 from modules.keypoint_detector import KPDetector
 from modules.model import DiscriminatorFullModel, GeneratorFullModel, active
@@ -51,16 +51,17 @@ class FirstOrderFamily(Family):
     Args:
         name: ``fpb_fomm`` or ``fomm``.
         facial_prior: whether the key points come from the prior.
+        tracked: whether the prior follows the movement, frame by frame.
     """
 
     networks = ("generator", "discriminator", "kp_detector")
     inference_networks = ("generator", "kp_detector")
 
-    def __init__(self, name: str, facial_prior: bool):
-        self.name, self.uses_prior = name, facial_prior
+    def __init__(self, name: str, facial_prior: bool, tracked: bool = False):
+        self.name, self.uses_prior, self.uses_tracks = name, facial_prior, tracked
 
     def model_keys(self) -> dict:
-        def section(names: set[str]) -> dict:
+        def leaves(names: set[str]) -> dict:
             return dict.fromkeys(sorted(names))
 
         generator = keyword_names(OcclusionAwareGenerator.__init__) - {"num_kp", "num_channels", "align_corners"}
@@ -68,24 +69,24 @@ class FirstOrderFamily(Family):
         detector = keyword_names(KPDetector.__init__) - {"num_kp", "num_channels", "facial_prior"}
         discriminator = keyword_names(Discriminator.__init__) - {"num_kp", "num_channels"}
         return {
-            "common_params": section(set(COMMON)),
-            "kp_detector_params": section(detector),
-            "generator_params": {**section(generator), "dense_motion_params": section(dense)},
-            "discriminator_params": section(discriminator | {"scales"}),
+            "common_params": leaves(set(COMMON)),
+            "kp_detector_params": leaves(detector),
+            "generator_params": {**leaves(generator), "dense_motion_params": leaves(dense)},
+            "discriminator_params": leaves(discriminator | {"scales"}),
         }
 
     def build(self, config: dict) -> dict[str, nn.Module]:
         params = config["model_params"]
-        common = params["common_params"]
+        common = section(params, "common_params")
         sizes = pick(common, ("num_kp", "num_channels"))
         corners = pick(common, ("align_corners",))
         discriminator = params.get("discriminator_params")
         networks = {
-            "generator": OcclusionAwareGenerator(**sizes, **corners, **params["generator_params"]),
+            "generator": OcclusionAwareGenerator(**sizes, **corners, **section(params, "generator_params")),
             "kp_detector": KPDetector(
                 **sizes,
                 **pick(common, ("estimate_jacobian",)),
-                **params["kp_detector_params"],
+                **section(params, "kp_detector_params"),
                 facial_prior=self.uses_prior,
             ),
         }

@@ -7,7 +7,14 @@ from torch import Tensor, nn
 
 from modules.coords import make_coordinate_grid, normalize_keypoints
 from modules.facial_prior import NUM_KEYPOINTS, region_map
-from modules.util import AntiAliasInterpolation2d, Hourglass, expect_shape, pooled_maps, spatial_softmax
+from modules.util import (
+    AntiAliasInterpolation2d,
+    Hourglass,
+    expect_shape,
+    full_precision,
+    pooled_maps,
+    spatial_softmax,
+)
 
 
 class KPDetector(nn.Module):
@@ -96,10 +103,12 @@ class KPDetector(nn.Module):
                 regions = self.region_map(keypoint, height, width)
             x = torch.cat([x, regions.to(x.dtype)], dim=1)
         features = self.predictor(x)
-        heatmap = spatial_softmax(self.kp(features), self.temperature)  # (B, K, h', w')
-        out = {"value": self._values(heatmap, keypoint, height, width)}
-        if self.jacobian is not None:
-            out["jacobian"] = pooled_maps(self.jacobian(features).float(), heatmap)
+        with full_precision(features):
+            features = features.float()
+            heatmap = spatial_softmax(self.kp(features), self.temperature)  # (B, K, h', w')
+            out = {"value": self._values(heatmap, keypoint, height, width)}
+            if self.jacobian is not None:
+                out["jacobian"] = pooled_maps(self.jacobian(features), heatmap)
         return out
 
     def _values(self, heatmap: Tensor, keypoint: Tensor | None, height: int, width: int) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from modules.coords import resize_map
+from modules.util import matmul_2x2
 
 PERCEPTUAL_LAYERS = 5
 
@@ -57,4 +58,4 @@ def feature_matching(real: Sequence[Tensor], generated: Sequence[Tensor], weight
 def equivariance_jacobian(driving: Tensor, transformed: Tensor) -> Tensor:
     """mean |I − J_driving⁻¹ · ∇T · J_transformed|; takes J_driving⁻¹ and the product, both (B, K, 2, 2)."""
     identity = torch.eye(2, device=driving.device, dtype=driving.dtype)
-    return (identity - driving @ transformed).abs().mean()
+    return (identity - matmul_2x2(driving, transformed)).abs().mean()

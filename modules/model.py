@@ -11,7 +11,12 @@ from modules import losses
 from modules.coords import denormalize_keypoints, normalize_keypoints
 from modules.image_losses import Batch, ImageLosses, Losses, active
 from modules.transform import Transform
-from modules.util import ImagePyramid, inverse_2x2, scale_name
+from modules.util import ImagePyramid, inverse_2x2, matmul_2x2, scale_name
+
+
+def prior_points(x: Batch, frame: str) -> Tensor | None:
+    """The facial prior (B, 18, 2) of ``source`` or ``driving``: the frame's own where there is one, or the clip's."""
+    return x.get(f"keypoint_{frame}", x.get("keypoint"))
 
 
 class GeneratorFullModel(nn.Module):
@@ -56,7 +61,8 @@ class GeneratorFullModel(nn.Module):
         """One step's losses.
 
         Args:
-            x: ``source``, ``driving`` (B, C, H, W) in [0, 1]; with the facial prior, ``keypoint`` (B, 18, 2), pixels.
+            x: ``source``, ``driving`` (B, C, H, W) in [0, 1]; with the facial prior ``keypoint`` (B, 18, 2), pixels,
+                of both frames, or ``keypoint_source`` and ``keypoint_driving`` of one each.
             transform: of the equivariance losses; drawn at random when None.
 
         Returns:
@@ -64,9 +70,10 @@ class GeneratorFullModel(nn.Module):
         """
         if self.appearance_only:
             return self._appearance_step(x)
-        regions = self._regions(x)
-        kp_source = self.kp_extractor(x["source"], x.get("keypoint"), regions)
-        kp_driving = self.kp_extractor(x["driving"], x.get("keypoint"), regions)
+        regions = self._regions(x, "driving")
+        regions_source = self._regions(x, "source") if "keypoint_source" in x else regions
+        kp_source = self.kp_extractor(x["source"], prior_points(x, "source"), regions_source)
+        kp_driving = self.kp_extractor(x["driving"], prior_points(x, "driving"), regions)
         generated = self.generator(x["source"], kp_source=kp_source, kp_driving=kp_driving)
         generated.update(kp_source=kp_source, kp_driving=kp_driving)
         values = self.image_losses(x["driving"], generated, regions)
@@ -76,14 +83,14 @@ class GeneratorFullModel(nn.Module):
 
     def _appearance_step(self, x: Batch) -> tuple[Losses, dict[str, Tensor]]:
         generated = self.generator.reconstruct(x["source"])
-        values = self.image_losses(x["source"], generated, self._regions(x))
+        values = self.image_losses(x["source"], generated, self._regions(x, "source"))
         values.pop("deformed", None)  # nothing to learn: the identity is given
         return values, generated
 
-    def _regions(self, x: Batch) -> Tensor | None:
+    def _regions(self, x: Batch, frame: str) -> Tensor | None:
         if not self.kp_extractor.facial_prior:
             return None
-        return self.kp_extractor.region_map(x["keypoint"], *x["driving"].shape[-2:])
+        return self.kp_extractor.region_map(prior_points(x, frame), *x[frame].shape[-2:])
 
     def _adversarial_losses(self, target: Tensor, generated: dict[str, Tensor]) -> Losses:
         if not active(self._adversarial_weights()):
@@ -119,7 +126,7 @@ class GeneratorFullModel(nn.Module):
         if transform is None:
             transform = Transform(driving.shape[0], **self.train_params["transform_params"])
         frame = transform.transform_frame(driving, self.generator.align_corners)
-        prior = x.get("keypoint")
+        prior = prior_points(x, "driving")
         if self.train_params.get("equivariance_prior", "unmoved") == "warped" and regions is not None:
             prior, regions = self._warp_prior(prior, transform, driving.shape[-2:]), None
         kp_transformed = self.kp_extractor(frame, prior, regions)
@@ -129,7 +136,7 @@ class GeneratorFullModel(nn.Module):
             warped = transform.warp_coordinates(kp_transformed["value"])
             values["equivariance_value"] = value_weight * losses.l1(kp_driving["value"], warped)
         if jacobian_weight and "jacobian" in kp_driving:
-            moved = transform.jacobian(kp_transformed["value"]) @ kp_transformed["jacobian"]
+            moved = matmul_2x2(transform.jacobian(kp_transformed["value"]), kp_transformed["jacobian"])
             term = losses.equivariance_jacobian(inverse_2x2(kp_driving["jacobian"]), moved)
             values["equivariance_jacobian"] = jacobian_weight * term
         return values

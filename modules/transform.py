@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from modules.coords import make_coordinate_grid, warp
+from modules.util import matmul_2x2
 
 EPSILON = 1e-6
 
@@ -45,7 +46,7 @@ class Transform:
     def warp_coordinates(self, coordinates: Tensor) -> Tensor:
         """T of normalised coordinates (B, N, 2) → (B, N, 2)."""
         theta = self.theta.to(coordinates)
-        out = coordinates @ theta[:, :, :2].transpose(1, 2) + theta[:, None, :, 2]
+        out = matmul_2x2(theta[:, None, :, :2], coordinates[..., None]).squeeze(-1) + theta[:, None, :, 2]
         if self.control_params is not None:
             _, distance = self._offsets(coordinates)
             kernel = distance.square() * torch.log(distance + EPSILON)
@@ -59,7 +60,7 @@ class Transform:
             return linear
         difference, r = self._offsets(coordinates)
         slope = 2 * r * torch.log(r + EPSILON) + r.square() / (r + EPSILON)  # d(r² log(r + ε)) / dr
-        gradient = torch.einsum("bnp,bnpc->bnc", slope * self.control_params.to(coordinates), difference.sign())
+        gradient = ((slope * self.control_params.to(coordinates))[..., None] * difference.sign()).sum(2)
         return linear + gradient[:, :, None, :]
 
     def transform_frame(self, frame: Tensor, align_corners: bool = False) -> Tensor:

@@ -44,6 +44,10 @@ LOSS_WEIGHTS = {
 
 def tiny_config(family: str = "fpb_fomm") -> dict:
     """The golden files' configuration of a family."""
+    if family == "mraa":
+        from tests.modules.mraa.tiny import TINY as TINY_MRAA
+
+        return copy.deepcopy(TINY_MRAA)
     config = copy.deepcopy(TINY)
     config["model"] = family
     if family == "fomm":

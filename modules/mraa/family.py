@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from modules.family import Family, Phase, keyword_names, pick
+from modules.family import Family, Phase, keyword_names, pick, section
 from modules.image_losses import active
 from modules.mraa.animator import MODES, RegionAnimator
 from modules.mraa.avd import AVDNetwork
@@ -30,34 +30,34 @@ class MraaFamily(Family):
     epoch_keys = {"train": "epoch_reconstruction", "train_avd": "epoch_avd"}
 
     def model_keys(self) -> dict:
-        def section(network: type[nn.Module]) -> dict:
+        def leaves(network: type[nn.Module]) -> dict:
             return dict.fromkeys(sorted(keyword_names(network.__init__) - set(COMMON)))
 
-        flow = section(PixelwiseFlowPredictor)
+        flow = leaves(PixelwiseFlowPredictor)
         return {
             **dict.fromkeys(COMMON),
-            "region_predictor_params": {**section(RegionPredictor), **dict.fromkeys(RETIRED)},
-            "bg_predictor_params": section(BGMotionPredictor),
-            "generator_params": {**section(Generator), "pixelwise_flow_predictor_params": flow},
-            "avd_network_params": section(AVDNetwork),
+            "region_predictor_params": {**leaves(RegionPredictor), **dict.fromkeys(RETIRED)},
+            "bg_predictor_params": leaves(BGMotionPredictor),
+            "generator_params": {**leaves(Generator), "pixelwise_flow_predictor_params": flow},
+            "avd_network_params": leaves(AVDNetwork),
         }
 
     def build(self, config: dict) -> dict[str, nn.Module]:
         params = config["model_params"]
         common = pick(params, COMMON)
         swap = pick(common, ("revert_axis_swap",))
-        regions = {k: v for k, v in _section(params, "region_predictor_params").items() if k not in RETIRED}
+        regions = {k: v for k, v in section(params, "region_predictor_params").items() if k not in RETIRED}
         networks = {
             "generator": Generator(
                 **pick(common, ("num_regions", "num_channels", "align_corners")),
                 **swap,
-                **_section(params, "generator_params"),
+                **section(params, "generator_params"),
             ),
             "region_predictor": RegionPredictor(
                 **pick(common, ("num_regions", "num_channels", "estimate_affine")), **regions
             ),
             "bg_predictor": BGMotionPredictor(
-                **pick(common, ("num_channels",)), **_section(params, "bg_predictor_params")
+                **pick(common, ("num_channels",)), **section(params, "bg_predictor_params")
             ),
         }
         if common.get("estimate_affine"):
@@ -100,9 +100,3 @@ class MraaFamily(Family):
             )
         scale = normalization.get("adapt_movement_scale", True)
         return RegionAnimator(networks, params.get("mode") or MODES[0], scale, reconstruction)
-
-
-def _section(params: dict, name: str) -> dict:
-    if not params.get(name):
-        raise ValueError(f"model_params.{name} is missing from the config (model: mraa)")
-    return params[name]

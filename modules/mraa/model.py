@@ -104,14 +104,15 @@ class AVDModel(nn.Module):
 
     Args:
         region_predictor, avd_network: the networks.
-        params: the YAML's ``train_avd_params``: ``lambda_shift``, ``lambda_affine``, ``random_scale``.
+        params: the YAML's ``train_avd_params``: ``lambda_shift``, ``lambda_affine`` (1 if absent), and
+            ``random_scale`` (0.25 if absent; the published values).
     """
 
     def __init__(self, region_predictor: nn.Module, avd_network: nn.Module, params: dict):
         super().__init__()
         self.region_predictor, self.avd_network = region_predictor, avd_network
-        self.weights = {"shift": params["lambda_shift"], "affine": params["lambda_affine"]}
-        self.random_scale = params["random_scale"]
+        self.weights = {name: params.get(f"lambda_{name}", 1) for name in ("shift", "affine")}
+        self.random_scale = params.get("random_scale", 0.25)
 
     @torch.no_grad()
     def _regions(self, image: Tensor) -> Regions:

@@ -30,11 +30,11 @@ def test_jitter_of_known_noise():
 def test_detector_jitter_sees_only_what_camera_noise_does(smile):
     seen = []
 
-    def brightest(frame: np.ndarray) -> np.ndarray:
-        seen.append(frame)
-        return np.array([[frame.mean(), frame.std()]], np.float64)
+    def brightness(clip: np.ndarray) -> np.ndarray:
+        seen.append(clip)
+        return clip.reshape(len(clip), 1, -1)[..., :2].astype(np.float64)
 
-    assert detector_jitter(smile.frames[0], brightest) < 0.1
-    assert len(seen) == 8
-    assert not np.array_equal(seen[0], seen[1])
-    assert detector_jitter(smile.frames[0], lambda frame: np.array([[5.0, 5.0]])) == 0.0
+    assert 0.3 < detector_jitter(smile.frames[0], brightness) < 3.0  # σ = 1 in each of two coordinates
+    assert seen[0].shape == (8, *smile.frames[0].shape)
+    assert not np.array_equal(seen[0][0], seen[0][1])
+    assert detector_jitter(smile.frames[0], lambda clip: np.full((len(clip), 3, 2), 5.0)) == 0.0

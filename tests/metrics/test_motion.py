@@ -6,10 +6,17 @@ import cv2
 import numpy as np
 import pytest
 
-from metrics.canonical import REGIONS, MetricError
+from metrics.canonical import REGIONS, MetricError, canonical_frame, locate_face
+from metrics.flow import make_dis
 from metrics.motion import FIGURES, compare_motion, measure_motion, still_motion
 
 from .conftest import make_clip, measure, score
+
+# The landmark on the other side of the face.
+MIRROR = [
+    *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1), 45, 44, 43, 42, 47, 46,
+    39, 38, 37, 36, 41, 40, *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), *range(67, 64, -1),
+]  # fmt: skip
 
 
 def noisy(frames: np.ndarray, sigma: float, seed: int = 0) -> np.ndarray:
@@ -51,13 +58,11 @@ def test_wrong_motion_scores_lower_than_right_motion(smile, smile_motion):
     flipped = brow_left.frames[:, :, ::-1]
     mirrored = smile.landmarks.copy()
     mirrored[:, 0] = smile.frames.shape[2] - 1 - mirrored[:, 0]
-    order = [*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1), 45, 44, 43, 42, 47, 46,
-             39, 38, 37, 36, 41, 40, *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), *range(67, 64, -1)]  # fmt: skip
     wrong = {
         "delayed": (smile_motion, delayed, smile.landmarks),
         "reversed": (measure_motion(rise, smile.landmarks), rise[::-1], smile.landmarks),
         "another movement": (smile_motion, surprise.frames, surprise.landmarks),
-        "flipped": (measure(brow_left), flipped, mirrored[order]),
+        "flipped": (measure(brow_left), flipped, mirrored[MIRROR]),
     }
     for name, (driving, frames, landmarks) in wrong.items():
         figures = score(driving, frames, landmarks).figures
@@ -162,3 +167,9 @@ def test_landmarks_that_do_not_fit_say_why(smile):
         measure_motion(smile.frames, smile.landmarks * 0.01)
     with pytest.raises(MetricError, match="outside the picture"):
         measure_motion(smile.frames, smile.landmarks + 1000)
+
+
+def test_equal_frames_do_not_move_whatever_the_flow_would_say(smile):
+    """The shortcut for frames equal to the onset gives what the flow gives."""
+    grey = canonical_frame(smile.frames[0], locate_face(smile.landmarks, *smile.frames.shape[1:3]))
+    assert np.abs(make_dis().calc(grey, grey, None)).max() == 0.0

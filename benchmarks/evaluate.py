@@ -1,0 +1,63 @@
+"""How long an evaluation takes, landmarks and report included.
+
+    python -m benchmarks.evaluate                        # 100 pairs of 80 frames from 10 driving clips
+    python -m benchmarks.evaluate --driving 100          # every pair with a driving clip of its own
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import media
+from corpora.sample import sample_clip
+from evaluate import evaluate
+
+FACES = 4  # different clips made; all others are copies of them under other names
+FPS = 100.0
+
+
+def make_folders(root: Path, pairs: int, driving: int, frames: int) -> None:
+    """``pairs`` results for ``driving`` driving clips of ``frames`` frames, 256×256, as videos."""
+    made = []
+    for seed in range(FACES):
+        made.append(root / f"{seed}.mp4")
+        media.write_mp4(made[-1], sample_clip(seed=seed, frames=frames).frames, FPS)
+    (root / "driving").mkdir()
+    (root / "results").mkdir()
+    for index in range(driving):
+        shutil.copy(made[index % FACES], root / "driving" / f"clip{index}.mp4")
+    for index in range(pairs):
+        name = f"clip{index % driving}-face{index // driving}.mp4"
+        shutil.copy(made[(index + 1) % FACES], root / "results" / name)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=100)
+    parser.add_argument("--driving", type=int, default=10, help="different driving clips (default: %(default)s)")
+    parser.add_argument("--frames", type=int, default=80)
+    parser.add_argument("--workers", type=int, default=2)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        make_folders(root, arguments.pairs, arguments.driving, arguments.frames)
+        wall, busy = time.perf_counter(), time.process_time()
+        found = evaluate(
+            root / "driving", root / "out", {"copy": root / "results"}, yardsticks=("still",), workers=arguments.workers
+        )
+        wall, busy = time.perf_counter() - wall, time.process_time() - busy
+    scored = sum(row.method == "copy" and row.status != "failed" for row in found.rows)
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+    print(
+        f"{scored} pairs of {arguments.frames} frames, {arguments.driving} driving clips, {arguments.workers} threads: "
+        f"{wall:.0f} s, {busy:.0f} s of processor time ({busy / scored:.2f} s a pair); system load {load:.1f}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+"""Which settings there are: every legal key, its legal values and its default; ``options.py`` checks.
+
+A key maps to a :class:`Rule`, to a section (a dictionary), or to None: a leaf that its user checks, as the
+networks' constructors do for ``model_params``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Legal values of a setting: in words, and as a test."""
+
+    legal: str
+    accepts: Callable[[Any], bool]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def optional(rule: Rule) -> Rule:
+    """``rule``, or null."""
+    return Rule(f"{rule.legal}, or null", lambda value: value is None or rule.accepts(value))
+
+
+def one_of(*values: Any) -> Rule:
+    """Any of ``values``."""
+    return Rule(", ".join(str(value) for value in values), lambda value: value in values)
+
+
+def list_of(rule: Rule, legal: str, *lengths: int) -> Rule:
+    """A list whose entries obey ``rule``, of one of ``lengths`` (any but 0 without)."""
+
+    def accepts(value: Any) -> bool:
+        if not isinstance(value, list) or not all(rule.accepts(entry) for entry in value):
+            return False
+        return len(value) in lengths if lengths else bool(value)
+
+    return Rule(legal, accepts)
+
+
+def either(first: Rule, second: Rule) -> Rule:
+    """What one of two rules accepts."""
+    return Rule(
+        f"{first.legal}, or {second.legal}", lambda value: first.accepts(value) or second.accepts(value)
+    )
+
+
+COUNT = Rule("a whole number above 0", lambda value: _is_whole(value) and value > 0)
+NATURAL = Rule("a whole number from 0", lambda value: _is_whole(value) and value >= 0)
+NUMBER = Rule("a number", _is_number)
+POSITIVE = Rule("a number above 0", lambda value: _is_number(value) and value > 0)
+AMOUNT = Rule("a number from 0", lambda value: _is_number(value) and value >= 0)
+SWITCH = Rule("True or False", lambda value: isinstance(value, bool))
+TEXT = Rule("a text", lambda value: isinstance(value, str) and bool(value))
+SIZE = list_of(COUNT, "[height, width, 3]", 2, 3)
+FORMAT = one_of(".mp4", ".gif", ".png")
+ROOTS = either(Rule("a folder", TEXT.accepts), list_of(TEXT, "a list of folders"))
+HUE = Rule("a number from 0 to 0.5", lambda value: _is_number(value) and 0 <= value <= 0.5)
+RANGE = list_of(NUMBER, "[from, to]", 2)
+LAYERS = list_of(AMOUNT, "a list of five, one for each of VGG's layers", 5)
+BLOCKS = list_of(AMOUNT, "a list, one for each of the discriminator's blocks")
+
+DATASET_KEYS = {
+    "root_dir": ROOTS,
+    "frame_shape": optional(SIZE),
+    "id_sampling": SWITCH,
+    "pairs_list": optional(TEXT),
+    "keypoint_folder": TEXT,
+    "augmentation_params": {
+        "flip_param": {"horizontal_flip": SWITCH, "time_flip": SWITCH},
+        "jitter_param": {"brightness": AMOUNT, "contrast": AMOUNT, "saturation": AMOUNT, "hue": HUE},
+        "crop_param": {"size": list_of(COUNT, "[height, width]", 2)},
+        "resize_param": {"ratio": list_of(POSITIVE, "[smallest, largest]", 2)},
+        "rotation_param": {"degrees": either(AMOUNT, RANGE)},
+    },
+}
+TRAINING_KEYS = {
+    "num_epochs": COUNT,
+    "num_repeats": COUNT,
+    "epoch_milestones": Rule(
+        "a list of epochs", lambda value: isinstance(value, list) and all(NATURAL.accepts(v) for v in value)
+    ),
+    "batch_size": COUNT,
+    "checkpoint_freq": COUNT,
+    "dataloader_workers": optional(NATURAL),
+    "seed": NATURAL,
+    "precision": one_of("float32", "bf16", "fp16"),
+    "clip_grad_norm": optional(POSITIVE),
+    "log_every": COUNT,
+}
+TRAIN_KEYS = {
+    **TRAINING_KEYS,
+    "scales": list_of(POSITIVE, "a list such as [1, 0.5, 0.25]"),
+    "use_sync_bn": Rule("False: a run trains on one device", lambda value: value in (False, None)),
+    "freeze_bn_after": None,
+    "freeze_bn_except": Rule(
+        "a list of networks or parts of them",
+        lambda value: isinstance(value, list) and all(map(TEXT.accepts, value)),
+    ),
+    "vgg_weights": optional(TEXT),
+    "transform_params": {
+        "sigma_affine": AMOUNT,
+        "sigma_tps": optional(AMOUNT),
+        "points_tps": optional(COUNT),
+    },
+    "loss_weights": {},
+}
+SHARED_KEYS = {
+    "model": None,
+    "dataset_params": DATASET_KEYS,
+    "train_params": TRAIN_KEYS,
+    "reconstruction_params": {"num_videos": COUNT, "format": FORMAT},
+    "animate_params": {
+        "num_pairs": COUNT,
+        "format": FORMAT,
+        "batch_size": COUNT,
+        "fps": optional(POSITIVE),
+        "normalization_params": {
+            "adapt_movement_scale": SWITCH,
+            "use_relative_movement": SWITCH,
+            "use_relative_jacobian": SWITCH,
+        },
+    },
+    "visualizer_params": {
+        "kp_size": POSITIVE,
+        "draw_border": SWITCH,
+        "colormap": TEXT,
+        "region_bg_color": list_of(AMOUNT, "[red, green, blue], each in 0 … 1", 3),
+    },
+}
+# Keys of the training sections that a family brings along are checked by these, wherever the name occurs.
+FAMILY_RULES = {
+    "lr": AMOUNT,
+    "lr_generator": AMOUNT,
+    "lr_discriminator": AMOUNT,
+    "lr_kp_detector": AMOUNT,
+    "appearance_steps": NATURAL,
+    "equivariance_prior": one_of("unmoved", "warped"),
+    "lambda_shift": AMOUNT,
+    "lambda_affine": AMOUNT,
+    "random_scale": AMOUNT,
+}
+LISTED_WEIGHTS = {"perceptual": LAYERS, "facial_prior": LAYERS, "feature_matching": BLOCKS}
+
+DEFAULTS: dict[str, Any] = {
+    "model": "fpb_fomm",
+    "dataset_params": {
+        "frame_shape": None,
+        "id_sampling": False,
+        "pairs_list": None,
+        "keypoint_folder": "keypoint_folder",
+        "augmentation_params": None,
+    },
+    "reconstruction_params": {"num_videos": 1000, "format": ".mp4"},
+    "animate_params": {
+        "num_pairs": 50,
+        "format": ".mp4",
+        "batch_size": 8,
+        "fps": None,
+        "normalization_params": None,
+    },
+    "visualizer_params": {"kp_size": 5, "draw_border": True, "colormap": "gist_rainbow"},
+}
+TRAINING_DEFAULTS: dict[str, Any] = {
+    "num_repeats": 1,
+    "epoch_milestones": [],
+    "checkpoint_freq": 50,
+    "dataloader_workers": None,
+    "seed": 0,
+    "precision": "float32",
+    "clip_grad_norm": None,
+    "log_every": 50,
+}
+TRAIN_DEFAULTS: dict[str, Any] = {
+    "scales": [1],
+    "loss_weights": {},
+    "freeze_bn_after": None,
+    "freeze_bn_except": [],
+    "vgg_weights": None,
+}
+
+
+def weight_rule(name: str) -> Rule:
+    """Legal values of ``loss_weights.<name>``; null and 0 switch a loss off."""
+    if name == "facial_prior":
+        return optional(either(AMOUNT, LAYERS))
+    if name in LISTED_WEIGHTS:
+        return optional(either(one_of(0), LISTED_WEIGHTS[name]))
+    return optional(AMOUNT)

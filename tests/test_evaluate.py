@@ -1,0 +1,308 @@
+"""`evaluate`: folders of results in, tables and a report out; bad input named pair by pair."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+
+import media
+from corpora.sample import SampleClip, sample_clip
+from evaluate import Evaluation, evaluate, score_pair
+from evaluation.pairs import EvaluationError, find_pairs
+from evaluation.tables import FAILED, SCORED, UNRELIABLE, Row, compare, summarise
+from faces import DetectorUnavailable, dlib_model_file
+from metrics.canonical import MetricError
+
+from .browser import browser_python, open_page
+
+FRAMES = 12
+
+
+@pytest.fixture(scope="module", autouse=True)
+def needs_models() -> None:
+    try:
+        dlib_model_file("shape_predictor_68_face_landmarks.dat")
+    except DetectorUnavailable as error:
+        pytest.skip(str(error))
+
+
+def clip(**changes: object) -> SampleClip:
+    settings = {"seed": 1, "movement": "happiness", "amplitude_px": 3.0, "frames": FRAMES, "identity": "collins"}
+    return sample_clip(**{**settings, "noise": 0.5, **changes})
+
+
+@pytest.fixture(scope="module")
+def smile() -> SampleClip:
+    return clip()
+
+
+@pytest.fixture(scope="module")
+def truth() -> SampleClip:
+    """The same movement on the other face."""
+    return clip(identity="hopper")
+
+
+def strip(frames: np.ndarray) -> np.ndarray:
+    return np.concatenate(list(frames), axis=1)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory, smile, truth) -> Path:
+    """Driving clips as folders and a GIF, two methods' results, sources and truth."""
+    root = tmp_path_factory.mktemp("folders")
+    surprise = clip(movement="surprise", seed=4)
+    media.write_frame_folder(root / "driving" / "smile", smile.frames)
+    media.write_frame_folder(root / "driving" / "surprise", surprise.frames)
+    media.write_frame_folder(root / "sources" / "hopper", truth.frames[:1])
+    media.write_image(root / "good" / "png" / "smile-hopper.png", strip(truth.frames))
+    media.write_mp4(root / "good" / "smile-hopper.mp4", truth.frames, 100.0)
+    wrong = clip(identity="hopper", movement="surprise", seed=4)
+    media.write_gif(root / "good" / "surprise-hopper.gif", wrong.frames, 50.0)
+    media.write_frame_folder(root / "poor" / "smile-hopper", wrong.frames)
+    media.write_frame_folder(root / "poor" / "surprise-hopper", truth.frames[:, :200])
+    media.write_frame_folder(root / "truth" / "smile-hopper", truth.frames)
+    return root
+
+
+@pytest.fixture(scope="module")
+def result(folders) -> Evaluation:
+    methods = {"good": folders / "good", "poor": folders / "poor"}
+    return evaluate(
+        folders / "driving", folders / "out", methods, truth_dir=folders / "truth", identity=False, workers=2,
+        progress=False,
+    )  # fmt: skip
+
+
+def test_every_result_and_yardstick_gets_a_row(result):
+    expected = {(p, m) for p in ("surprise-hopper", "smile-hopper") for m in ("good", "poor", "still", "warp")}
+    assert {(row.pair, row.method) for row in result.rows} == expected
+    assert len(result.rows) == 8
+    assert not result.failures
+    figures = {(row.pair, row.method): row.figures for row in result.rows}
+    good, poor = figures["smile-hopper", "good"], figures["smile-hopper", "poor"]
+    assert good["rho"] > 0.8 > poor["rho"] + 0.3  # poor shows another expression
+    assert figures["smile-hopper", "still"]["skill"] == 0.0
+    assert figures["smile-hopper", "warp"]["rho"] > 0.9
+    assert good["sharp"] == pytest.approx(1.0, abs=0.1)
+
+
+def test_the_truth_adds_its_figures_beside_both_yardsticks(result):
+    figures = {row.method: row.figures for row in result.rows if row.pair == "smile-hopper"}
+    good = figures["good"]
+    assert good["truth_rho"] == pytest.approx(1.0)
+    assert good["psnr"] == pytest.approx(58.92, abs=0.01)
+    assert good["epe_px"] == good["akd_px"] == 0.0
+    assert 0 < good["akd_jitter_px"] < 2.0
+    for name in ("psnr_moving", "ssim_moving"):
+        assert good[name] > figures["warp"][name] > figures["still"][name]
+    assert figures["still"]["epe_px"] > figures["warp"]["epe_px"] > 0
+    other = next(row for row in result.rows if row.pair == "surprise-hopper" and row.method == "good")
+    assert "no true result" in other.problem and "psnr" not in other.figures
+
+
+def test_table_and_summary_on_disk_agree_with_what_was_returned(result):
+    with (result.out_dir / "evaluation.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(result.rows)
+    assert float(rows[0]["rho"]) == pytest.approx(result.rows[0].figures["rho"], abs=1e-4)
+    content = json.loads((result.out_dir / "evaluation.json").read_text(encoding="utf-8"))
+    assert set(content["methods"]) == {"good", "poor", "still", "warp"}
+    mean = content["methods"]["good"]["rho"]
+    assert mean["count"] == 2
+    assert mean["mean"] == pytest.approx(result.summary["good"]["rho"].mean)
+    assert mean["low"] <= mean["mean"] <= mean["high"]
+    assert {"fid", "lpips"} == set(content["absent"])
+    assert content["settings"]["versions"]["opencv"]
+    assert [item["figure"] for item in content["comparisons"]] == ["rho", "vcor", "skill"]
+
+
+def test_the_report_needs_no_network_and_every_picture_is_there(result):
+    text = (result.out_dir / "report.html").read_text(encoding="utf-8")
+    assert not re.findall(r"(?:src|href)=[\"']?(?:https?:)?//", text)
+    files = re.findall(r'(?:src|data-sheet)="([^":]+)"', text)
+    assert len(files) == 2 * 11  # a sheet and a map: driving, truth (one pair), four methods, for two pairs
+    for name in files:
+        assert (result.out_dir / unquote(name)).is_file(), name
+    assert text.count("<section class=pair") == 2
+    assert text.count("data:image/svg+xml") == 2
+    table = text[text.index("<h2>Pairs") :]
+    skills = [row.figures["skill"] for row in sorted(result.rows, key=lambda row: -row.figures["skill"])]
+    shown = [float(value) for value in re.findall(r"<td class=text>\w+</td><td>(-?[\d.]+)</td>", table)]
+    assert shown == [pytest.approx(skill, abs=0.006) for skill in skills]
+
+
+@pytest.mark.skipif(browser_python() is None, reason="no Qt WebEngine: pip install PySide6-Addons")
+def test_the_report_plays_in_chromium_without_a_console_error(result, tmp_path):
+    position = "document.getElementById('position').textContent"
+    answers, console = open_page(
+        result.out_dir / "report.html",
+        tmp_path / "page.png",
+        [
+            (0, "document.querySelector('.pair').scrollIntoView()"),
+            (1500, "document.getElementById('play').click()"),
+            (200, position),
+            (100, "document.getElementById('forward').click()"),
+            (100, position),
+            (0, "document.querySelectorAll('canvas').length"),
+        ],
+    )
+    assert not console
+    before, after = (int(re.search(r"frame (\d+)", answers[i])[1]) for i in (2, 4))
+    assert after == (before + 1) % FRAMES
+    assert answers[5] == 11
+    picture = media.read_image(tmp_path / "page.png")
+    assert picture.std() > 20
+
+
+def test_yardsticks_alone_are_results_in_themselves(folders, tmp_path):
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("distance,source,driving,frame\n0.1,hopper,smile,0\n")
+    found = evaluate(
+        folders / "driving", tmp_path / "out", pairs=pairs, source_dir=folders / "sources",
+        yardsticks=("warp", "still"), identity=False, progress=False,
+    )  # fmt: skip
+    assert {row.method: row.status for row in found.rows} == {"warp": SCORED, "still": SCORED}
+    clips = {name: media.open_clip(tmp_path / "out" / name / "smile-hopper").read_all() for name in ("warp", "still")}
+    assert clips["warp"].shape == clips["still"].shape == (FRAMES, 256, 256, 3)
+    assert np.array_equal(clips["warp"][0], clips["still"][0])
+    assert not np.array_equal(clips["warp"][6], clips["still"][6])
+    assert "id_drift" not in found.rows[0].figures
+
+
+def test_bad_pairs_are_named_and_the_others_scored(folders, smile, truth, tmp_path):
+    rng = np.random.default_rng(0)
+    driving, results = tmp_path / "driving", tmp_path / "results"
+    media.write_frame_folder(driving / "smile", smile.frames)
+    media.write_frame_folder(driving / "rest", np.repeat(smile.frames[:1], 5, axis=0))
+    media.write_frame_folder(driving / "noise", rng.integers(0, 255, (5, 96, 96, 3), np.uint8))
+    media.write_frame_folder(results / "smile-hopper", truth.frames)
+    media.write_frame_folder(results / "smile-one", truth.frames[:1])
+    media.write_frame_folder(results / "smile-blank", np.zeros((FRAMES, 64, 64, 3), np.uint8))
+    media.write_frame_folder(results / "rest-hopper", truth.frames)
+    media.write_frame_folder(results / "noise-hopper", truth.frames)
+    (results / "smile-broken.mp4").write_bytes(b"not a video")
+    (results / "smile-empty").mkdir()
+    media.write_frame_folder(results / "stranger-hopper", truth.frames)
+    found = evaluate(driving, tmp_path / "out", {"m": results}, yardsticks=(), identity=False, progress=False)
+    problems = {row.pair: row.problem for row in found.rows}
+    assert {row.pair for row in found.rows if row.status == SCORED} == {"smile-hopper"}
+    for pair, words in {
+        "smile-one": ("one frame", "give a clip"),
+        "smile-blank": ("no face found", "upright"),
+        "rest-hopper": ("rest", "only one distinct"),
+        "noise-hopper": ("driving clip", "no face found"),
+        "smile-broken": ("smile-broken.mp4", "cannot read"),
+        "smile-empty": ("no frames in",),
+        "stranger-hopper": ("no driving clip", "--pairs"),
+    }.items():
+        assert all(word in problems[pair] for word in words), (pair, problems[pair])
+    text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "<h2>Problems</h2>" in text and "only one distinct" in text
+
+
+def test_a_result_of_another_size_is_scored_and_its_truth_figures_explained(folders, truth, tmp_path):
+    media.write_frame_folder(tmp_path / "m" / "smile-hopper", truth.frames[:, 10:-20])
+    found = evaluate(
+        folders / "driving", tmp_path / "out", {"m": tmp_path / "m"}, truth_dir=folders / "truth", yardsticks=(),
+        progress=False,
+    )  # fmt: skip
+    (row,) = found.rows
+    assert 0 < row.figures["id_drift"] < 0.6
+    assert row.status == SCORED and row.figures["truth_rho"] > 0.9
+    assert "psnr" not in row.figures
+    assert "256×226" in row.problem and "256×256" in row.problem
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\n1,2\n", "needed are 'driving'"),
+        ("driving,source\n", "lists no pairs"),
+        ("driving,source\nsmile,hopper\nsmile,hopper\n", "line 3.*already in line 2"),
+        ("driving,source\n,hopper\n", "line 2: a pair needs"),
+    ],
+)
+def test_a_wrong_pairs_list_is_refused(folders, tmp_path, text, message):
+    (tmp_path / "pairs.csv").write_text(text)
+    with pytest.raises(EvaluationError, match=message):
+        find_pairs(folders / "driving", {"m": folders / "good"}, tmp_path / "pairs.csv")
+
+
+def test_pairs_that_are_listed_but_missing_are_noted(folders, tmp_path):
+    (tmp_path / "pairs.csv").write_text(
+        "driving,source,frame\nsmile,hopper,0\nfrown,hopper,0\nsurprise,nobody,\nsurprise,hopper,3\n"
+    )
+    pairs = find_pairs(folders / "driving", {"m": folders / "good"}, tmp_path / "pairs.csv")
+    assert not pairs[0].problems and pairs[0].results["m"].suffix == ".png"  # the lossless one
+    assert "no driving clip 'frown'" in pairs[1].problems[""]
+    assert "no result 'surprise-nobody'" in pairs[2].problems["m"]
+    assert "frame 3" in pairs[3].problems[""]
+
+
+def test_reconstructions_are_matched_by_name(folders):
+    pairs = find_pairs(folders / "driving", {"m": folders / "driving"})
+    assert [(pair.name, pair.driving, len(pair.results)) for pair in pairs] == [
+        ("smile", "smile", 1),
+        ("surprise", "surprise", 1),
+    ]
+
+
+def test_nothing_to_do_says_so(folders, tmp_path):
+    (tmp_path / "empty").mkdir()
+    calls = [
+        (folders / "driving", {"m": tmp_path / "empty"}, {}, "no clips in"),
+        (folders / "driving", {"m": tmp_path / "missing"}, {}, "no such folder"),
+        (folders / "driving", {}, {}, "list of pairs"),
+        (folders / "driving", {}, {"yardsticks": ("magic",)}, "no method 'magic'"),
+        (folders / "driving", {}, {"yardsticks": ()}, "nothing to evaluate"),
+        (folders / "driving", {"still": folders / "good"}, {}, "that name is taken"),
+        (folders / "sources", {"m": folders / "good"}, {}, "none of 2 pairs"),
+    ]
+    for driving, generated, options, message in calls:
+        with pytest.raises(EvaluationError, match=message):
+            evaluate(driving, tmp_path / "out", generated, progress=False, **options)
+
+
+def test_unreliable_pairs_are_marked_and_left_out_of_means():
+    rows = [
+        Row("a", "a", "m", SCORED, figures={"rho": 0.5}),
+        Row("b", "b", "m", UNRELIABLE, figures={"rho": -0.9}),
+        Row("c", "c", "m", SCORED, figures={"rho": 0.7}),
+        Row("d", "d", "m", FAILED),
+    ]
+    found = summarise(rows)["m"]["rho"]
+    assert (found.mean, found.count) == (pytest.approx(0.6), 2)
+
+
+def test_methods_are_compared_on_their_common_pairs():
+    def row(pair: str, method: str, value: float) -> Row:
+        return Row(pair, pair, method, SCORED, figures=dict.fromkeys(("rho", "vcor", "skill"), value))
+
+    rows = [row(str(i), "new", 0.8 + 0.01 * i) for i in range(8)] + [row(str(i), "old", 0.2) for i in range(6)]
+    rows += [row(str(i), "still", 0.0) for i in range(8)]
+    found = compare(rows)
+    assert [(item.figure, item.verdict, item.difference.count) for item in found] == [
+        ("rho", "new", 6), ("vcor", "new", 6), ("skill", "new", 6),
+    ]  # fmt: skip
+
+
+def test_score_pair_in_memory(smile, truth):
+    own = score_pair(smile.frames, smile.frames)
+    assert own.figures["skill"] == pytest.approx(1.0)
+    quick = score_pair(
+        smile.frames, truth.frames, driving_landmarks=smile.landmarks, generated_landmarks=truth.landmarks, max_frames=7
+    )
+    assert len(quick.times) == 7
+    assert quick.figures["rho"] > 0.8
+    assert math.isfinite(quick.figures["leak"])
+    with pytest.raises(MetricError, match="no face found"):
+        score_pair(smile.frames, np.full_like(smile.frames, 90))
+    with pytest.raises(ValueError, match="at least 2"):
+        score_pair(smile.frames, truth.frames, max_frames=1)
