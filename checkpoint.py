@@ -1,15 +1,19 @@
 """Checkpoints: one symmetric save and load of all states, and readers of published files.
 
+    python checkpoint.py 'log/my run/00000099-checkpoint.pth.tar' small.pth.tar     # for inference only
+
 A checkpoint is a dictionary: state dicts by network name, ``optimizer_<name>``, ``epoch`` and, in ours, ``config``
-(it rebuilds its own model), ``step``, ``epoch_step`` and ``rng``.  Loading is ``weights_only=True``: a file cannot run
-code.
+(it rebuilds its own model), ``step`` and ``epoch_step`` (random states follow from them).
+Loading is ``weights_only=True``: a file cannot run code.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import pickle
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -226,6 +230,32 @@ def load_for_inference(path: str | Path, config: dict | None, device: torch.devi
     return LoadedModel(networks, config, family.name)
 
 
+def _halved(key: str, value: Tensor) -> Tensor:
+    keep = not value.is_floating_point() or "running_" in key  # small variances would become 0
+    return value if keep else value.half()
+
+
+def slim_checkpoint(checkpoint: dict) -> dict:
+    """What inference needs of one of our checkpoints: weights in half precision, settings; no paths, no optimisers.
+
+    Raises:
+        CheckpointError: it carries no config.
+    """
+    config = checkpoint.get("config")
+    if config is None:
+        raise CheckpointError("only this project's checkpoints carry the settings that a slim one needs")
+    names = get_family(config).inference_networks
+    slim: dict = {
+        name: {key: _halved(key, value) for key, value in checkpoint[name].items()}
+        for name in names
+        if name in checkpoint
+    }
+    kept = {key: config[key] for key in ("model", "model_params", "animate_params") if key in config}
+    slim["config"] = {**kept, "dataset_params": {"frame_shape": config["dataset_params"]["frame_shape"]}}
+    slim["epoch"], slim["step"] = checkpoint.get("epoch"), checkpoint.get("step")
+    return slim
+
+
 # ------------------------------------------------------------------------------------------------ VGG
 def load_vgg19(weights: str | None = None) -> Vgg19:
     """ImageNet VGG-19 for the perceptual loss: from a file, torch's cache, or the network, in this order.
@@ -257,3 +287,20 @@ def load_vgg19(weights: str | None = None) -> Vgg19:
     return Vgg19(features[:30])
 
 
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point: write a slim copy of a checkpoint."""
+    parser = argparse.ArgumentParser(description="Write a small copy of a checkpoint, for inference only.")
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("destination", type=Path)
+    options = parser.parse_args(arguments)
+    try:
+        write_checkpoint(options.destination, slim_checkpoint(read_checkpoint(options.checkpoint)))
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{options.destination}: {options.destination.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

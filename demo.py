@@ -24,6 +24,7 @@ from corpora import read_clips, sample
 from evaluate import score_pair
 from faces import Detector, largest_face, make_detector
 from faces.crop import apply_crop, crop_matrix
+from faces.tracking import track_keypoints
 from frames_dataset import FALLBACK_FPS, read_pairs, to_frames, to_tensor
 from grid import side_by_side
 from metrics.image import image_figures
@@ -78,7 +79,9 @@ def crop_face(path: Path, detector: Detector, size: int, cropped: bool, only_fir
 
 def animate_face(model: LoadedModel, source: Face, driving: Face, device: torch.device, batch_size: int) -> np.ndarray:
     """Frame 0 of ``source`` moving as ``driving`` does: uint8 (N, S, S, 3)."""
-    animator = get_family(model.config).animator(model.networks, model.config)
+    family = get_family(model.config)
+    animator = family.animator(model.networks, model.config)
+    track = track_keypoints(driving.frames, driving.keypoints).to(device) if family.uses_tracks else None
 
     def points(face: Face) -> torch.Tensor:
         return face.keypoints[None].to(device)
@@ -88,7 +91,8 @@ def animate_face(model: LoadedModel, source: Face, driving: Face, device: torch.
     out = []
     for first in tqdm(range(0, len(driving.frames), batch_size), desc="animate", unit="batch"):
         batch = to_tensor(driving.frames[first : first + batch_size]).to(device)
-        out.append(to_frames(animator.animate(batch)["prediction"]))
+        moved = [] if track is None else [track[first : first + batch_size]]
+        out.append(to_frames(animator.animate(batch, *moved)["prediction"]))
     return np.concatenate(out)
 
 

@@ -43,7 +43,8 @@ def build_networks(config: dict) -> dict[str, nn.Module]:
 
     Returns:
         ``{name: module}`` with the names checkpoints use: ``generator``, ``discriminator``, ``kp_detector``
-        (``fpb_fomm``, ``fpb_tracked``, ``fomm``); ``generator``, ``region_predictor``, ``bg_predictor``, ``avd_network`` (``mraa``).
+        (``fpb_fomm``, ``fpb_tracked``, ``fomm``); ``generator``, ``region_predictor``, ``bg_predictor``,
+        ``avd_network`` (``mraa``).
 
     Raises:
         ValueError: no such family, or ``model_params`` that are incomplete or illegal.

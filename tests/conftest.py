@@ -121,13 +121,16 @@ def random_keypoints(seed: int, size: int = FRAME_SIZE) -> torch.Tensor:
 def make_data(root: Path, train: int = 3, test: int = 2, frames: int = 5, size: int = FRAME_SIZE) -> Path:
     """A data set of frame folders with key points in ``root/keypoints``; returns its root."""
     from faces.keypoint_files import save_keypoints
+    from faces.tracking import save_track, track_keypoints
     from media import write_frame_folder
 
     for split, count in (("train", train), ("test", test)):
         for index in range(count):
             name, seed = f"{split}_{index}", index + 100 * (split == "test")
-            write_frame_folder(root / split / name, moving_frames(seed, frames, size))
-            save_keypoints(root / "keypoints", name, random_keypoints(seed, size))
+            clip, points = moving_frames(seed, frames, size), random_keypoints(seed, size)
+            write_frame_folder(root / split / name, clip)
+            save_keypoints(root / "keypoints", name, points)
+            save_track(root / "keypoints", name, track_keypoints(clip, points))
     return root
 
 

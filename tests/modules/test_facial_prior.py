@@ -62,7 +62,7 @@ def test_region_map_is_batched_and_bounded():
 
 
 def test_mirrored_selection_is_the_mirror_of_the_selection():
-    """Selecting from mirrored landmarks equals mirroring the selection: fixes order, offsets and permutation at once."""
+    """Selecting from mirrored landmarks equals mirroring the selection: order, offsets, permutation at once."""
     rng = np.random.default_rng(0)
     landmarks = torch.tensor(rng.integers(20, 230, (68, 2)), dtype=torch.float32)
     mirrored = landmarks[MIRROR_68].clone()

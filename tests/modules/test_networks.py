@@ -219,3 +219,19 @@ def test_published_spectral_norm_state_loads():
     networks["discriminator"].load_state_dict(state)
     out = networks["discriminator"]({"prediction_1": torch.rand(1, 3, 64, 64)})
     assert torch.isfinite(out["prediction_map_1"]).all()
+
+
+@pytest.mark.parametrize("family", ["fpb_fomm", "fomm"])
+def test_half_precision_does_not_round_the_motion(family):
+    """Under bf16 autocast, no motion still means no change: grids and Jacobians stay in float32."""
+    config = tiny_config(family)
+    config["model_params"]["common_params"] = {**config["model_params"]["common_params"], "align_corners": True}
+    networks = build_networks(config)
+    for network in networks.values():
+        network.eval()
+    image = torch.rand(2, 3, 64, 64)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        kp = networks["kp_detector"](image, keypoints(2, 64, 64))
+        out = networks["generator"](image, kp_source=kp, kp_driving=kp)
+    assert kp["jacobian"].dtype == out["deformation"].dtype == torch.float32
+    assert float((out["deformed"] - image).abs().max()) < 1e-3
