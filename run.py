@@ -1,9 +1,10 @@
-"""Train, reconstruct and animate.
+"""Train, reconstruct, animate and evaluate.
 
     python run.py --config config/your_dataset_train.yaml
     python run.py --config config/your_dataset_test.yaml --mode animate --checkpoint path/to/checkpoint
     python run.py --config config/your_dataset_test.yaml --mode reconstruction --checkpoint path/to/checkpoint
     python run.py --config config/sample.yaml --set train_params.batch_size=4 --device cpu
+    python run.py --mode evaluate --driving data/sample/test --generated 'log/…/animation/png' --truth data/sample/truth
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import yaml
 
 from animate import animate
 from checkpoint import CheckpointError, load_for_inference
+from evaluate import YARDSTICKS, evaluate
 from logger import EPOCH_LOG, STEP_LOG, last_checkpoint
 from media import atomic_path, explain_write_error
 from modules import FAMILIES, build_networks
@@ -38,8 +40,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--config", required=True, help="YAML file; config/base.yaml explains every key")
-    add("--mode", default="train", choices=(*TRAINING_MODES, *INFERENCE_MODES))
+    add("--config", help="YAML file; config/base.yaml explains every key (needed by every mode but evaluate)")
+    add("--mode", default="train", choices=(*TRAINING_MODES, *INFERENCE_MODES, "evaluate"))
     add("--log_dir", default="log", help="where run folders go (default: %(default)s)")
     add("--checkpoint", help="go on training from it, or animate and reconstruct with it")
     add("--init-from", metavar="CHECKPOINT", help="start training from what fits of another model's checkpoint")
@@ -49,6 +51,13 @@ def build_parser() -> argparse.ArgumentParser:
     add("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     add("--device_ids", default="0", help="number of the GPU to use (default: %(default)s)")
     add("--verbose", action="store_true", help="print the networks, and tracebacks of errors")
+    add = parser.add_argument_group("evaluate", "score results of any program, named <driving>-<source>").add_argument
+    add("--driving", metavar="DIR", help="driving clips")
+    add("--generated", action="append", default=[], metavar="[NAME=]DIR", help="results; once for every method")
+    add("--pairs", metavar="CSV", help="columns driving, and source or generated (default: from the results' names)")
+    add("--truth", metavar="DIR", help="true results, where they are known")
+    add("--sources", metavar="DIR", help="pictures of the sources, for yardsticks without results")
+    add("--method", action="append", choices=YARDSTICKS, help="score a yardstick too (default: still; with truth, both)")
     return parser
 
 
@@ -162,8 +171,38 @@ def _result_folder(mode: str) -> str:
     return {"animate": "animation"}.get(mode, mode)
 
 
+def run_evaluation(options: argparse.Namespace) -> None:
+    """Score results against their driving clips."""
+    if not options.driving:
+        raise ConfigError("--mode evaluate needs --driving DIR, the folder of the driving clips")
+    if not options.generated and not options.method:
+        raise ConfigError("--mode evaluate needs --generated [NAME=]DIR, or --method still or warp for yardsticks alone")
+    generated: dict[str, str] = {}
+    for text in options.generated:
+        name, separator, folder = text.partition("=")
+        name, folder = (name, folder) if separator else (Path(text).name, text)
+        if name in generated:
+            raise ConfigError(f"two methods are called {name!r}: name them, e.g. --generated {name}2={folder}")
+        generated[name] = folder
+    out = Path(options.out or "evaluation_results")
+    found = evaluate(
+        options.driving, out, generated, options.pairs, options.truth, options.sources, yardsticks=options.method
+    )
+    for method, figures in found.summary.items():
+        shown = (f"{name} {figures[name].mean:.2f}" for name in ("rho", "vcor", "gain", "skill") if name in figures)
+        print(f"{method}: {', '.join(shown)}")
+    for row in found.failures:
+        print(f"failed: {row.pair} ({row.method}): {row.problem}", file=sys.stderr)
+    print(f"report: {out / 'report.html'}")
+
+
 def run(options: argparse.Namespace) -> None:
     """Carry out a parsed command line."""
+    if options.mode == "evaluate":
+        run_evaluation(options)
+        return
+    if not options.config:
+        raise ConfigError(f"--mode {options.mode} needs --config; config/ holds some to start from")
     config = load_config(options.config, options.overrides)
     if "dataset_params" not in config:
         raise ConfigError(f"--mode {options.mode} needs dataset_params in the config")

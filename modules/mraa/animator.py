@@ -67,8 +67,11 @@ class RegionAnimator:
         return driving
 
     @torch.inference_mode()
-    def animate(self, driving: Tensor) -> dict[str, Tensor]:
-        """The next T driving frames (T, C, H, W) → the generator's outputs, ``prediction`` among them."""
+    def animate(self, driving: Tensor, keypoints: Tensor | None = None) -> dict[str, Tensor]:
+        """The next T driving frames (T, C, H, W) → the generator's outputs, with ``kp_source``, ``kp_driving``.
+
+        ``keypoints`` belongs to the interface; MRAA has no use for it.
+        """
         frames = driving.shape[0]
         source = repeat(self.source, frames)
         source_regions = {name: repeat(tensor, frames) for name, tensor in self.source_regions.items()}

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from modules.mraa.regions import Regions, affine_covariance, relative_affine
+from modules.util import full_precision
 
 WIDTHS = (256, 512, 1024)
 NUMBERS = 6  # of a region: shift (2) and affine (4)
@@ -63,6 +64,6 @@ class AVDNetwork(nn.Module):
             ratio = relative_affine(x_id["affine"], x_pose["affine"], revert_axis_swap=False)
             x_id = {**x_id, "affine": torch.where(ratio[..., :1, :1] < 0, -x_id["affine"], x_id["affine"])}
         numbers = flatten_regions(x_pose), flatten_regions(x_id)
-        with torch.autocast(numbers[0].device.type, enabled=False):  # half precision rounds by half a pixel
+        with full_precision(numbers[0]):
             pose, identity = self.pose_encoder(numbers[0].float()), self.id_encoder(numbers[1].float())
             return unflatten_regions(self.decoder(torch.cat([pose, identity], dim=1)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from modules.util import Encoder
+from modules.util import Encoder, full_precision
 
 # Which entries of the 3×3 matrix are predicted, row by row; the others are the identity's.
 PREDICTED = {
@@ -51,7 +51,7 @@ class BGMotionPredictor(nn.Module):
         if not self.entries:
             return identity.unflatten(1, (3, 3))
         features = self.encoder(torch.cat([source_image, driving_image], dim=1))[-1]
-        with torch.autocast(features.device.type, enabled=False):  # half precision rounds by half a pixel
+        with full_precision(features):
             predicted = self.fc(features.float().mean((2, 3)))
         columns = torch.tensor(self.entries, device=identity.device)
         return identity.index_copy(1, columns, predicted).unflatten(1, (3, 3))

@@ -76,9 +76,7 @@ class RegionPredictor(nn.Module):
         shift = weighted_mean(heatmap)
         regions = {"shift": shift, "heatmap": heatmap}
         if self.jacobian is not None:
-            maps = self.jacobian(features).float()
-            with torch.autocast(x.device.type, enabled=False):
-                affine = pooled_maps(maps, heatmap)
+            affine = pooled_maps(self.jacobian(features), heatmap)
             return {**regions, "affine": affine, "covar": affine_covariance(affine)}
         regions["covar"] = weighted_covariance(heatmap, shift)
         if self.estimate_affine:
