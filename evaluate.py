@@ -70,6 +70,25 @@ def score_pair(
     return score_result(driving, generated_frames, _models, generated_fps, generated_landmarks).score
 
 
+def named_folders(arguments: Sequence[str]) -> dict[str, Path]:
+    """``["ours=A", "results/B"]`` → ``{"ours": Path("A"), "B": Path("results/B")}``, for ``--generated``.
+
+    Raises:
+        EvaluationError: two folders of one name.
+    """
+    folders: dict[str, Path] = {}
+    for argument in arguments:
+        name, equals, folder = argument.partition("=")
+        path = Path(folder if equals else argument)
+        name = name if equals else path.resolve().name
+        if name in folders:
+            raise EvaluationError(
+                f"two folders of results are called {name!r}: {folders[name]} and {path}; give names: NAME={path}"
+            )
+        folders[name] = path
+    return folders
+
+
 @dataclass
 class Evaluation:
     """What an evaluation found.

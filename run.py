@@ -4,7 +4,7 @@
     python run.py --config config/your_dataset_test.yaml --mode animate --checkpoint path/to/checkpoint
     python run.py --config config/your_dataset_test.yaml --mode reconstruction --checkpoint path/to/checkpoint
     python run.py --config config/sample.yaml --set train_params.batch_size=4 --device cpu
-    python run.py --mode evaluate --driving data/sample/test --generated 'log/…/animation/png' --truth data/sample/truth
+    python run.py --mode evaluate --driving data/sample/test --generated log/RUN/animation/png --truth data/sample/truth
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import yaml
 
 from animate import animate
 from checkpoint import CheckpointError, load_for_inference
-from evaluate import YARDSTICKS, evaluate
+from evaluate import YARDSTICKS, evaluate, named_folders
 from logger import EPOCH_LOG, STEP_LOG, last_checkpoint
 from media import atomic_path, explain_write_error
 from modules import FAMILIES, build_networks
@@ -57,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--pairs", metavar="CSV", help="columns driving, and source or generated (default: from the results' names)")
     add("--truth", metavar="DIR", help="true results, where they are known")
     add("--sources", metavar="DIR", help="pictures of the sources, for yardsticks without results")
-    add("--method", action="append", choices=YARDSTICKS, help="score a yardstick too (default: still; with truth, both)")
+    add("--method", action="append", choices=YARDSTICKS, help="yardsticks to score too (default: still, or both)")
     return parser
 
 
@@ -176,14 +176,8 @@ def run_evaluation(options: argparse.Namespace) -> None:
     if not options.driving:
         raise ConfigError("--mode evaluate needs --driving DIR, the folder of the driving clips")
     if not options.generated and not options.method:
-        raise ConfigError("--mode evaluate needs --generated [NAME=]DIR, or --method still or warp for yardsticks alone")
-    generated: dict[str, str] = {}
-    for text in options.generated:
-        name, separator, folder = text.partition("=")
-        name, folder = (name, folder) if separator else (Path(text).name, text)
-        if name in generated:
-            raise ConfigError(f"two methods are called {name!r}: name them, e.g. --generated {name}2={folder}")
-        generated[name] = folder
+        raise ConfigError("--mode evaluate needs --generated [NAME=]DIR, or --method still or warp for a yardstick")
+    generated = named_folders(options.generated)
     out = Path(options.out or "evaluation_results")
     found = evaluate(
         options.driving, out, generated, options.pairs, options.truth, options.sources, yardsticks=options.method

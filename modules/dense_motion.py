@@ -42,6 +42,9 @@ class DenseMotionNetwork(nn.Module):
         background_bias, occlusion_bias: where the bias of the background's mask logit and of the occlusion logit
             start (None: the layer's own random start).  A negative background bias keeps the masks from collapsing
             to "no motion" while the movements are small.
+        locality: None, as published, leaves it to the masks where each motion rules.  A variance, in normalised
+            units, adds −½‖z − p_k‖²/locality to the k-th logit and starts the mask layer at zero: the masks begin as
+            an interpolation of the key points' motions, each around its point, and the network learns the rest.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class DenseMotionNetwork(nn.Module):
         align_corners: bool = False,
         background_bias: float | None = None,
         occlusion_bias: float | None = None,
+        locality: float | None = None,
     ):
         super().__init__()
         self.num_kp, self.kp_variance, self.align_corners = num_kp, kp_variance, align_corners
@@ -71,6 +75,10 @@ class DenseMotionNetwork(nn.Module):
         self.occlusion: nn.Conv2d | None = None
         if estimate_occlusion_map:
             self.occlusion = nn.Conv2d(self.hourglass.out_features, 1, 7, padding=3)
+        self.locality = locality
+        if locality is not None:
+            nn.init.zeros_(self.mask.weight)
+            nn.init.zeros_(self.mask.bias)
         if background_bias is not None:
             self.mask.bias.data[0] = background_bias
         if occlusion_bias is not None and self.occlusion is not None:
@@ -88,6 +96,14 @@ class DenseMotionNetwork(nn.Module):
             kp_source.float(), size, self.kp_variance
         )
         return F.pad(difference, (0, 0, 0, 0, 1, 0))
+
+    def _mask_logits(self, features: Tensor, kp_driving: Tensor) -> Tensor:
+        """(B, K + 1, h, w), the background first."""
+        logits = self.mask(features).float()
+        if self.locality is None:
+            return logits
+        distance = make_coordinate_grid(*logits.shape[-2:], like=kp_driving) - kp_driving[:, :, None, None]
+        return logits - F.pad(0.5 * distance.square().sum(-1) / self.locality, (0, 0, 0, 0, 1, 0))
 
     def forward(
         self, source_image: Tensor, kp_driving: dict[str, Tensor], kp_source: dict[str, Tensor]
@@ -113,7 +129,7 @@ class DenseMotionNetwork(nn.Module):
         heatmaps = self.heatmap_differences(kp_driving["value"], kp_source["value"], size)
         inputs = torch.cat([heatmaps[:, :, None], deformed], dim=2).flatten(1, 2)
         features = self.hourglass(inputs)
-        mask = F.softmax(self.mask(features).float(), dim=1)
+        mask = F.softmax(self._mask_logits(features, kp_driving["value"].float()), dim=1)
         with full_precision(mask):
             deformation = torch.einsum("bkhw,bkhwc->bhwc", mask, motions)
         out = {"sparse_deformed": deformed, "mask": mask, "deformation": deformation}

@@ -14,7 +14,7 @@ import pytest
 
 import media
 from corpora.sample import SampleClip, sample_clip
-from evaluate import Evaluation, evaluate, score_pair
+from evaluate import Evaluation, evaluate, named_folders, score_pair
 from evaluation.pairs import EvaluationError, find_pairs
 from evaluation.tables import FAILED, SCORED, UNRELIABLE, Row, compare, summarise
 from faces import DetectorUnavailable, dlib_model_file
@@ -268,6 +268,12 @@ def test_nothing_to_do_says_so(folders, tmp_path):
     for driving, generated, options, message in calls:
         with pytest.raises(EvaluationError, match=message):
             evaluate(driving, tmp_path / "out", generated, progress=False, **options)
+
+
+def test_folders_of_results_have_names():
+    assert named_folders(["ours=a/b", "results/B/"]) == {"ours": Path("a/b"), "B": Path("results/B")}
+    with pytest.raises(EvaluationError, match="two folders of results are called 'x'"):
+        named_folders(["a/x", "b/x"])
 
 
 def test_unreliable_pairs_are_marked_and_left_out_of_means():

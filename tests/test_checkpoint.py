@@ -1,0 +1,375 @@
+"""Checkpoints: published layouts load, others are refused whole, and no kill costs the last good file."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import checkpoint
+from checkpoint import (
+    VGG_FILE,
+    CheckpointError,
+    family_of,
+    file_hash,
+    load_for_inference,
+    load_networks,
+    load_vgg19,
+    read_checkpoint,
+    write_checkpoint,
+)
+from modules import build_networks
+from tests.conftest import ROOT, golden_state, tiny_config
+from tests.pictures import leftovers
+
+CPU = torch.device("cpu")
+NETWORKS = ("generator", "kp_detector", "discriminator")
+
+
+@pytest.fixture
+def published(fpb_golden) -> dict:
+    """A checkpoint as the original authors' code writes it: state dicts and an epoch, no config."""
+    return {name: golden_state(fpb_golden, name) for name in NETWORKS} | {"epoch": 99}
+
+
+@pytest.fixture
+def networks() -> dict[str, nn.Module]:
+    torch.manual_seed(1)
+    return build_networks(tiny_config())
+
+
+def states(networks: dict[str, nn.Module]) -> dict[str, torch.Tensor]:
+    return {f"{n}.{k}": v.clone() for n, net in networks.items() for k, v in net.state_dict().items()}
+
+
+def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def saved(data: object, legacy: bool = False) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(data, buffer, _use_new_zipfile_serialization=not legacy)
+    return buffer.getvalue()
+
+
+def golden_states(published: dict) -> dict[str, torch.Tensor]:
+    return {f"{name}.{key}": value for name in NETWORKS for key, value in published[name].items()}
+
+
+# ------------------------------------------------------------------------------------------ published layouts
+def test_current_layout(published, networks, tmp_path):
+    write_checkpoint(tmp_path / "a.pth.tar", published)
+    load_networks(networks, read_checkpoint(tmp_path / "a.pth.tar"), "fpb_fomm")
+    assert equal(states(networks), golden_states(published))
+
+
+def test_early_layout(published, networks, tmp_path):
+    """The authors' early detector carries conv1.* and conv2.*, which nothing uses."""
+    expected = golden_states(published)
+    for index in (1, 2):
+        published["kp_detector"][f"conv{index}.weight"] = torch.randn(3, 3, 3, 3)
+        published["kp_detector"][f"conv{index}.bias"] = torch.randn(3)
+    write_checkpoint(tmp_path / "a.pth.tar", published)
+    load_networks(networks, read_checkpoint(tmp_path / "a.pth.tar"), "fpb_fomm")
+    assert equal(states(networks), expected)
+
+
+def test_conv_entries_are_extras_in_the_detector_alone(published, networks):
+    published["generator"]["conv1.weight"] = torch.zeros(1)
+    with pytest.raises(CheckpointError, match=r"unexpected: generator\.conv1\.weight"):
+        load_networks(networks, published, "fpb_fomm")
+
+
+def test_data_parallel_prefix(published, networks):
+    wrapped = {name: {f"module.{k}": v for k, v in published[name].items()} for name in NETWORKS}
+    load_networks(networks, wrapped, "fpb_fomm")
+    assert equal(states(networks), golden_states(published))
+
+
+def test_legacy_file_format(published, tmp_path):
+    """Published files are older than torch 1.6 and its zip format."""
+    (tmp_path / "a.pth.tar").write_bytes(saved(published, legacy=True))
+    model = load_for_inference(tmp_path / "a.pth.tar", tiny_config(), CPU)
+    assert model.family == "fpb_fomm"
+    assert not model.networks["generator"].training
+    assert not any(p.requires_grad for net in model.networks.values() for p in net.parameters())
+    assert set(model.networks) == {"generator", "kp_detector"}, "no discriminator for inference"
+
+
+def test_saved_on_a_gpu_loads_on_the_cpu(tmp_path, published):
+    """Storages are mapped to the CPU whatever device the file names (pitfall 72)."""
+    raw = saved(published, legacy=True).replace(b"X\x03\x00\x00\x00cpu", b"X\x06\x00\x00\x00cuda:7")
+    (tmp_path / "a.pth").write_bytes(raw)
+    assert b"cuda:7" in raw
+    assert read_checkpoint(tmp_path / "a.pth")["generator"]["final.weight"].device == CPU
+
+
+def test_own_checkpoint_rebuilds_its_model(published, tmp_path):
+    write_checkpoint(tmp_path / "a.pth", {**published, "config": tiny_config()})
+    model = load_for_inference(tmp_path / "a.pth", None, CPU)
+    assert equal(
+        states(model.networks),
+        {k: v for k, v in golden_states(published).items() if "discriminator" not in k},
+    )
+    write_checkpoint(tmp_path / "b.pth", published)
+    with pytest.raises(CheckpointError, match=r"carries no config.*--config"):
+        load_for_inference(tmp_path / "b.pth", None, CPU)
+
+
+# ------------------------------------------------------------------------------------------ mismatches
+def mismatched(published: dict) -> dict[str, tuple[dict, list[str]]]:
+    final = "final.weight"
+    without = {k: v for k, v in published["generator"].items() if k != final}
+    other_shape = {**published["generator"], final: torch.zeros(3, 4, 5, 5)}
+    return {
+        "missing": ({**published, "generator": without}, [f"missing: generator.{final}"]),
+        "unexpected": (
+            {**published, "generator": {**published["generator"], "extra.bias": torch.zeros(2)}},
+            ["unexpected: generator.extra.bias"],
+        ),
+        "shape": (
+            {**published, "generator": other_shape},
+            [f"shape: generator.{final} is [3, 4, 5, 5] in the file, [3, 4, 7, 7] in the config"],
+        ),
+        "network": (
+            {k: v for k, v in published.items() if k != "discriminator"},
+            ["missing: discriminator (the file holds generator, kp_detector, epoch)"],
+        ),
+        "several": (
+            {**published, "generator": without, "kp_detector": {}},
+            [f"missing: generator.{final}", "missing: kp_detector.predictor.", "… and", " more"],
+        ),
+    }
+
+
+@pytest.mark.parametrize("case", ["missing", "unexpected", "shape", "network", "several"])
+def test_mismatch_lists_the_keys_and_changes_nothing(case, published, networks):
+    data, parts = mismatched(published)[case]
+    before = states(networks)
+    with pytest.raises(CheckpointError, match="nothing was loaded") as caught:
+        load_networks(networks, data, "fpb_fomm", "a.pth")
+    for part in ("a.pth", *parts):
+        assert part in str(caught.value)
+    assert equal(states(networks), before)
+
+
+def test_other_models_are_named(published, networks, fomm_golden):
+    fomm = {name: golden_state(fomm_golden, name) for name in ("generator", "kp_detector")}
+    assert (family_of(fomm), family_of(published), family_of({"region_predictor": {}})) == (
+        "fomm",
+        "fpb_fomm",
+        "mraa",
+    )
+    assert family_of({"config": {"model": "fomm"}}) == "fomm"
+    assert family_of({"weights": {}}) is None
+    before = states(networks)
+    for data, theirs in ((fomm, "fomm"), ({"region_predictor": {}, "generator": {}}, "mraa")):
+        with pytest.raises(
+            CheckpointError, match=f"is a checkpoint of model: {theirs}, but .* of model: fpb_fomm"
+        ):
+            load_networks(networks, data, "fpb_fomm", "a.pth")
+    assert equal(states(networks), before)
+
+
+# ------------------------------------------------------------------------------------------ unreadable files
+class Evil:
+    """Creates a file when unpickled."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol 4")
+@pytest.mark.parametrize("kind", ["zip", "legacy", "pickle2", "pickle4", "module", "numpy"])
+def test_pickles_that_could_run_code_are_refused(kind, tmp_path):
+    evil = {"generator": {"final.weight": Evil(tmp_path / "pwned")}}
+    content = {
+        "zip": lambda: saved(evil),
+        "legacy": lambda: saved(evil, legacy=True),
+        "pickle2": lambda: pickle.dumps(evil, 2),
+        "pickle4": lambda: pickle.dumps(evil, 4),
+        "module": lambda: saved({"generator": nn.Linear(2, 2)}),
+        "numpy": lambda: saved({"generator": {"a": np.zeros(3)}}),
+    }[kind]()
+    (tmp_path / "a.pth").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"a\.pth was refused: .* could run code"):
+        read_checkpoint(tmp_path / "a.pth")
+    assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"hello world", b"<html>404 not found</html>\n" * 30, b"\x89PNG\r\n\x1a\n", b"PK\x03\x04junk"],
+)
+def test_no_checkpoint_at_all(content, tmp_path):
+    (tmp_path / "a.pth").write_bytes(content)
+    with pytest.raises(CheckpointError, match=rf"truncated or no checkpoint \({len(content)} bytes\)"):
+        read_checkpoint(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_truncated_anywhere(legacy, tmp_path):
+    raw = saved({"generator": {"a": torch.randn(20, 20), "b": torch.ones(3)}, "epoch": 3}, legacy)
+    for cut in (*range(0, 250, 5), *range(250, len(raw), len(raw) // 25)):
+        (tmp_path / "a.pth").write_bytes(raw[:cut])
+        with pytest.raises(CheckpointError, match=r"a\.pth"):
+            read_checkpoint(tmp_path / "a.pth")
+
+
+def test_other_contents(tmp_path):
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
+        read_checkpoint(tmp_path / "nowhere.pth")
+    for content, kind in ((torch.zeros(3), "Tensor"), ({"epoch": 3}, "dict"), ([1], "list")):
+        torch.save(content, tmp_path / "a.pth")
+        with pytest.raises(CheckpointError, match=rf"holds {kind}, not a dictionary of state dicts"):
+            read_checkpoint(tmp_path / "a.pth")
+    (tmp_path / "a.pth").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    with pytest.raises(CheckpointError, match=r"Git LFS pointer.*git lfs pull"):
+        read_checkpoint(tmp_path / "a.pth")
+
+
+def test_hash(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert file_hash(tmp_path / "a") == "ba7816bf8f01cfea"  # SHA-256 of "abc", FIPS 180-2
+
+
+# ------------------------------------------------------------------------------------------ writing
+def test_failure_while_writing_leaves_the_old_one(tmp_path, monkeypatch):
+    write_checkpoint(tmp_path / "a.pth", {"generator": {"a": torch.ones(3)}})
+    before = (tmp_path / "a.pth").read_bytes()
+
+    def failing(data, file):
+        file.write(b"half of it")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", failing)
+    with pytest.raises(KeyboardInterrupt):
+        write_checkpoint(tmp_path / "a.pth", {"generator": {}})
+    assert (tmp_path / "a.pth").read_bytes() == before
+    assert leftovers(tmp_path) == ["a.pth"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full")
+def test_full_disk(tmp_path, monkeypatch):
+    """torch makes a RuntimeError of its own from ENOSPC; here the reason is said, and the old file stays."""
+    write_checkpoint(tmp_path / "a.pth", {"generator": {"a": torch.ones(3)}})
+    before = (tmp_path / "a.pth").read_bytes()
+    opening = Path.open
+    monkeypatch.setattr(
+        Path,
+        "open",
+        lambda path, *args, **kw: opening(Path("/dev/full") if "w" in args[0] else path, *args, **kw),
+    )
+    with pytest.raises(OSError, match=r"cannot write .*a\.pth: the disk is full"):
+        write_checkpoint(tmp_path / "a.pth", {"generator": {"a": torch.zeros(100000)}})
+    monkeypatch.undo()
+    assert (tmp_path / "a.pth").read_bytes() == before
+    assert leftovers(tmp_path) == ["a.pth"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_kill_in_the_middle_leaves_the_last_good_one(tmp_path):
+    """kill -9 when the new file is written but not yet in place."""
+    write_checkpoint(tmp_path / "a.pth", {"generator": {"a": torch.ones(3)}, "epoch": 1})
+    before = (tmp_path / "a.pth").read_bytes()
+    program = f"""
+        import os, sys, time
+        sys.path.insert(0, {str(ROOT)!r})
+        import torch, checkpoint
+        os.fsync = lambda number: (print("written", flush=True), time.sleep(60))
+        data = {{"generator": {{"a": torch.zeros(3)}}, "epoch": 2}}
+        checkpoint.write_checkpoint({str(tmp_path / "a.pth")!r}, data)
+    """
+    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"written\n"
+    process.kill()
+    process.communicate()
+    assert (tmp_path / "a.pth").read_bytes() == before
+    assert read_checkpoint(tmp_path / "a.pth")["epoch"] == 1
+    assert [name for name in leftovers(tmp_path) if not name.startswith(".")] == ["a.pth"]
+
+
+# ------------------------------------------------------------------------------------------ VGG
+@pytest.fixture
+def no_network(tmp_path, monkeypatch) -> Path:
+    """An empty cache, and a download that fails."""
+
+    def fail(*args, **kwargs):
+        raise URLError("Name or service not known")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", fail)
+    return tmp_path / "hub" / "checkpoints" / VGG_FILE
+
+
+def tiny_vgg(monkeypatch) -> dict[str, torch.Tensor]:
+    """State dict of a VGG-19 of the real depth and two channels; torchvision's is replaced by it."""
+    layers: list[nn.Module] = []
+    channels = 3
+    for convolutions in (2, 2, 4, 4, 4):
+        for _ in range(convolutions):
+            layers += [nn.Conv2d(channels, 2, 3, padding=1), nn.ReLU(inplace=True)]
+            channels = 2
+        layers.append(nn.MaxPool2d(2))
+
+    class Net(nn.Module):
+        def __init__(self, weights=None):
+            super().__init__()
+            self.features = nn.Sequential(*layers)
+
+    monkeypatch.setattr(checkpoint.torchvision.models, "vgg19", Net)
+    state = {f"features.{k}": torch.randn_like(v) for k, v in nn.Sequential(*layers).state_dict().items()}
+    return state | {"classifier.0.weight": torch.zeros(1)}
+
+
+def test_vgg_that_cannot_be_had(no_network):
+    with pytest.raises(CheckpointError) as caught:
+        load_vgg19()
+    parts = (
+        "Name or service",
+        VGG_FILE,
+        str(no_network),
+        "vgg_weights",
+        "perceptual: [0,",
+        "reconstruction: 10",
+    )
+    for part in parts:
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("place", ["cache", "named"])
+def test_vgg_from_a_file(place, no_network, tmp_path, monkeypatch):
+    state = tiny_vgg(monkeypatch)
+    path = no_network if place == "cache" else tmp_path / "vgg.pth"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state, path)
+    vgg = load_vgg19(None if place == "cache" else str(path))
+    features = vgg(torch.rand(1, 3, 32, 32))
+    assert len(features) == 5
+    assert any(torch.equal(p, state["features.0.weight"]) for p in (*vgg.parameters(), *vgg.buffers()))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"<html>", "other"])
+def test_vgg_file_that_is_none(content, no_network, tmp_path, monkeypatch):
+    path = tmp_path / "vgg.pth"
+    if content == "other":
+        torch.save({"features.0.weight": torch.zeros(3)}, path)
+        tiny_vgg(monkeypatch)
+    elif content is not None:
+        path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"(?s)cannot be had: .*train_params\.vgg_weights"):
+        load_vgg19(str(path))
