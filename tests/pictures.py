@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
+import imageio_ffmpeg
 import numpy as np
+
+import media
 
 
 def noise(count: int, height: int = 32, width: int = 32, seed: int = 0) -> np.ndarray:
@@ -25,3 +29,14 @@ def smooth(count: int, height: int = 48, width: int = 64) -> np.ndarray:
 def leftovers(folder: Path) -> list[str]:
     """Everything in a folder, hidden files too."""
     return sorted(path.name for path in folder.iterdir())
+
+
+def write_truncated_mp4(path: Path, frames: np.ndarray, fps: float, share: float) -> None:
+    """A video with its index in front, cut off after a ``share`` of its bytes, as a broken download is."""
+    whole = path.with_name("whole.mp4")
+    media.write_mp4(whole, frames, fps)
+    options = ["-v", "error", "-y", "-i", str(whole), "-c", "copy", "-movflags", "faststart", str(path)]
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), *options], check=True)
+    whole.unlink()
+    raw = path.read_bytes()
+    path.write_bytes(raw[: int(share * len(raw))])

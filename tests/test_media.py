@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
 import warnings
 
-import imageio_ffmpeg
 import numpy as np
 import pytest
 from PIL import Image
 
 import media
 from media import MediaError
-from tests.pictures import noise, smooth
-
-
-def ffmpeg(*arguments: object) -> None:
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *map(str, arguments)]
-    subprocess.run(command, check=True)
+from tests.pictures import noise, smooth, write_truncated_mp4
 
 
 # ------------------------------------------------------------------------------------------ names
@@ -250,10 +243,7 @@ def test_frames_of_different_size_are_named(tmp_path):
 # ------------------------------------------------------------------------------------------ broken clips
 def test_truncated_video_keeps_the_good_frames(tmp_path):
     frames = smooth(60)
-    media.write_mp4(tmp_path / "whole.mp4", frames, 25)
-    ffmpeg("-i", tmp_path / "whole.mp4", "-c", "copy", "-movflags", "faststart", tmp_path / "a.mp4")
-    raw = (tmp_path / "a.mp4").read_bytes()
-    (tmp_path / "a.mp4").write_bytes(raw[: int(0.6 * len(raw))])
+    write_truncated_mp4(tmp_path / "a.mp4", frames, 25, share=0.6)
     clip = media.open_clip(tmp_path / "a.mp4")
     with pytest.warns(UserWarning, match=r"a\.mp4 is truncated: \d+ of about 60 frames"):
         kept = clip.read_all()
