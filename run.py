@@ -25,7 +25,6 @@ import yaml
 from animate import animate
 from checkpoint import CheckpointError, load_for_inference
 from evaluate import YARDSTICKS, evaluate, named_folders
-from logger import EPOCH_LOG, STEP_LOG, last_checkpoint
 from media import atomic_path, explain_write_error
 from modules import FAMILIES, build_networks
 from options import ConfigError, load_config
@@ -94,25 +93,25 @@ def git_commit() -> str | None:
         return None
 
 
-def make_run_folder(log_dir: str, config_path: str, config: dict) -> Path:
-    """``<log_dir>/<config name> <dd_mm_yy_HH.MM.SS>/`` with the YAML, the resolved settings and the environment."""
+def new_run_folder(log_dir: str, config_path: str) -> Path:
+    """``<log_dir>/<config name> <dd_mm_yy_HH.MM.SS>/``, or that with a number where it exists; not yet made."""
     stamp = time.strftime("%d_%m_%y_%H.%M.%S")
     folder = Path(log_dir) / f"{Path(config_path).stem} {stamp}"
     number = 1
     while folder.exists():
         number += 1
         folder = Path(log_dir) / f"{Path(config_path).stem} {stamp}-{number}"
-    try:
-        folder.mkdir(parents=True)
-        shutil.copy(config_path, folder)
-    except OSError as error:
-        raise explain_write_error(error, folder) from error
-    record_settings(folder, config)
     return folder
 
 
-def record_settings(folder: Path, config: dict) -> None:
-    """``resolved.yaml`` and a line in ``environment.jsonl``: what ran, with which versions, from which commit."""
+def record_settings(folder: Path, config_path: str, config: dict) -> None:
+    """What ran: a copy of the YAML, ``resolved.yaml``, and a line in ``environment.jsonl`` with versions and commit."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / Path(config_path).name).exists():
+            shutil.copy(config_path, folder)
+    except OSError as error:
+        raise explain_write_error(error, folder) from error
     with atomic_path(folder / "resolved.yaml") as temporary:
         temporary.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     environment = {
@@ -133,27 +132,17 @@ def is_run_folder(folder: Path) -> bool:
     return (folder / "resolved.yaml").is_file()
 
 
-def has_records(folder: Path) -> bool:
-    """Whether training wrote anything besides its settings there."""
-    return any((folder / name).exists() for name in (STEP_LOG, EPOCH_LOG)) or last_checkpoint(folder) is not None
-
-
 def run_training(options: argparse.Namespace, config: dict, device: torch.device) -> Path:
     """Train in a new run folder, or go on in the checkpoint's."""
     beside = Path(options.checkpoint).parent if options.checkpoint else None
     going_on = beside is not None and is_run_folder(beside)
-    if going_on:
-        folder = beside
-        record_settings(folder, config)
-    else:
-        folder = make_run_folder(options.log_dir, options.config, config)
-    print(f"run folder: {folder}")
-    try:
-        last = train(config, folder, device, options.mode, options.checkpoint, options.init_from)
-    except Exception:
-        if not going_on and not has_records(folder):  # it failed before the first step: leave no empty run behind
-            shutil.rmtree(folder)
-        raise
+    folder = beside if going_on else new_run_folder(options.log_dir, options.config)
+
+    def ready() -> None:
+        record_settings(folder, options.config, config)
+        print(f"run folder: {folder}")
+
+    last = train(config, folder, device, options.mode, options.checkpoint, options.init_from, ready)
     print(f"last checkpoint: {last}")
     return last
 
@@ -203,6 +192,10 @@ def run(options: argparse.Namespace) -> None:
     for path in filter(None, (options.checkpoint, options.init_from)):
         if not Path(path).is_file():
             raise CheckpointError(f"no such checkpoint: {path}")
+    if options.init_from and options.mode not in TRAINING_MODES:
+        raise ConfigError(f"--init-from starts a training; --mode {options.mode} takes --checkpoint")
+    if options.out and options.mode in TRAINING_MODES:
+        raise ConfigError(f"--out is for results; --mode {options.mode} makes a run folder in --log_dir")
     device = choose_device(options.device, options.device_ids)
     if options.verbose:
         for name, network in build_networks(config).items():

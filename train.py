@@ -12,7 +12,7 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -398,6 +398,7 @@ def train(
     mode: str = "train",
     checkpoint: str | Path | None = None,
     init_from: str | Path | None = None,
+    ready: Callable[[], None] = lambda: None,
 ) -> Path:
     """Train a model.
 
@@ -408,6 +409,7 @@ def train(
         mode: ``train``, or another training mode of the family.
         checkpoint: continue from it, after its last complete step.
         init_from: start from what fits of another model's checkpoint; excludes ``checkpoint``.
+        ready: called once data, networks and checkpoint are found good, before anything is written.
 
     Returns:
         the last checkpoint.
@@ -431,6 +433,7 @@ def train(
         tqdm.write(f"from {init_from}: took {len(taken)} entries" + (", left:" if left else ""))
         for name in left:
             tqdm.write(f"  {name}")
+    ready()
     run = Run(trainer, Path(folder))
     try:
         return run.loop()

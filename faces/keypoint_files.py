@@ -48,7 +48,7 @@ def load_points(folder: str | Path, name: str) -> Tensor:
             f"{path} was refused: it holds more than tensors, and loading it could run code, or it is broken. "
             "Delete it and make it anew with kpmaker.py"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+    except Exception as error:  # torch.load raises a different type for every way a file can be broken
         raise KeypointError(f"cannot read {path} ({_first_line(error)}). Delete it and run kpmaker.py again") from error
     return _checked(content, str(path))
 

@@ -1,0 +1,203 @@
+"""The house's rules: imports point downwards, modules know no file or device, requirements are complete."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import re
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+PACKAGES = ("modules", "metrics", "faces", "corpora", "evaluation", "benchmarks")
+FILES = sorted(
+    [*ROOT.glob("*.py"), *(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))],
+    key=str,
+)
+OWN = {path.stem for path in ROOT.glob("*.py")} | {path.parent.name for path in ROOT.glob("*/__init__.py")}
+
+# What a part may import of the project besides itself (architecture.md).
+SCRIPTS = {"run", "kpmaker", "prepare", "demo"}
+ENGINES = {"train", "reconstruction", "animate", "evaluate"}
+ALLOWED = {
+    "modules": set(),
+    "metrics": {"modules"},
+    "media": set(),
+    "grid": set(),
+    "augmentation": {"modules"},
+    "option_keys": set(),
+    "options": {"modules", "option_keys"},
+    "faces": {"media", "modules"},
+    "corpora": {"media", "faces", "modules"},
+    "frames_dataset": {"augmentation", "corpora", "faces", "media", "modules"},
+    "checkpoint": {"media", "modules"},
+    "logger": {"media"},
+    "train": {"checkpoint", "frames_dataset", "logger", "media", "metrics", "modules"},
+    "animate": {"checkpoint", "frames_dataset", "logger", "media", "metrics", "modules"},
+    "reconstruction": {"animate", "checkpoint", "frames_dataset", "logger", "media", "metrics", "modules"},
+}
+# Import name of a requirement where it is another.
+IMPORT_NAMES = {
+    "pyyaml": "yaml",
+    "pillow": "PIL",
+    "scikit-image": "skimage",
+    "opencv-python": "cv2",
+    "face-alignment": "face_alignment",
+    "dlib-bin": "dlib",
+}
+# Requirements that are used through another one, and packages that come with one.
+INDIRECT = {"openpyxl", "xlrd", "tensorboard", "face_recognition_models"}
+COMES_WITH = {"imageio_ffmpeg": "imageio"}
+
+
+def part_of(path: Path) -> str:
+    relative = path.relative_to(ROOT)
+    return relative.parts[0] if len(relative.parts) > 1 else relative.stem
+
+
+def imports(path: Path) -> set[str]:
+    """Top-level names that a file imports, anywhere in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module.partition(".")[0] if node.level == 0 else part_of(path))
+    return found
+
+
+def attribute_calls(path: Path) -> set[str]:
+    """Names of all methods that are called in a file."""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return {n.func.attr for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)}
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def of(package: str) -> list[Path]:
+    return [path for path in FILES if part_of(path) == package]
+
+
+# ------------------------------------------------------------------------------------------ direction
+@pytest.mark.parametrize("path", FILES, ids=named)
+def test_imports_point_downwards(path):
+    part = part_of(path)
+    others = (imports(path) & OWN) - {part}
+    if part in ALLOWED:
+        assert others <= ALLOWED[part], f"{part} may import {sorted(ALLOWED[part])}"
+    elif part not in SCRIPTS:
+        assert not others & SCRIPTS, "scripts are at the top: nothing imports them"
+    if part not in SCRIPTS | ENGINES | {"benchmarks", "evaluation"}:
+        assert not others & ENGINES, "engines are imported by scripts alone"
+    assert "tests" not in imports(path)
+
+
+def test_modules_import_numbers_alone():
+    for path in of("modules"):
+        outside = imports(path) - sys.stdlib_module_names - OWN
+        assert outside <= {"torch", "numpy", "scipy"}, named(path)
+
+
+def test_imports_have_no_cycle():
+    graph: dict[str, set[str]] = {}
+    for path in FILES:
+        part = part_of(path)
+        graph.setdefault(part, set()).update((imports(path) & OWN) - {part})
+    done: set[str] = set()
+    while True:
+        free = {part for part, others in graph.items() if part not in done and others <= done}
+        if not free:
+            break
+        done |= free
+    assert done == set(graph), f"in or above a cycle: {sorted(set(graph) - done)}"
+
+
+# ------------------------------------------------------------------------------------------ duties
+def test_modules_choose_no_device_and_touch_no_file():
+    assert of("modules")
+    for path in of("modules"):
+        calls = attribute_calls(path)
+        assert not calls & {"cuda", "load", "save", "read_text", "write_text", "mkdir"}, named(path)
+        assert "open" not in names_called(path), named(path)
+        if path.name != "animator.py":  # SciPy's convex hull of a few key points, once a clip
+            assert "cpu" not in calls, named(path)
+            assert "numpy" not in calls, named(path)
+
+
+def names_called(path: Path) -> set[str]:
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return {n.func.id for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+
+
+def test_metrics_read_no_data():
+    """Metrics are functions of arrays; a network's own weights are the only file one may open."""
+    assert of("metrics")
+    for path in of("metrics"):
+        assert not imports(path) & {"media", "imageio", "PIL", "csv", "json"}, named(path)
+        assert "open" not in names_called(path), named(path)
+
+
+def test_only_media_reads_and_writes_pictures():
+    for path in FILES:
+        if part_of(path) == "media":
+            continue
+        assert "imageio" not in imports(path), named(path)
+        assert not attribute_calls(path) & {"imread", "imwrite", "mimsave", "VideoCapture"}, named(path)
+
+
+def test_no_bare_except_and_no_global_silence():
+    for path in FILES:
+        text = path.read_text(encoding="utf-8")
+        handlers = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ExceptHandler)]
+        assert all(handler.type for handler in handlers), named(path)
+        assert not re.search(r"^warnings\.(filterwarnings|simplefilter)", text, re.M), named(path)
+        assert not re.search(r"\b(TODO|FIXME|XXX|NotImplementedError)\b", text), named(path)
+        assert "weights_only=False" not in text, named(path)
+        assert "yaml.load(" not in text or "_Loader" in text, named(path)
+
+
+# ------------------------------------------------------------------------------------------ importable
+@pytest.mark.parametrize("path", FILES, ids=named)
+def test_files_compile_without_a_warning(path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        compile(path.read_text(encoding="utf-8"), str(path), "exec")
+
+
+@pytest.mark.parametrize("path", FILES, ids=named)
+def test_files_import_without_doing_anything(path, capsys):
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    importlib.import_module(name)
+    assert capsys.readouterr().out == ""
+
+
+def requirements() -> set[str]:
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    return {re.split(r"[\[<>=;]", line)[0].strip() for line in lines if line.strip() and line[0] != "#"}
+
+
+def test_requirements_are_importable():
+    for name in requirements():
+        assert importlib.util.find_spec(IMPORT_NAMES.get(name, name)), name
+
+
+def test_requirements_are_complete_and_used():
+    used = set().union(*(imports(path) for path in FILES)) - sys.stdlib_module_names - OWN
+    used = {COMES_WITH.get(name, name) for name in used}
+    listed = {IMPORT_NAMES.get(name, name): name for name in requirements()}
+    assert used <= set(listed), f"not in requirements.txt: {sorted(used - set(listed))}"
+    unused = set(listed) - used - INDIRECT
+    assert not unused, f"in requirements.txt, but imported nowhere: {sorted(unused)}"
+
+
+def test_root_holds_no_unknown_script():
+    """Every file at the root has a place in the table above."""
+    known = set(ALLOWED) | SCRIPTS | ENGINES
+    assert {path.stem for path in ROOT.glob("*.py")} <= known
