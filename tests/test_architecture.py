@@ -32,7 +32,7 @@ ALLOWED = {
     "augmentation": {"modules"},
     "option_keys": set(),
     "options": {"modules", "option_keys"},
-    "faces": {"media", "modules"},
+    "faces": {"media", "metrics", "modules"},
     "corpora": {"media", "faces", "modules"},
     "frames_dataset": {"augmentation", "corpora", "faces", "media", "modules"},
     "checkpoint": {"media", "modules"},
@@ -51,7 +51,7 @@ IMPORT_NAMES = {
     "dlib-bin": "dlib",
 }
 # Requirements that are used through another one, and packages that come with one.
-INDIRECT = {"openpyxl", "xlrd", "tensorboard", "face_recognition_models"}
+INDIRECT = {"pandas", "openpyxl", "xlrd", "tensorboard", "face_recognition_models"}
 COMES_WITH = {"imageio_ffmpeg": "imageio"}
 
 

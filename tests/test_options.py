@@ -123,7 +123,7 @@ def test_unknown_keys_are_named_with_the_nearest(config, path, message):
 
 @pytest.mark.parametrize("model", ["fpb", "FOMM", "", None, 3])
 def test_unknown_model(config, model):
-    with pytest.raises(ConfigError, match=r"model: .* is unknown\. Legal are fpb_fomm, fomm, mraa"):
+    with pytest.raises(ConfigError, match=r"model: .* is unknown\. Legal are fpb_fomm, fpb_tracked, fomm, mraa"):
         check_config(changed(config, "model", model))
 
 
