@@ -71,16 +71,20 @@ def _listed_rates(root: Path) -> dict[str, float]:
     return {record.clip: float(record.fps) for record in read_clips(path)} if path.is_file() else {}
 
 
+def _root_of(clip: Clip) -> Path:
+    return clip.path.absolute().parent.parent
+
+
 def clip_rate(clip: Clip, override: float | None = None) -> float:
     """Frames a second of a clip: ``override``, the data set's ``clips.csv``, the file itself, in this order."""
     if override:
         return float(override)
-    return _listed_rates(clip.path.parent.parent).get(clip.name) or clip.fps or FALLBACK_FPS
+    return _listed_rates(_root_of(clip)).get(clip.name) or clip.fps or FALLBACK_FPS
 
 
 def rate_is_known(clip: Clip) -> bool:
     """Whether :func:`clip_rate` has to fall back on the released code's 100 frames a second."""
-    return bool(_listed_rates(clip.path.parent.parent).get(clip.name) or clip.fps)
+    return bool(_listed_rates(_root_of(clip)).get(clip.name) or clip.fps)
 
 
 class ClipFolder:
