@@ -1,79 +1,63 @@
-"""Opens a page in headless Chromium (Qt WebEngine), in a process of its own.
+"""Opens a page in headless Chromium: Debian's ``chromium`` and ``chromium-driver``, or any Chrome that Selenium finds.
 
-Needs ``pip install PySide6-Addons`` in this interpreter, or in the one that the variable ``PAGE_PYTHON`` names; tests
-that use it are skipped where neither has it.
+``CHROMIUM`` and ``CHROMEDRIVER`` name other programs.  Tests that need a browser skip where there is none.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
+import shutil
+import tempfile
+import time
 from pathlib import Path
 
-SCRIPT = """
-import json, os, sys
-from PySide6.QtCore import QTimer, QUrl
-from PySide6.QtWebEngineCore import QWebEnginePage
-from PySide6.QtWebEngineWidgets import QWebEngineView
-from PySide6.QtWidgets import QApplication
+from selenium import webdriver
 
-page_file, picture, scripts, height = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), int(sys.argv[4])
-found = {"console": [], "answers": []}
-
-class Page(QWebEnginePage):
-    def javaScriptConsoleMessage(self, level, message, line, source):
-        found["console"].append(f"{source}:{line}: {message}")
-
-app = QApplication(sys.argv[:1])
-view = QWebEngineView()
-page = Page(view)
-view.setPage(page)
-view.resize(1100, height)
-view.show()
-
-def ask(index=0):
-    if index == len(scripts):
-        view.grab().save(picture)
-        print("RESULT" + json.dumps(found), flush=True)
-        os._exit(0)  # Qt's own tear-down may hang without a display
-    wait, script = scripts[index]
-    def answered(value):
-        found["answers"].append(value)
-        ask(index + 1)
-    QTimer.singleShot(wait, lambda: page.runJavaScript(script, 0, answered))
-
-page.loadFinished.connect(lambda ok: ask() if ok else os._exit(2))
-page.load(QUrl.fromLocalFile(page_file))
-app.exec()
-"""
+OPTIONS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
+    "--force-device-scale-factor=1",
+)  # fmt: skip
 
 
-def browser_python() -> str | None:
-    """The interpreter that can show pages, ``None`` where there is none."""
-    python = os.environ.get("PAGE_PYTHON", sys.executable)
-    probe = [python, "-c", "import PySide6.QtWebEngineWidgets"]
-    return python if subprocess.run(probe, capture_output=True).returncode == 0 else None
+def programs() -> tuple[str, str] | None:
+    """Paths of Chromium and its driver, ``None`` where one is missing."""
+    browser = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    driver = os.environ.get("CHROMEDRIVER") or shutil.which("chromedriver")
+    return (browser, driver) if browser and driver else None
 
 
-def open_page(page: Path, picture: Path, scripts: list[tuple[int, str]], height: int = 1200) -> tuple[list, list[str]]:
+def open_page(
+    page: Path, picture: Path, scripts: list[tuple[int, str]], width: int = 1100, height: int = 1200
+) -> tuple[list, list[str]]:
     """Open ``page``, evaluate each (wait in ms, JavaScript expression) in turn, and save a screenshot.
+
+    Args:
+        page: an HTML file.
+        picture: where the PNG of the window goes, after the last script.
+        scripts: expressions whose values are asked for; a promise is waited for.
+        width, height: of the window in pixels.
 
     Returns:
         the answers, and every message of the console.
     """
-    python = browser_python()
-    if python is None:
-        raise RuntimeError("no interpreter with Qt WebEngine: pip install PySide6-Addons")
-    environment = {
-        **os.environ, "QT_QPA_PLATFORM": "offscreen", "QTWEBENGINE_DISABLE_SANDBOX": "1",
-        "QTWEBENGINE_CHROMIUM_FLAGS": "--no-sandbox --disable-gpu",
-    }  # fmt: skip
-    command = [python, "-c", SCRIPT, str(page.resolve()), str(picture), json.dumps(scripts), str(height)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT")]
-    if not lines:
-        raise RuntimeError(f"the page did not load ({done.returncode}): {done.stderr[-2000:]}")
-    found = json.loads(lines[0].removeprefix("RESULT"))
-    return found["answers"], found["console"]
+    found = programs()
+    if found is None:
+        raise RuntimeError("no Chromium: install Debian's chromium and chromium-driver, or set CHROMIUM, CHROMEDRIVER")
+    options = webdriver.ChromeOptions()
+    options.binary_location = found[0]
+    with tempfile.TemporaryDirectory() as profile:
+        for option in (*OPTIONS, f"--user-data-dir={profile}", f"--window-size={width},{height}"):
+            options.add_argument(option)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(found[1]))
+        try:
+            browser.get(page.resolve().as_uri())
+            answers = []
+            for wait, script in scripts:
+                time.sleep(wait / 1000)
+                answers.append(browser.execute_script(f"return ({script})"))
+            browser.save_screenshot(str(picture))
+            return answers, [entry["message"] for entry in browser.get_log("browser")]
+        finally:
+            browser.quit()

@@ -20,7 +20,7 @@ from evaluation.tables import FAILED, SCORED, UNRELIABLE, Row, compare, summaris
 from faces import DetectorUnavailable, dlib_model_file
 from metrics.canonical import MetricError
 
-from .browser import browser_python, open_page
+from .browser import open_page, programs
 
 FRAMES = 12
 
@@ -138,7 +138,7 @@ def test_the_report_needs_no_network_and_every_picture_is_there(result):
     assert shown == [pytest.approx(skill, abs=0.006) for skill in skills]
 
 
-@pytest.mark.skipif(browser_python() is None, reason="no Qt WebEngine: pip install PySide6-Addons")
+@pytest.mark.skipif(programs() is None, reason="no Chromium with its driver on PATH")
 def test_the_report_plays_in_chromium_without_a_console_error(result, tmp_path):
     position = "document.getElementById('position').textContent"
     answers, console = open_page(
