@@ -2,11 +2,17 @@
 
 A matrix is float64 (2, 3) and maps pixel centres, (x, y) of the image to (x, y) of the crop.  What lies
 outside the image is filled with the nearest edge pixel.
+
+    crop = Crop(recipe="square", margin=0.1)          # what the command lines' --crop square --margin 0.1 make
+    matrix = crop.matrix(face, frame.shape[:2])       # once a clip, from its onset
+    cut = [crop.apply(frame, matrix) for frame in clip]
 """
 
 from __future__ import annotations
 
+import argparse
 import math
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -14,7 +20,7 @@ import numpy as np
 from faces.detector import Face, check_image
 from media import resize_frame
 
-RECIPES = ("paper", "square")
+RECIPES = ("paper", "square", "whole")
 ALIGNMENTS = ("none", "eyes")
 RIGHT_EYE, LEFT_EYE = slice(36, 42), slice(42, 48)  # iBUG; the subject's right is on the left of the picture
 MAX_MARGIN = 3.0
@@ -22,32 +28,105 @@ MAX_MARGIN = 3.0
 Box = tuple[int, int, int, int]
 
 
-def crop_box(face: Face, image_size: tuple[int, int], recipe: str = "paper", margin: float = 0.0) -> Box:
+@dataclass(frozen=True)
+class Crop:
+    """How clips are cut to their faces; :func:`crop_box` explains the recipes.
+
+    Attributes:
+        size: side of the crop, pixels.
+        recipe, margin, align: see :func:`crop_matrix`.
+        gray: three equal channels of luma instead of colour, see :func:`to_gray`.
+
+    Raises:
+        ValueError: an illegal value, or a margin that the recipe does not have.
+    """
+
+    size: int = 256
+    recipe: str = "paper"
+    margin: float = 0.0
+    align: str = "none"
+    gray: bool = False
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"the crop's size is {self.size}; legal are 1 pixel and more")
+        _check_recipe(self.recipe, self.margin, self.align)
+
+    @property
+    def needs_face(self) -> bool:
+        """Whether the crop depends on where the face is."""
+        return self.recipe != "whole" or self.align != "none"
+
+    def matrix(self, face: Face | None, image_size: tuple[int, int]) -> np.ndarray:
+        """The clip's matrix (2, 3), from the face of its onset frame; ``image_size`` is (height, width)."""
+        return crop_matrix(face, image_size, self.size, self.recipe, self.margin, self.align)
+
+    def apply(self, frame: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+        """One frame of that clip, uint8 (H, W, 3) → uint8 (size, size, 3)."""
+        cut = apply_crop(frame, matrix, self.size)
+        return to_gray(cut) if self.gray else cut
+
+
+def add_crop_options(parser: argparse.ArgumentParser, recipe: str | None = "paper", margin: float = 0.0) -> None:
+    """The options ``--crop --margin --align --gray`` of a command line; ``recipe`` and ``margin`` are its defaults.
+
+    ``recipe=None`` leaves it to the program what happens without ``--crop``; its help should say so.
+    """
+    add, default = parser.add_argument, "" if recipe is None else f" (default: {recipe})"
+    add(
+        "--crop", choices=RECIPES, default=recipe,
+        help="paper: the detector's box, clipped to the image and resized without keeping its aspect ratio; square: a "
+        f"square around the box, padded where it leaves the image; whole: no cutting, resized only{default}",
+    )  # fmt: skip
+    add(
+        "--margin", type=float, default=margin, metavar="M",
+        help="square: widening on every side, as a share of the box's longer side (default: %(default)g)",
+    )  # fmt: skip
+    add("--align", choices=ALIGNMENTS, default="none", help="eyes: turn the crop so that the eyes are level")
+    add("--gray", action="store_true", help="three equal channels of ITU-R 601 luma, as the paper trained; else colour")
+
+
+def to_gray(frame: np.ndarray) -> np.ndarray:
+    """uint8 RGB (H, W, 3) → three equal channels of its luma, 0.299 R + 0.587 G + 0.114 B (ITU-R 601)."""
+    return np.repeat(cv2.cvtColor(check_image(frame), cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
+
+
+def _check_recipe(recipe: str, margin: float, align: str) -> None:
+    if recipe not in RECIPES:
+        raise ValueError(f"unknown crop recipe {recipe!r}; legal are {', '.join(RECIPES)}")
+    if align not in ALIGNMENTS:
+        raise ValueError(f"unknown alignment {align!r}; legal are {', '.join(ALIGNMENTS)}")
+    if recipe != "square" and margin != 0.0:
+        whose = "the paper's recipe" if recipe == "paper" else f"the recipe {recipe!r}"
+        raise ValueError(f"margin is {margin}, but {whose} has none; use recipe 'square'")
+    if not 0.0 <= margin <= MAX_MARGIN:
+        raise ValueError(f"margin is {margin}; legal are 0 to {MAX_MARGIN:g} (shares of the face box)")
+
+
+def crop_box(face: Face | None, image_size: tuple[int, int], recipe: str = "paper", margin: float = 0.0) -> Box:
     """The part of the image that becomes the crop: (x0, y0, x1, y1), right and lower edges exclusive.
 
     Args:
-        face: of the clip's onset frame.
+        face: of the clip's onset frame; may be None for ``whole``.
         image_size: (height, width) of the clip's frames.
         recipe: ``paper``: the detector's box, clipped to the image: its aspect ratio is lost on resizing.
             ``square``: a square around the box's centre, as long as its longer side, which may reach outside.
+            ``whole``: all of the image, for frames that are cut to the face already.
         margin: ``square`` only: widening on every side, as a share of that longer side (0.25: half as long
             again).
 
     Raises:
         ValueError: an unknown recipe, an illegal margin, or a box that lies outside the image.
     """
-    if recipe not in RECIPES:
-        raise ValueError(f"unknown crop recipe {recipe!r}; legal are {', '.join(RECIPES)}")
+    _check_recipe(recipe, margin, "none")
     height, width = image_size
+    if recipe == "whole":
+        return 0, 0, width, height
     x0, y0, x1, y1 = face.box
     if min(x1, width) - max(x0, 0) < 1 or min(y1, height) - max(y0, 0) < 1:
         raise ValueError(f"the face box {face.box} lies outside the image, {width} wide and {height} high")
     if recipe == "paper":
-        if margin != 0.0:
-            raise ValueError(f"margin is {margin}, but the paper's recipe has none; use recipe 'square'")
         return max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
-    if not 0.0 <= margin <= MAX_MARGIN:
-        raise ValueError(f"margin is {margin}; legal are 0 to {MAX_MARGIN:g} (shares of the face box)")
     side = max(1, round(max(x1 - x0, y1 - y0) * (1.0 + 2.0 * margin)))
     left, top = round((x0 + x1 - side) / 2), round((y0 + y1 - side) / 2)
     return left, top, left + side, top + side
@@ -76,7 +155,7 @@ def box_matrix(box: Box, size: int, roll: float = 0.0) -> np.ndarray:
 
 
 def crop_matrix(
-    face: Face,
+    face: Face | None,
     image_size: tuple[int, int],
     size: int = 256,
     recipe: str = "paper",
@@ -87,8 +166,7 @@ def crop_matrix(
 
     ``align="eyes"`` removes the roll of the head, so that the eyes lie on a horizontal line.
     """
-    if align not in ALIGNMENTS:
-        raise ValueError(f"unknown alignment {align!r}; legal are {', '.join(ALIGNMENTS)}")
+    _check_recipe(recipe, margin, align)
     roll = eye_roll(face.landmarks) if align == "eyes" else 0.0
     return box_matrix(crop_box(face, image_size, recipe, margin), size, roll)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 
 from faces import largest_face
 from faces.crop import (
+    Crop,
+    add_crop_options,
     apply_crop,
     box_matrix,
     crop_box,
@@ -16,6 +19,7 @@ from faces.crop import (
     eye_roll,
     invert_matrix,
     paste_crop,
+    to_gray,
     transform_points,
 )
 from media import resize_frame
@@ -74,7 +78,8 @@ def test_boxes_are_never_empty(recipe):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"recipe": "round"}, "legal are paper, square"),
+        ({"recipe": "round"}, "legal are paper, square, whole"),
+        ({"recipe": "whole", "margin": 0.2}, "the recipe 'whole' has none"),
         ({"margin": 0.2}, "the paper's recipe has none"),
         ({"recipe": "square", "margin": -0.1}, "margin is -0.1; legal are 0 to 3"),
         ({"recipe": "square", "margin": math.nan}, "margin is nan"),
@@ -174,6 +179,36 @@ def test_landmarks_of_the_crop_are_the_crop_of_the_landmarks():
     again = largest_face(dlib_detector(), apply_crop(image, matrix, 256))
     assert np.abs(again.landmarks - transform_points(matrix, face.landmarks))[17:].mean() < 6.0
     assert abs(eye_roll(again.landmarks)) < 0.03
+
+
+def test_whole_is_resizing_and_needs_no_face():
+    frame, crop = noise(60, 90), Crop(size=32, recipe="whole")
+    assert not crop.needs_face and Crop(recipe="whole", align="eyes").needs_face
+    assert np.array_equal(crop.apply(frame, crop.matrix(None, (60, 90))), resize_frame(frame, 32, 32))
+
+
+def test_gray_is_luma_in_three_channels():
+    """ITU-R 601 of the true channels; the released code exchanged red and blue."""
+    colours = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]]], np.uint8)
+    assert np.array_equal(to_gray(colours), np.repeat([[[76], [150], [29], [255]]], 3, axis=2))
+    frame, face = noise(50, 50), made_up_face((5, 5, 45, 45))
+    crop = Crop(size=40, gray=True)
+    matrix = crop.matrix(face, (50, 50))
+    assert np.array_equal(crop.apply(frame, matrix), to_gray(apply_crop(frame, matrix, 40)))
+
+
+def test_crop_options_of_a_command_line():
+    parser = argparse.ArgumentParser()
+    add_crop_options(parser, recipe="square", margin=0.1)
+    found = parser.parse_args([])
+    assert (found.crop, found.margin, found.align, found.gray) == ("square", 0.1, "none", False)
+    found = parser.parse_args(["--crop", "paper", "--margin", "0", "--align", "eyes", "--gray"])
+    crop = Crop(256, found.crop, found.margin, found.align, found.gray)
+    assert crop == Crop(align="eyes", gray=True)
+    with pytest.raises(ValueError, match="legal are 1 pixel"):
+        Crop(size=0)
+    with pytest.raises(ValueError, match="use recipe 'square'"):
+        Crop(recipe="paper", margin=0.1)  # before any frame is read
 
 
 # ------------------------------------------------------------------------------------------ the way back
