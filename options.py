@@ -1,7 +1,8 @@
 """YAML and ``--set key=value`` → checked settings.  An unknown key is an error that names the nearest known one.
 
-A file may start with ``base: other.yaml`` (relative to itself) and hold only the differences.  :func:`load_config`
-returns the resolved settings, which also go into the run folder.
+A file may start with ``base: other.yaml`` (relative to itself) and hold only the differences; a base of another family
+is made one's own by setting null what only that family has.  :func:`load_config` returns the resolved settings, which
+also go into the run folder.
 """
 
 from __future__ import annotations
@@ -129,6 +130,25 @@ def _paths(keys: dict, prefix: str = "") -> Iterator[str]:
             yield from _paths(value, f"{prefix}{name}.")
 
 
+def _foreign_paths(family: str) -> set[str]:
+    """Paths of all keys that only other families have."""
+    others = {path for other in FAMILIES if other != family for path in _paths(schema(other))}
+    return others - set(_paths(schema(family)))
+
+
+def _without_foreign_nulls(config: dict, keys: dict, foreign: set[str], prefix: str = "") -> dict:
+    """``config`` without what is null and a key of another family: so a file takes a key of its base away."""
+    kept = {}
+    for name, value in config.items():
+        if value is None and f"{prefix}{name}" in foreign:
+            continue
+        below = keys.get(name)
+        if isinstance(value, dict) and isinstance(below, dict):
+            value = _without_foreign_nulls(value, below, foreign, f"{prefix}{name}.")
+        kept[name] = value
+    return kept
+
+
 def _check_keys(config: dict, keys: dict, family: str, prefix: str = "") -> None:
     for name, value in config.items():
         path = f"{prefix}{name}"
@@ -211,7 +231,9 @@ def check_config(config: dict) -> dict:
         family = get_family(config)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    _check_keys(config, schema(family.name), family.name)
+    keys = schema(family.name)
+    config = _without_foreign_nulls(config, keys, _foreign_paths(family.name))
+    _check_keys(config, keys, family.name)
     if not config.get("model_params"):
         raise ConfigError("model_params is missing from the config")
     given = {key: value for key, value in config.items() if value is not None}

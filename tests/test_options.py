@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from modules import FAMILIES, build_networks
+from modules.image_losses import active
 from options import (
     ConfigError,
     apply_overrides,
@@ -71,17 +72,60 @@ def test_the_papers_files_build_the_papers_networks(name, published_shapes):
         assert {key: list(value.shape) for key, value in state.items()} == shapes
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.name)
+OWN = sorted(path for path in (ROOT / "config").glob("*.yaml") if path.name != "compare.yaml")
+
+
+@pytest.mark.parametrize("path", OWN, ids=lambda path: path.name)
 def test_own_configs_are_legal_and_consistent(path):
     config = load_config(path)
     params = config["model_params"]
-    if config["model"] in ("fpb_fomm", "fomm"):
-        assert params["common_params"]["align_corners"] is True
+    assert params.get("common_params", params)["align_corners"] is True
 
 
-def test_base_config_explains_every_key():
-    """config/base.yaml mentions each key of the paper's family, set or in a comment."""
-    text = (ROOT / "config" / "base.yaml").read_text()
+PREFIXES = {"fpb": "fpb_fomm", "fomm": "fomm", "mraa": "mraa"}
+SHARED_TRAINING = (
+    "num_epochs", "num_repeats", "epoch_milestones", "batch_size", "scales", "seed", "precision", "clip_grad_norm",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("corpus", ["samm", "smic_hs", "casme2", "mix", "sample"])
+def test_the_papers_columns_are_treated_alike(corpus):
+    """One family a prefix; the same data, augmentation, schedule and seed, and the same losses but the family's own."""
+    configs = {prefix: load_config(ROOT / "config" / f"{prefix}_{corpus}.yaml") for prefix in PREFIXES}
+    ours = configs["fpb"]
+    names = ["samm", "smic_hs", "casme2"] if corpus == "mix" else [corpus]
+    for prefix, family in PREFIXES.items():
+        config = configs[prefix]
+        assert config["model"] == family
+        roots = config["dataset_params"]["root_dir"]
+        assert (roots if isinstance(roots, list) else [roots]) == [f"data/{name}" for name in names]
+        assert config["dataset_params"] == ours["dataset_params"]
+        for name in SHARED_TRAINING:
+            assert config["train_params"][name] == ours["train_params"][name], name
+        for loss in ("perceptual", "reconstruction", "deformed"):
+            weights = config["train_params"]["loss_weights"]
+            assert active(weights.get(loss)) == active(ours["train_params"]["loss_weights"].get(loss)), loss
+
+
+def test_a_key_of_the_base_is_taken_away_by_null(config):
+    config["model"] = "fomm"
+    config["train_params"]["equivariance_prior"] = None
+    assert "equivariance_prior" not in check_config(config)["train_params"]
+    config["train_params"]["equivariance_prior"] = "warped"
+    with pytest.raises(ConfigError, match="equivariance_prior is a key of model: fpb_fomm and fpb_tracked"):
+        check_config(config)
+    del config["train_params"]["equivariance_prior"]
+    config["train_params"]["equivariance_prir"] = None
+    with pytest.raises(ConfigError, match="unknown key train_params.equivariance_prir"):
+        check_config(config)
+
+
+@pytest.mark.parametrize(
+    ("family", "files"), [("fpb_fomm", ["base"]), ("fomm", ["base"]), ("mraa", ["base", "base_mraa"])]
+)
+def test_base_config_explains_every_key(family, files):
+    """config/base.yaml mentions each key of the paper's family, set or in a comment; base_mraa.yaml those of MRAA."""
+    text = "".join((ROOT / "config" / f"{name}.yaml").read_text() for name in files)
     retired = {"use_sync_bn", "pad", "region_bg_color"}
 
     def names(keys: dict) -> set[str]:
@@ -91,7 +135,7 @@ def test_base_config_explains_every_key():
                 found |= names(value)
         return found
 
-    missing = {name for name in names(schema("fpb_fomm")) - retired if not re.search(rf"\b{name}\b", text)}
+    missing = {name for name in names(schema(family)) - retired if not re.search(rf"\b{name}\b", text)}
     assert not missing
 
 
