@@ -35,6 +35,7 @@ from modules import get_family
 from modules.animator import normalize_kp  # noqa: F401 - users of this family of codes look for it here
 
 SETTINGS_FILE = "settings.json"
+CONTROLS = {"amplify": 1, "regions": None}  # of the movement; what folders made before there were any have
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ def check_settings(out: Path, settings: dict, overwrite: bool) -> None:
     """Refuse to mix results of different settings in one folder; writes ``settings.json`` into a new one."""
     path = out / SETTINGS_FILE
     if path.is_file() and not overwrite:
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = {**CONTROLS, **json.loads(path.read_text(encoding="utf-8"))}
         changed = [key for key in settings if before.get(key) != settings[key]]
         if changed:
             raise DataError(
@@ -218,6 +219,7 @@ def animate(
         "mode": params.get("mode"),
         "normalization_params": params.get("normalization_params"),
         "fps": params.get("fps"),
+        **{name: params.get(name, default) for name, default in CONTROLS.items()},
     }
     check_settings(out, settings, overwrite)
     animator = ClipAnimator(model, clips, device, params["batch_size"])

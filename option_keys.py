@@ -126,6 +126,8 @@ SHARED_KEYS = {
         "format": FORMAT,
         "batch_size": COUNT,
         "fps": optional(POSITIVE),
+        "amplify": AMOUNT,
+        "regions": None,
         "normalization_params": {
             "adapt_movement_scale": SWITCH,
             "use_relative_movement": SWITCH,
@@ -168,6 +170,8 @@ DEFAULTS: dict[str, Any] = {
         "format": ".mp4",
         "batch_size": 8,
         "fps": None,
+        "amplify": 1,
+        "regions": None,
         "normalization_params": None,
     },
     "visualizer_params": {"kp_size": 5, "draw_border": True, "colormap": "gist_rainbow"},

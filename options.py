@@ -17,8 +17,10 @@ from typing import Any
 import yaml
 
 from modules import FAMILIES, get_family
+from modules.animator import NO_REGIONS
 from modules.family import Family
 from modules.image_losses import active
+from modules.motion_control import parse_regions
 from option_keys import (
     DEFAULTS,
     FAMILY_RULES,
@@ -193,6 +195,20 @@ def _check_values(config: dict, family: Family) -> None:
                 raise ConfigError(f"{section}.{name} is missing from the config; legal: {TRAINING_KEYS[name].legal}")
     if "train_params" in config:
         _check_losses(config["train_params"], config["model_params"])
+    _check_control(config["animate_params"], family)
+
+
+def _check_control(params: dict, family: Family) -> None:
+    if params.get("regions") is None:
+        return
+    if not family.uses_prior:
+        raise ConfigError(NO_REGIONS)
+    if not isinstance(params["regions"], (str, list)):
+        raise ConfigError(f"animate_params.regions is {params['regions']!r}; legal: names such as brows, or a list")
+    try:
+        params["regions"] = list(parse_regions(params["regions"]))
+    except ValueError as error:
+        raise ConfigError(f"animate_params.regions: {error}") from error
 
 
 def _check_losses(params: dict, model_params: dict) -> None:

@@ -6,9 +6,14 @@ import torch
 from scipy.spatial import ConvexHull, QhullError
 from torch import Tensor, nn
 
+from modules.motion_control import MotionControl
 from modules.util import inverse_2x2
 
 KeyPoints = dict[str, Tensor]
+NO_REGIONS = (
+    "animate_params.regions needs a model with the facial prior (fpb_fomm, fpb_tracked): the learned key points of "
+    "this one have no fixed place on the face"
+)
 
 
 def convex_hull_area(points: Tensor) -> float:
@@ -65,17 +70,50 @@ def repeat(tensor: Tensor | None, frames: int) -> Tensor | None:
     return None if tensor is None else tensor.expand(frames, *tensor.shape[1:])
 
 
+def interpolate(motion: KeyPoints, positions: Tensor) -> KeyPoints:
+    """Motion between frames, linear: tensors (T, ...) at ``positions`` (N,) in 0 … T − 1 → (N, ...).
+
+    Whole positions give the frames themselves, exactly.
+    """
+    below = positions.floor().long()
+    share = (positions - below).float()
+    above = (below + 1).clamp_max(len(next(iter(motion.values()))) - 1)
+    out = {}
+    for name, frames in motion.items():
+        weight = share.to(frames.device).view(-1, *[1] * (frames.dim() - 1))
+        out[name] = torch.lerp(frames[below], frames[above], weight.to(frames.dtype))
+    return out
+
+
 class KeyPointAnimator:
     """Animator of the ``fpb_fomm``, ``fpb_tracked`` and ``fomm`` families.
 
     Args:
         networks: ``generator`` and ``kp_detector``, in eval mode, on one device.
         normalization: flags of :func:`normalize_kp`; None for reconstruction, where driving and source are one clip.
+        control: strength and place of the movement; needs relative movement and Jacobians, as only they say what
+            the movement is.
+
+    Raises:
+        ValueError: a control without relative movement, or regions without the facial prior.
     """
 
-    def __init__(self, networks: dict[str, nn.Module], normalization: dict | None):
+    def __init__(
+        self, networks: dict[str, nn.Module], normalization: dict | None, control: MotionControl | None = None
+    ):
         self.generator, self.detector = networks["generator"], networks["kp_detector"]
-        self.normalization = normalization
+        self.normalization, self.control = normalization, control or MotionControl()
+        if not self.control:
+            return
+        needed = ["use_relative_movement"] + ["use_relative_jacobian"] * (self.detector.jacobian is not None)
+        absent = [name for name in needed if not (normalization or {}).get(name)]
+        if absent:
+            raise ValueError(
+                "animate_params.amplify and regions change the movement since the onset, which only relative mode "
+                f"knows: set animate_params.normalization_params.{absent[0]}: True"
+            )
+        if self.control.regions and not self.detector.facial_prior:
+            raise ValueError(NO_REGIONS)
 
     def _regions(self, keypoint: Tensor | None, size: tuple[int, int]) -> Tensor | None:
         return self.detector.region_map(keypoint, *size) if self.detector.facial_prior else None
@@ -98,15 +136,15 @@ class KeyPointAnimator:
         self.kp_initial = self.detector(driving_initial, keypoint_driving, self.regions)
 
     @torch.inference_mode()
-    def animate(self, driving: Tensor, keypoints: Tensor | None = None) -> dict[str, Tensor]:
-        """Animate with the next T driving frames.
+    def motion(self, driving: Tensor, keypoints: Tensor | None = None) -> KeyPoints:
+        """The key points that the source is to have in the next T driving frames.
 
         Args:
             driving: (T, C, H, W) in [0, 1].
             keypoints: (T, 18, 2), pixels, the prior of each frame, where it follows the movement.
 
         Returns:
-            the generator's outputs, ``prediction`` (T, C, H, W) among them, with ``kp_source``, ``kp_driving``.
+            ``value`` (T, K, 2), ``jacobian`` (T, K, 2, 2): smooth functions of time, so they may be interpolated.
         """
         frames = driving.shape[0]
         if keypoints is None:
@@ -116,8 +154,26 @@ class KeyPointAnimator:
         kp_driving = self.detector(driving, keypoints, regions)
         if self.normalization is not None:
             kp_driving = normalize_kp(self.kp_source, kp_driving, self.kp_initial, **self.normalization)
+        return self.control(self.kp_source, kp_driving)
+
+    @torch.inference_mode()
+    def render(self, kp_driving: KeyPoints) -> dict[str, Tensor]:
+        """The source with T sets of key points.
+
+        Returns:
+            the generator's outputs, ``prediction`` (T, C, H, W) among them, with ``kp_source``, ``kp_driving``.
+        """
+        frames = len(kp_driving["value"])
         kp_source = {name: repeat(tensor, frames) for name, tensor in self.kp_source.items()}
         features = repeat(self.features, frames)
         out = self.generator(repeat(self.source, frames), kp_source, kp_driving, features=features)
         out.update(kp_source=kp_source, kp_driving=kp_driving)
         return out
+
+    def interpolate(self, motion: KeyPoints, positions: Tensor) -> KeyPoints:
+        """:func:`interpolate`; other families have their own way."""
+        return interpolate(motion, positions)
+
+    def animate(self, driving: Tensor, keypoints: Tensor | None = None) -> dict[str, Tensor]:
+        """:meth:`render` of the :meth:`motion` of the next T driving frames."""
+        return self.render(self.motion(driving, keypoints))

@@ -13,6 +13,7 @@ from modules.family import Family, Phase, keyword_names, pick, section
 from modules.generator import OcclusionAwareGenerator
 from modules.keypoint_detector import KPDetector
 from modules.model import DiscriminatorFullModel, GeneratorFullModel, active
+from modules.motion_control import motion_control
 
 COMMON = ("num_kp", "num_channels", "estimate_jacobian", "align_corners")
 NORMALIZATION = ("adapt_movement_scale", "use_relative_movement", "use_relative_jacobian")
@@ -134,7 +135,8 @@ class FirstOrderFamily(Family):
     ) -> KeyPointAnimator:
         if reconstruction:
             return KeyPointAnimator(networks, None)
-        params = (config.get("animate_params") or {}).get("normalization_params") or {}
-        return KeyPointAnimator(networks, pick(params, NORMALIZATION))
+        params = config.get("animate_params") or {}
+        normalization = pick(params.get("normalization_params") or {}, NORMALIZATION)
+        return KeyPointAnimator(networks, normalization, motion_control(params))
 
 

@@ -144,6 +144,32 @@ def test_other_families_animate(family, data):
     assert frames.shape == (FRAMES, 64, 64, 3)
 
 
+# ------------------------------------------------------------------------------------------ control
+def test_controls_reach_the_result(model):
+    """What the config asks for: nothing moves at 0, more at 2, and a part of the face alone."""
+    pair, params = Pair("test_1", "test_0"), model.config["animate_params"]
+    plain = frames_of(model, pair)
+    params["amplify"] = 0
+    still = frames_of(model, pair)
+    assert difference(still, still[:1]) == 0 and difference(plain, still) > 10
+    params["amplify"] = 2
+    assert difference(frames_of(model, pair), plain) > 10
+    params.update(amplify=1, regions=["brows"])
+    part = frames_of(model, pair)
+    assert difference(part, plain) > 10 and difference(part, still) > 10
+    assert difference(frames_of(model, pair, reconstruction=True)[-1], part[-1]) > 10, "no control in reconstruction"
+
+
+def test_results_from_before_there_were_controls_are_kept(run, tmp_path):
+    first = run()
+    settings = tmp_path / "out" / "settings.json"
+    old = {key: value for key, value in json.loads(settings.read_text()).items() if key not in engine.CONTROLS}
+    settings.write_text(json.dumps(old))
+    assert set(run()) == set(first)
+    with pytest.raises(DataError, match=r"other settings \(amplify differ"):
+        run(amplify=2)
+
+
 # ------------------------------------------------------------------------------------------ constant memory
 class LongClip(Clip):
     """A clip that exists only while it is read; counts the frames it has given out."""
@@ -300,6 +326,8 @@ def test_interruption_leaves_no_half_result(run, tmp_path, monkeypatch):
         ({"format": ".gif"}, "format"),
         ({"fps": 50}, "fps"),
         ({"normalization_params": None}, "normalization_params"),
+        ({"amplify": 2}, "amplify"),
+        ({"regions": ["mouth"]}, "regions"),
     ],
 )
 def test_results_of_other_settings_are_not_mixed(run, change, key):

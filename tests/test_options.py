@@ -165,6 +165,17 @@ def test_unknown_keys_are_named_with_the_nearest(config, path, message):
         check_config(changed(config, path, 1))
 
 
+def test_regions_are_written_as_text_too(config):
+    checked = check_config(changed(config, "animate_params.regions", "mouth, brows"))
+    assert checked["animate_params"]["regions"] == ["brows", "mouth"]
+
+
+@pytest.mark.parametrize("family", ["fomm", "mraa"])
+def test_regions_need_the_facial_prior(family):
+    with pytest.raises(ConfigError, match="needs a model with the facial prior"):
+        check_config({**tiny_config(family), "animate_params": {"regions": "mouth"}})
+
+
 @pytest.mark.parametrize("model", ["fpb", "FOMM", "", None, 3])
 def test_unknown_model(config, model):
     with pytest.raises(ConfigError, match=r"model: .* is unknown\. Legal are fpb_fomm, fpb_tracked, fomm, mraa"):
@@ -213,6 +224,8 @@ ILLEGAL = {
     "animate_params.num_pairs": [0, "all", None],
     "animate_params.format": ["mp4", ".avi", None],
     "animate_params.fps": [0, -25, "fast"],
+    "animate_params.amplify": [-1, "strong", None],
+    "animate_params.regions": ["chin", [], ["mouth", "ear"], 3, "mouth:top", [3]],
     "animate_params.normalization_params.use_relative_movement": ["yes", 1],
     "reconstruction_params.num_videos": [0],
     "visualizer_params.kp_size": [0, "big"],
@@ -244,6 +257,9 @@ def test_illegal_values_are_named(config, path):
         ("train_params.use_sync_bn", False),
         ("train_params.clip_grad_norm", 1.0),
         ("animate_params.fps", 29.97),
+        ("animate_params.amplify", 0),
+        ("animate_params.regions", None),
+        ("animate_params.regions", ["brows", "mouth:left"]),
         ("animate_params.normalization_params", None),
         ("visualizer_params", None),
     ],

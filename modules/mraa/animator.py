@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from modules.animator import normalize_kp, repeat
-from modules.mraa.regions import Regions, as_keypoints, from_keypoints
+from modules.animator import NO_REGIONS, KeyPoints, interpolate, normalize_kp, repeat
+from modules.motion_control import MotionControl
+from modules.mraa.regions import Regions, align_swap, as_keypoints, from_keypoints
 
 MODES = ("avd", "relative", "standard")
 
@@ -21,6 +22,8 @@ class RegionAnimator:
             do from the initial frame on; ``avd``: it takes their pose and keeps its own shape.
         adapt_movement_scale: in mode ``relative``, scale movements by the ratio of the regions' convex hulls.
         reconstruction: driving and source are one clip: mode ``standard`` with the background's motion.
+        control: strength of the movement, in mode ``relative`` alone; MRAA's regions have no fixed place on the
+            face, so it cannot be asked for some of them.
     """
 
     def __init__(
@@ -29,7 +32,11 @@ class RegionAnimator:
         mode: str = "avd",
         adapt_movement_scale: bool = True,
         reconstruction: bool = False,
+        control: MotionControl | None = None,
     ):
+        self.control = control or MotionControl()
+        if self.control.regions:
+            raise ValueError(NO_REGIONS)
         if mode not in MODES:
             raise ValueError(f"animate_params.mode is {mode!r}; legal: {', '.join(MODES)}")
         self.mode = "standard" if reconstruction else mode
@@ -37,6 +44,11 @@ class RegionAnimator:
             raise ValueError(
                 "animate_params.mode: avd needs the network avd_network, which this model does not have: "
                 "train it with --mode train_avd, or set animate_params.mode to relative or standard"
+            )
+        if self.control and self.mode != "relative":
+            raise ValueError(
+                f"animate_params.amplify changes the movement since the onset, which mode {self.mode!r} does not "
+                "know: set animate_params.mode: relative"
             )
         self.networks, self.adapt_movement_scale = networks, adapt_movement_scale
         self.generator, self.region_predictor = networks["generator"], networks["region_predictor"]
@@ -61,23 +73,48 @@ class RegionAnimator:
         """The regions that the source is to have in these driving frames."""
         if self.mode == "relative":
             keypoints = (as_keypoints(r) for r in (self.source_regions, driving, self.initial_regions))
-            return from_keypoints(normalize_kp(*keypoints, self.adapt_movement_scale, True, True))
+            return self._controlled(normalize_kp(*keypoints, self.adapt_movement_scale, True, True))
         if self.mode == "avd":
             return self.networks["avd_network"](x_id=source, x_pose=driving)
         return driving
 
+    def _controlled(self, keypoints: KeyPoints) -> Regions:
+        """Regions from key points, after the control; signs that mean no movement are taken out first."""
+        source = as_keypoints(self.source_regions)
+        if self.control and "jacobian" in keypoints:
+            keypoints = {**keypoints, "jacobian": align_swap(source["jacobian"], keypoints["jacobian"])}
+        return from_keypoints(self.control(source, keypoints))
+
     @torch.inference_mode()
-    def animate(self, driving: Tensor, keypoints: Tensor | None = None) -> dict[str, Tensor]:
-        """The next T driving frames (T, C, H, W) → the generator's outputs, with ``kp_source``, ``kp_driving``.
+    def motion(self, driving: Tensor, keypoints: Tensor | None = None) -> Regions:
+        """The regions that the source is to have in the next T driving frames (T, C, H, W).
 
         ``keypoints`` belongs to the interface; MRAA has no use for it.
         """
-        frames = driving.shape[0]
-        source = repeat(self.source, frames)
-        source_regions = {name: repeat(tensor, frames) for name, tensor in self.source_regions.items()}
+        source_regions = {name: repeat(tensor, len(driving)) for name, tensor in self.source_regions.items()}
         regions = self._carry_over(self.region_predictor(driving), source_regions)
-        background = None if self.bg_predictor is None else self.bg_predictor(source, driving)
+        if self.bg_predictor is not None:
+            regions["background"] = self.bg_predictor(repeat(self.source, len(driving)), driving)
+        return regions
+
+    @torch.inference_mode()
+    def render(self, regions: Regions) -> dict[str, Tensor]:
+        """The source with T sets of regions → the generator's outputs, with ``kp_source``, ``kp_driving``."""
+        frames = len(regions["shift"])
+        source_regions = {name: repeat(tensor, frames) for name, tensor in self.source_regions.items()}
         features = [repeat(level, frames) for level in self.features]
-        out = self.generator(source, regions, source_regions, background, features=features)
+        background = regions.get("background")
+        out = self.generator(repeat(self.source, frames), regions, source_regions, background, features=features)
         out.update(kp_source=as_keypoints(source_regions), kp_driving=as_keypoints(regions))
         return out
+
+    def interpolate(self, regions: Regions, positions: Tensor) -> Regions:
+        """:func:`modules.animator.interpolate` of regions, whose affines may change sign from frame to frame."""
+        regions = {name: regions[name] for name in ("shift", "affine", "covar", "background") if name in regions}
+        if "affine" in regions:
+            regions["affine"] = align_swap(regions["affine"][:1], regions["affine"])
+        return interpolate(regions, positions)
+
+    def animate(self, driving: Tensor, keypoints: Tensor | None = None) -> dict[str, Tensor]:
+        """:meth:`render` of the :meth:`motion` of the next T driving frames."""
+        return self.render(self.motion(driving, keypoints))

@@ -6,6 +6,7 @@ from torch import nn
 
 from modules.family import Family, Phase, keyword_names, pick, section
 from modules.image_losses import active
+from modules.motion_control import motion_control
 from modules.mraa.animator import MODES, RegionAnimator
 from modules.mraa.avd import AVDNetwork
 from modules.mraa.bg_predictor import BGMotionPredictor
@@ -99,4 +100,5 @@ class MraaFamily(Family):
                 f"movements are ruled by animate_params.mode ({', '.join(MODES)}): remove it"
             )
         scale = normalization.get("adapt_movement_scale", True)
-        return RegionAnimator(networks, params.get("mode") or MODES[0], scale, reconstruction)
+        control = None if reconstruction else motion_control(params)
+        return RegionAnimator(networks, params.get("mode") or MODES[0], scale, reconstruction, control)

@@ -61,6 +61,13 @@ def revert_swap(affine: Tensor) -> Tensor:
     return torch.where(affine[..., :1, :1] < 0, -affine, affine)
 
 
+def align_swap(source: Tensor, driving: Tensor) -> Tensor:
+    """``driving`` (..., 2, 2) times the sign that makes driving·source⁻¹ a turn by less than 90 degrees; see
+    :func:`revert_swap`."""
+    ratio = matmul_2x2(driving.float(), inverse_2x2(source))
+    return torch.where(ratio[..., :1, :1] < 0, -driving, driving)
+
+
 def relative_affine(source: Tensor, driving: Tensor, revert_axis_swap: bool) -> Tensor:
     """source·driving⁻¹ of (B, K, 2, 2), with :func:`revert_swap` if asked for."""
     ratio = matmul_2x2(source.float(), inverse_2x2(driving))

@@ -7,8 +7,10 @@ import torch
 
 from modules import get_family
 from modules.animator import movement_scale
+from modules.motion_control import MotionControl
 from modules.mraa.animator import RegionAnimator
 from modules.mraa.avd import flatten_regions, unflatten_regions
+from modules.mraa.regions import align_swap
 from tests.modules.mraa.tiny import images, tiny_config, tiny_networks
 
 
@@ -135,3 +137,44 @@ def test_settings_that_make_no_sense(networks):
     without = {name: network for name, network in networks.items() if name != "avd_network"}
     with pytest.raises(ValueError, match="--mode train_avd"):
         family.animator(without, tiny_config())
+
+
+# ------------------------------------------------------------------------------------------ control
+def test_amplify(networks):
+    """Shifts are multiplied, affines taken to a power; 0 is still, 1 is as driven bit for bit."""
+    source, driving = images(1), images(3, seed=1)
+    plain = animate(networks, source, driving, mode="relative")
+    assert torch.equal(
+        animate(networks, source, driving, mode="relative", control=MotionControl(1))["prediction"],
+        plain["prediction"],
+    )
+    still = animate(networks, source, driving, mode="relative", control=MotionControl(0))
+    for name in ("value", "jacobian"):
+        assert torch.equal(still["kp_driving"][name], still["kp_source"][name])
+    double = animate(networks, source, driving, mode="relative", control=MotionControl(2))
+    rest = plain["kp_source"]["value"]
+    movement = plain["kp_driving"]["value"] - rest
+    assert torch.allclose(double["kp_driving"]["value"] - rest, 2 * movement, atol=1e-5)
+    assert (double["prediction"] - plain["prediction"]).abs().max() > 1e-3
+
+
+def test_a_sign_is_no_movement():
+    """An affine that comes with the other sign is neither amplified nor interpolated as half a turn."""
+    rest = torch.eye(2).repeat(1, 4, 1, 1) * 0.1
+    small = rest @ torch.tensor([[1.0, 0.02], [0.0, 1.0]])
+    assert torch.allclose(align_swap(rest, -small), small)
+    animator = object.__new__(RegionAnimator)
+    regions = {"shift": torch.zeros(2, 4, 2), "affine": torch.cat([rest, -small]), "covar": torch.zeros(2, 4, 2, 2)}
+    between = animator.interpolate(regions, torch.tensor([0.5]))
+    assert torch.allclose(between["affine"], (rest + small) / 2)
+
+
+@pytest.mark.parametrize("mode", ["standard", "avd"])
+def test_amplify_needs_relative_mode(networks, mode):
+    with pytest.raises(ValueError, match=rf"mode '{mode}' does not know: set animate_params.mode: relative"):
+        RegionAnimator(networks, mode, control=MotionControl(2))
+
+
+def test_regions_are_none_of_its_kind(networks):
+    with pytest.raises(ValueError, match="needs a model with the facial prior"):
+        RegionAnimator(networks, "relative", control=MotionControl(regions="mouth"))
