@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -14,6 +13,8 @@ import media
 from metrics.canonical import IOD, LIDS, REGIONS, canonical_frame
 from metrics.figures import EPS
 from metrics.motion import CELL, ClipMotion, MotionScore
+
+from .player import Sheet, lay_out
 
 SHEET_HEIGHT = 144  # pixels of one frame in a sheet
 SHEET_COLUMNS = 10
@@ -27,36 +28,13 @@ PALETTE = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8
 DRIVING_COLOUR = "#202020"
 
 
-@dataclass(frozen=True)
-class Sheet:
-    """How the frames of one clip lie in a picture, for the report's player.
-
-    Attributes:
-        width, height: of one frame in pixels.
-        columns: frames in a row; rows follow from the top.
-        times: driving frame at which each begins to show.
-    """
-
-    width: int
-    height: int
-    columns: int
-    times: tuple[float, ...]
-
-
 def make_sheet(frames: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, Sheet]:
     """A picture (uint8 RGB) of at most 60 frames, evenly taken from ``frames`` (T, H, W, 3) shown at ``times`` (T,)."""
     count = min(len(frames), SHEET_FRAMES)
     chosen = np.unique(np.round(np.linspace(0, len(frames) - 1, count)).astype(int))
-    height = SHEET_HEIGHT
-    width = max(1, round(frames.shape[2] * height / frames.shape[1]))
-    columns = min(SHEET_COLUMNS, len(chosen))
-    rows = math.ceil(len(chosen) / columns)
-    image = np.zeros((rows * height, columns * width, 3), np.uint8)
-    for place, index in enumerate(chosen):
-        row, column = divmod(place, columns)
-        cell = media.resize_frame(frames[index], height, width)
-        image[row * height : (row + 1) * height, column * width : (column + 1) * width] = cell
-    return image, Sheet(width, height, columns, tuple(float(times[index]) for index in chosen))
+    width = max(1, round(frames.shape[2] * SHEET_HEIGHT / frames.shape[1]))
+    cells = [media.resize_frame(frames[index], SHEET_HEIGHT, width) for index in chosen]
+    return lay_out(cells, times[chosen], SHEET_COLUMNS)
 
 
 def apex_time(motion: ClipMotion) -> float:

@@ -14,10 +14,11 @@ from urllib.parse import quote
 import media
 from metrics.statistics import Comparison, Summary
 
-from .pictures import ARROW_LENGTH, DRIVING_COLOUR, PALETTE, Sheet
+from . import player
+from .pictures import ARROW_LENGTH, DRIVING_COLOUR, PALETTE
+from .player import Sheet
 from .tables import ABSENT, FAILED, FIGURES, UNRELIABLE, YARDSTICKS, Row, methods_of, present_figures
 
-HERE = Path(__file__).parent
 MAIN_FIGURES = ("skill", "rho", "vcor", "gain", "dir", "leak", "apex_err", "lid_gain", "snr")
 TRUTH_FIGURES = (
     "truth_rho", "truth_gain", "truth_skill", "psnr_moving", "ssim_moving", "epe_px", "akd_px", "akd_jitter_px",
@@ -150,17 +151,9 @@ def _comparisons(comparisons: Sequence[Comparison]) -> str:
     return "<h2>Methods compared</h2>" + _table(head, body, text_columns=(1, 6)) + note
 
 
-def _player(page: PairPage) -> str:
-    clips = []
-    for clip in page.clips:
-        sheet = clip.sheet
-        clips.append(
-            f'<figure><canvas width={sheet.width} height={sheet.height} data-columns={sheet.columns} '
-            f'data-sheet="{quote(clip.sheet_file)}" data-times="{escape(json.dumps(sheet.times))}"></canvas>'
-            f"<figcaption>{escape(clip.label)}</figcaption></figure>"
-        )
-    rate = page.fps or UNKNOWN_RATE
-    return f'<div class="row player" data-frames={page.frames} data-rate={rate:g}>{"".join(clips)}</div>'
+def _player(pair: PairPage) -> str:
+    figures = [player.figure(clip.sheet, quote(clip.sheet_file), escape(clip.label)) for clip in pair.clips]
+    return player.row(pair.frames, pair.fps or UNKNOWN_RATE, figures)
 
 
 def _pair_section(page: PairPage, rows: Sequence[Row], colours: Mapping[str, str], names: Sequence[str]) -> str:
@@ -233,15 +226,7 @@ def write_report(
         "as a still face). Pairs whose driving clip hardly moves (SNR &lt; 4) are left out of means.</p>"
         f"{_summary_table(summary, main, rows)}{truth_part}{_comparisons(comparisons)}{_problems(rows)}"
         f"<h2>Pairs</h2>{_pair_table(rows, main)}"
-        "<div class=controls><button id=play>pause</button> <button id=back>◀ frame</button> "
-        "<button id=forward>frame ▶</button> <label>speed <select id=speed><option value=1>×1</option>"
-        "<option value=0.5>×½</option><option value=0.25 selected>×¼</option><option value=0.1>×0.1</option></select>"
-        f"</label> <span id=position></span></div>{sections}{_definitions(present, settings)}"
-    )
-    html = (
-        '<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content="width=device-width">'
-        f"<title>Motion fidelity</title><link rel=icon href=data:,><style>{(HERE / 'report.css').read_text()}</style>"
-        f"</head><body>{body}<script>{(HERE / 'report.js').read_text()}</script></body></html>\n"
+        f"{player.controls()}{sections}{_definitions(present, settings)}"
     )
     with media.atomic_path(path) as temporary:
-        temporary.write_text(html, encoding="utf-8")
+        temporary.write_text(player.page("Motion fidelity", body), encoding="utf-8")
