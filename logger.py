@@ -20,7 +20,7 @@ from torch.utils.tensorboard import SummaryWriter
 from media import atomic_path, explain_write_error, write_image
 
 CHECKPOINT_SUFFIX = "-checkpoint.pth.tar"
-STEP_LOG, EPOCH_LOG = "metrics.jsonl", "epochs.jsonl"
+STEP_LOG, EPOCH_LOG, VALIDATION_LOG = "metrics.jsonl", "epochs.jsonl", "validation.jsonl"
 
 
 def checkpoint_path(folder: str | Path, epoch: int) -> Path:
@@ -66,6 +66,20 @@ class Logger:
         self.board.flush()
         plot_curves(self.folder / EPOCH_LOG, self.folder / "curves.png")
         return line
+
+    def log_validation(
+        self,
+        step: int,
+        epoch: int,
+        means: dict[str, float],
+        pairs: dict[str, dict[str, float]],
+        failed: dict[str, str],
+        best: bool,
+    ) -> None:
+        """Held-out figures: the means logged as a step's losses are, each pair's in ``validation.jsonl``."""
+        self.log_step(step, epoch, means)
+        record = {"epoch": epoch, "step": step, "best": best, "means": means, "pairs": pairs, "failed": failed}
+        self._append(VALIDATION_LOG, json.dumps(record))
 
     def log_pictures(self, epoch: int, batch: dict[str, Tensor], generated: dict[str, Tensor]) -> None:
         """``train-vis/00000003-rec.png``: inputs, warped source, prediction, occlusion and masks of a batch."""

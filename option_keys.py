@@ -98,6 +98,9 @@ TRAINING_KEYS = {
     "precision": one_of("float32", "bf16", "fp16"),
     "clip_grad_norm": optional(POSITIVE),
     "log_every": COUNT,
+    "validate_every": optional(COUNT),
+    "validate_pairs": COUNT,
+    "validate_figure": one_of("skill", "rho", "vcor"),
 }
 TRAIN_KEYS = {
     **TRAINING_KEYS,
@@ -185,6 +188,9 @@ TRAINING_DEFAULTS: dict[str, Any] = {
     "precision": "float32",
     "clip_grad_norm": None,
     "log_every": 50,
+    "validate_every": None,
+    "validate_pairs": 8,
+    "validate_figure": "skill",
 }
 TRAIN_DEFAULTS: dict[str, Any] = {
     "scales": [1],

@@ -25,6 +25,7 @@ import yaml
 from animate import animate
 from checkpoint import CheckpointError, load_for_inference
 from evaluate import YARDSTICKS, evaluate, named_folders
+from faces import DetectorUnavailable
 from media import atomic_path, explain_write_error
 from modules import FAMILIES, build_networks
 from options import ConfigError, load_config
@@ -220,7 +221,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         print(stop if isinstance(stop, Interrupted) else "interrupted", file=sys.stderr)
         return 130
-    except (ValueError, OSError, TrainingError) as error:
+    except (ValueError, OSError, DetectorUnavailable, TrainingError) as error:
         if options.verbose:
             raise
         print(f"error: {message(error)}", file=sys.stderr)

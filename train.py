@@ -25,6 +25,7 @@ from frames_dataset import DataError, EpochSampler, FramesDataset, collate
 from logger import CHECKPOINT_SUFFIX, Logger, background_share, checkpoint_path, last_checkpoint
 from modules import build_networks, get_family
 from modules.family import Phase
+from validation import BestCheckpoint, Validation, Validator
 
 COLLAPSED = 0.98  # mean background share above which the motion masks count as collapsed
 ADAM_BETAS = (0.5, 0.999)
@@ -293,10 +294,12 @@ def stop_requests() -> Iterator[dict[str, int]]:
 
 
 class Run:
-    """A :class:`Trainer` with its folder: log, checkpoints, progress bar, warnings."""
+    """A :class:`Trainer` with its folder: log, checkpoints, progress bar, warnings; and its validator, if any."""
 
-    def __init__(self, trainer: Trainer, folder: Path):
-        self.trainer, self.folder = trainer, folder
+    def __init__(self, trainer: Trainer, folder: Path, validator: Validator | None = None):
+        self.trainer, self.folder, self.validator = trainer, folder, validator
+        if validator:
+            self.best = BestCheckpoint(folder, trainer.params["validate_figure"], trainer.mode)
         self.logger = Logger(folder, trainer.config["visualizer_params"])
         self.pending: list[tuple[int, dict[str, Tensor]]] = []  # values still on the device
         self.warned = False
@@ -308,17 +311,47 @@ class Run:
         with stop_requests() as request:
             while trainer.epoch < params["num_epochs"]:
                 batch, generated = self._epoch(request)
-                epoch = trainer.epoch
-                line = self.logger.log_epoch(epoch, means := trainer.end_epoch())
-                tqdm.write(line)
+                epoch, found = trainer.epoch, None
+                if self.validator and self._validation_is_due():
+                    found = self._validate(request)
+                means = trainer.end_epoch() | (found.means if found else {})
+                tqdm.write(self.logger.log_epoch(epoch, means))
                 self._check_masks(means)
                 if "prediction" in generated:
                     self.logger.log_pictures(epoch, batch, generated)
-                if (epoch + 1) % params["checkpoint_freq"] == 0 or trainer.epoch == params["num_epochs"]:
+                if found:
+                    self._keep_best(epoch, found)
+                if trainer.epoch % params["checkpoint_freq"] == 0 or trainer.epoch == params["num_epochs"]:
                     self.saved = checkpoint_path(self.folder, epoch)
                     write_checkpoint(self.saved, trainer.state())
                     (self.folder / INTERRUPTED).unlink(missing_ok=True)
         return self.saved or last_checkpoint(self.folder)
+
+    def _validation_is_due(self) -> bool:
+        done, params = self.trainer.epoch + 1, self.trainer.params
+        return done % params["validate_every"] == 0 or done == params["num_epochs"]
+
+    def _validate(self, request: dict[str, int]) -> Validation:
+        """Score the held-out pairs at the end of an epoch.  A run stopped here goes on with scoring them."""
+        trainer = self.trainer
+        try:
+            found = self.validator(trainer.networks, stop=lambda: bool(request))
+        except Exception as error:  # the epoch's training is good: keep it, whatever went wrong
+            path = self.folder / INTERRUPTED
+            write_checkpoint(path, trainer.state())
+            raise TrainingError(
+                f"validation after step {trainer.step} failed: {error}. Lower animate_params.batch_size if memory ran "
+                f"out, or set train_params.validate_every to null; then go on with --checkpoint '{path}'"
+            ) from error
+        if request:
+            self._interrupt(request["signal"])
+        return found
+
+    def _keep_best(self, epoch: int, found: Validation) -> None:
+        best = self.best.offer(found, self.trainer.state)
+        self.logger.log_validation(self.trainer.step - 1, epoch, found.means, found.pairs, found.failed, best)
+        if best:
+            tqdm.write(f"best so far, {self.best.figure} {self.best.value:.4f}: {self.best.path}")
 
     def _epoch(self, request: dict[str, int]) -> tuple[dict, dict]:
         trainer = self.trainer
@@ -433,8 +466,9 @@ def train(
         tqdm.write(f"from {init_from}: took {len(taken)} entries" + (", left:" if left else ""))
         for name in left:
             tqdm.write(f"  {name}")
+    validator = Validator(config, mode, device) if trainer.params["validate_every"] else None
     ready()
-    run = Run(trainer, Path(folder))
+    run = Run(trainer, Path(folder), validator)
     try:
         return run.loop()
     finally:

@@ -23,7 +23,7 @@ OWN = {path.stem for path in ROOT.glob("*.py")} | {path.parent.name for path in 
 
 # What a part may import of the project besides itself (architecture.md).
 SCRIPTS = {"run", "kpmaker", "prepare", "demo"}
-ENGINES = {"train", "reconstruction", "animate", "evaluate"}
+ENGINES = {"train", "validation", "reconstruction", "animate", "evaluate"}
 ALLOWED = {
     "modules": set(),
     "metrics": {"modules"},
@@ -37,7 +37,8 @@ ALLOWED = {
     "frames_dataset": {"augmentation", "corpora", "faces", "media", "modules"},
     "checkpoint": {"media", "modules"},
     "logger": {"media"},
-    "train": {"checkpoint", "frames_dataset", "logger", "media", "metrics", "modules"},
+    "train": {"checkpoint", "frames_dataset", "logger", "media", "metrics", "modules", "validation"},
+    "validation": {"animate", "checkpoint", "evaluation", "frames_dataset", "logger", "metrics", "modules"},
     "animate": {"checkpoint", "frames_dataset", "logger", "media", "metrics", "modules"},
     "reconstruction": {"animate", "checkpoint", "frames_dataset", "logger", "media", "metrics", "modules"},
 }
