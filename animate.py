@@ -80,8 +80,7 @@ class ClipAnimator:
         reconstruction: bool = False,
     ):
         self.clips, self.device, self.batch_size = clips, device, batch_size
-        family = get_family(model.config)
-        self.animator = family.animator(model.networks, model.config, reconstruction)
+        self.animator = model.animator(reconstruction)
 
     def _input(self, name: str, clip: Clip, index: int) -> tuple[Tensor, Tensor | None]:
         frame = clip.read([index])[0]
@@ -215,6 +214,7 @@ def animate(
         "checkpoint": file_hash(checkpoint),
         "model": model.family,
         "format": params["format"],
+        "precision": model.precision,
         "frame_shape": config["dataset_params"]["frame_shape"],
         "mode": params.get("mode"),
         "normalization_params": params.get("normalization_params"),

@@ -10,6 +10,7 @@ Loading is ``weights_only=True``: a file cannot run code.
 from __future__ import annotations
 
 import argparse
+import copy
 import hashlib
 import os
 import pickle
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 
 from media import atomic_path
 from modules import build_networks, get_family
+from modules.inference import prepare_for_inference
 from modules.vgg import Vgg19
 
 VGG_FILE = "vgg19-dcbb9e9d.pth"
@@ -208,6 +210,17 @@ class LoadedModel:
     networks: dict[str, nn.Module]
     config: dict
     family: str
+
+    @property
+    def precision(self) -> str:
+        """``animate_params.precision``: float32, as in settings that do not have the key, or bf16."""
+        return (self.config.get("animate_params") or {}).get("precision", "float32")
+
+    def animator(self, reconstruction: bool = False):
+        """The family's animator, on copies of the networks that are rebuilt for inference at ``precision``."""
+        dtype = {"float32": torch.float32, "bf16": torch.bfloat16}[self.precision]
+        rebuilt = {name: prepare_for_inference(copy.deepcopy(net).eval(), dtype) for name, net in self.networks.items()}
+        return get_family(self.config).animator(rebuilt, self.config, reconstruction)
 
 
 def load_for_inference(path: str | Path, config: dict | None, device: torch.device) -> LoadedModel:

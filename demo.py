@@ -79,8 +79,7 @@ def crop_face(path: Path, detector: Detector, size: int, cropped: bool, only_fir
 
 def animate_face(model: LoadedModel, source: Face, driving: Face, device: torch.device, batch_size: int) -> np.ndarray:
     """Frame 0 of ``source`` moving as ``driving`` does: uint8 (N, S, S, 3)."""
-    family = get_family(model.config)
-    animator = family.animator(model.networks, model.config)
+    family, animator = get_family(model.config), model.animator()
     track = track_keypoints(driving.frames, driving.keypoints).to(device) if family.uses_tracks else None
 
     def points(face: Face) -> torch.Tensor:

@@ -75,6 +75,7 @@ def reconstruction(
         "checkpoint": file_hash(checkpoint),
         "model": model.family,
         "format": params["format"],
+        "precision": model.precision,
         "frame_shape": config["dataset_params"]["frame_shape"],
     }
     check_settings(out, settings, overwrite)

@@ -127,6 +127,18 @@ def test_own_checkpoint_rebuilds_its_model(published, tmp_path):
         load_for_inference(tmp_path / "b.pth", None, CPU)
 
 
+@pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bf16", torch.bfloat16)])
+def test_animator_works_on_rebuilt_copies(published, tmp_path, precision, dtype):
+    config = {**tiny_config(), "animate_params": {"precision": precision}}
+    write_checkpoint(tmp_path / "a.pth", {**published, "config": config})
+    model = load_for_inference(tmp_path / "a.pth", None, CPU)
+    before = {key: value.clone() for key, value in states(model.networks).items()}
+    animator = model.animator()
+    assert animator.generator.final.weight.dtype == dtype
+    assert len(list(animator.generator.parameters())) < len(list(model.networks["generator"].parameters()))
+    assert equal(states(model.networks), before)
+
+
 # ------------------------------------------------------------------------------------------ mismatches
 def mismatched(published: dict) -> dict[str, tuple[dict, list[str]]]:
     final = "final.weight"

@@ -1,0 +1,106 @@
+"""Networks rebuilt for inference: the same function of their inputs in fewer operations.
+
+BatchNorm with fixed statistics is folded into the convolution before it; nearest ×2 and the 3×3 convolution after it
+become one transposed convolution, with 4/9 of the multiplications; weights lie channels-last.  What a rebuilt
+network returns differs from the original's by rounding alone; its state dict has other names, so a network is rebuilt
+after its checkpoint was loaded, and never saved.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from modules.util import DownBlock2d, ResBlock2d, SameBlock2d, UpBlock2d
+
+
+def upsampling_convolution(conv: nn.Conv2d) -> nn.ConvTranspose2d:
+    """Nearest ×2 followed by ``conv`` (3×3, padding 1) as one transposed 4×4 convolution of stride 2.
+
+    An output pixel sees its 3×3 neighbours on the doubled grid, which are copies of 2×2 pixels of the small one:
+    the weights of those copies are added up beforehand.
+
+    Raises:
+        ValueError: a convolution of another shape.
+    """
+    if conv.kernel_size != (3, 3) or conv.padding != (1, 1) or conv.stride != (1, 1) or conv.groups != 1:
+        raise ValueError(f"only 3×3 convolutions with padding 1, stride 1 and one group can follow; got {conv}")
+    out = nn.ConvTranspose2d(conv.in_channels, conv.out_channels, 4, stride=2, padding=1, bias=conv.bias is not None)
+    out.to(conv.weight.device, conv.weight.dtype)
+    # Input pixel i is at 2i and 2i + 1 of the doubled grid: output 2i − 1 + t sees it through taps 1 − t + {1, 2}.
+    flipped = conv.weight.detach().flip(-1, -2).transpose(0, 1)  # (in, out, 3, 3)
+    weight = sum(F.pad(flipped, (x, 1 - x, y, 1 - y)) for x in (0, 1) for y in (0, 1))
+    out.weight.data.copy_(weight)
+    if conv.bias is not None:
+        out.bias.data.copy_(conv.bias.detach())
+    return out
+
+
+class FoldedResBlock2d(nn.Module):
+    """:class:`~modules.util.ResBlock2d` with its second BatchNorm folded into its first convolution."""
+
+    def __init__(self, block: ResBlock2d):
+        super().__init__()
+        self.norm, self.conv1, self.conv2 = block.norm1, fuse_conv_bn_eval(block.conv1, block.norm2), block.conv2
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.conv1(F.relu_(self.norm(x)))
+        return self.conv2(F.relu_(out)).add_(x)
+
+
+def _rebuilt(block: nn.Module) -> nn.Module | None:
+    """A block in fewer operations; None for a module that is no block of ours."""
+    if isinstance(block, ResBlock2d):
+        return FoldedResBlock2d(block)
+    if not isinstance(block, (SameBlock2d, DownBlock2d, UpBlock2d)):
+        return None
+    conv, relu = fuse_conv_bn_eval(block.conv, block.norm), nn.ReLU(inplace=True)
+    if isinstance(block, UpBlock2d):
+        return nn.Sequential(upsampling_convolution(conv), relu)
+    if isinstance(block, DownBlock2d):
+        return nn.Sequential(conv, relu, nn.AvgPool2d(2))
+    return nn.Sequential(conv, relu)
+
+
+def _rebuild_children(module: nn.Module, dtype: torch.dtype) -> None:
+    for name, child in module.named_children():
+        block = _rebuilt(child)
+        if block is None and not (name == "final" and isinstance(child, nn.Conv2d)):
+            _rebuild_children(child, dtype)
+            continue
+        for layer in (block or child).modules():
+            if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+                layer.to(dtype)
+        setattr(module, name, block or child)
+
+
+def _match_dtype(layer: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+    return (inputs[0].to(layer.weight.dtype),)
+
+
+def prepare_for_inference(network: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """Rebuild a network in eval mode, in place, for inference alone.
+
+    Args:
+        network: with its weights loaded; a block itself stays as it is, what it consists of is rebuilt.
+        dtype: in which the blocks and the generator's last convolution compute; bfloat16 or float32.  Heat maps,
+            masks, Jacobians, coordinates and warps stay in float32: a micro-expression moves less than bfloat16
+            rounds (see :func:`modules.util.full_precision`).
+
+    Returns:
+        ``network``, without gradients; images and key points go in and come out in float32 as before.
+
+    Raises:
+        ValueError: the network is in train mode: its BatchNorm has no fixed statistics.
+    """
+    if network.training:
+        raise ValueError("the network is in train mode: call eval() before it is rebuilt for inference")
+    with torch.no_grad():
+        _rebuild_children(network, dtype)
+    if dtype != torch.float32:
+        for layer in network.modules():
+            if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+                layer.register_forward_pre_hook(_match_dtype)
+    return network.requires_grad_(False).to(memory_format=torch.channels_last)
