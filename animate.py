@@ -1,16 +1,16 @@
 """The animation engine behind ``run.py --mode animate``: (driving, source) pairs → clips.
 
 The source's features and the region map are computed once a pair; driving frames stream through in batches, so the
-length of a clip costs no memory.  The lossless frames are always kept: micro-expressions are smaller than what lossy
-video destroys.
+length of a clip costs no memory (of a clip that is retimed, the key points of all frames are kept).  The lossless
+frames are always kept: micro-expressions are smaller than what lossy video destroys.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +19,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from checkpoint import LoadedModel, file_hash
+from corpora import ClipRecord
+from corpora.generated import GeneratedSet, generated_record
+from faces.expression import nearest_expression
+from faces.tracking import track_keypoints
 from frames_dataset import (
     ClipFolder,
     DataError,
     Pair,
     clip_rate,
+    clip_record,
     random_pairs,
     rate_is_known,
     read_pairs,
@@ -32,10 +37,17 @@ from frames_dataset import (
 )
 from media import Clip, MediaError, atomic_path, clip_writer, folder_writer, gif_rate, strip_writer
 from modules import get_family
-from modules.animator import normalize_kp  # noqa: F401 - users of this family of codes look for it here
+from modules.animator import KeyPoints, movement, normalize_kp  # noqa: F401 - users look for normalize_kp here
+from modules.colour import chrominance, combine, luminance, to_grey
+from modules.coords import resize_grid, warp
+from retiming import Marks, Retiming, RetimingError, moved_marks
 
 SETTINGS_FILE = "settings.json"
-CONTROLS = {"amplify": 1, "regions": None}  # of the movement; what folders made before there were any have
+CONTROLS = {  # of the movement
+    "amplify": 1, "regions": None, "retime": None, "output_fps": None, "reference": None, "colour": "model",
+}  # fmt: skip
+EARLIER = {**CONTROLS, "precision": "float32"}  # what folders were made with before settings had these
+STILL = 0.1  # pixels: a result that moves less than this everywhere is called still
 
 
 @dataclass(frozen=True)
@@ -60,15 +72,55 @@ def batches(clip: Clip, folder: ClipFolder, size: int) -> Iterator[np.ndarray]:
         yield np.stack(waiting)
 
 
+class Take:
+    """One pair while it is animated: iterate over it, once, for the result's frames, uint8 (H, W, 3).
+
+    Attributes:
+        pair: what is animated, with the driving frame that relative motion starts from as ``reference``.
+        fps: frames a second of the result.
+        positions: (N,) driving frame that each frame of the result shows, fractions in between; None: frame by frame.
+        count: frames given out so far.
+        largest: largest displacement of any pixel since the first frame, in pixels, so far; None where the model has
+            no dense motion to tell.
+    """
+
+    def __init__(self, animator: ClipAnimator, pair: Pair, fps: float, motions: Iterator[KeyPoints]):
+        self._animator, self._motions = animator, motions
+        self.pair, self.fps = pair, fps
+        self.positions: np.ndarray | None = None
+        self.count, self.largest = 0, None
+        self._first: Tensor | None = None
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for motion in self._motions:
+            out = self._animator.animator.render(motion)
+            self._watch(out.get("deformation", out.get("optical_flow")), out["prediction"].shape[-2:])
+            frames = to_frames(self._animator.coloured(out))
+            self.count += len(frames)
+            yield from frames
+
+    def _watch(self, deformation: Tensor | None, size: tuple[int, int]) -> None:
+        if deformation is None:
+            return
+        if self._first is None:
+            self._first = deformation[:1]
+        pixels = deformation.new_tensor([size[1] - 1, size[0] - 1]) / 2
+        moved = ((deformation - self._first) * pixels).norm(dim=-1).max()
+        self.largest = max(self.largest or 0.0, float(moved))
+
+
 class ClipAnimator:
     """Animates clips of a data set with a loaded model.
 
     Args:
-        model: networks and settings.
+        model: networks and settings; ``animate_params`` hold the controls.
         clips: the data.
         device: where the networks are.
         batch_size: driving frames at a time.
-        reconstruction: take the driving key points as they are (source and driving are one clip).
+        reconstruction: take the driving key points as they are (source and driving are one clip), without controls.
+
+    Raises:
+        RetimingError, ValueError: controls that cannot be used, or not with this model.
     """
 
     def __init__(
@@ -80,39 +132,115 @@ class ClipAnimator:
         reconstruction: bool = False,
     ):
         self.clips, self.device, self.batch_size = clips, device, batch_size
+        params = model.config.get("animate_params") or {}
+        controls = CONTROLS if reconstruction else {**CONTROLS, **params}
+        self.fps, self.reference = params.get("fps"), controls["reference"]
+        self.retiming = Retiming(controls["retime"], controls["output_fps"])
+        self.photo_colour = controls["colour"] == "source"
+        family = get_family(model.config)
+        if self.reference == "auto" and not family.uses_prior:
+            raise DataError(
+                "animate_params.reference: auto compares the key points of the facial prior, which model: "
+                f"{family.name} does not have: give a frame number, or onset"
+            )
+        self.align_corners = model.networks["generator"].align_corners
         self.animator = model.animator(reconstruction)
 
-    def _input(self, name: str, clip: Clip, index: int) -> tuple[Tensor, Tensor | None]:
+    def _image(self, frames: np.ndarray) -> Tensor:
+        """Frames as the model sees them: (T, C, H, W), grey where the colour is the photo's."""
+        images = to_tensor(frames).to(self.device)
+        return to_grey(images) if self.photo_colour else images
+
+    def _input(self, name: str, clip: Clip, index: int) -> tuple[np.ndarray, Tensor | None]:
         frame = clip.read([index])[0]
         keypoints = self.clips.keypoints(name, frame.shape[:2])
         if self.clips.with_tracks:
             keypoints = self.clips.track(name, frame.shape[:2], [index])[0]
-        image = to_tensor(self.clips.fit(frame)[None]).to(self.device)
-        return image, None if keypoints is None else keypoints[None].to(self.device)
+        return self.clips.fit(frame)[None], None if keypoints is None else keypoints[None].to(self.device)
 
     def frames(self, pair: Pair) -> Iterator[np.ndarray]:
-        """The animated frames of a pair, uint8 (H, W, 3), one by one.
+        """The animated frames of a pair, uint8 (H, W, 3), one by one; raises what :meth:`take` raises."""
+        yield from self.take(pair)
+
+    def take(self, pair: Pair) -> Take:
+        """Begin with a pair; the take that was begun before ends.
 
         Raises:
             DataError: the reference frame is outside the clip, or the two clips differ in size.
+            RetimingError: a timing that does not fit the driving clip.
         """
         driving, source = self.clips.open(pair.driving), self.clips.open(pair.source)
+        pair = replace(pair, reference=self._reference(pair, driving, source))
         if pair.reference and pair.reference >= len(driving):
             raise DataError(f"frame {pair.reference} is outside {pair.driving} ({len(driving)} frames)")
-        source_image, source_points = self._input(pair.source, source, 0)
+        source_frame, source_points = self._input(pair.source, source, 0)
         initial, driving_points = self._input(pair.driving, driving, pair.reference)
-        if source_image.shape != initial.shape:
+        if source_frame.shape != initial.shape:
             raise DataError(
-                f"the frames of {pair.source} and {pair.driving} differ in size ({_size(source_image)} and "
+                f"the frames of {pair.source} and {pair.driving} differ in size ({_size(source_frame)} and "
                 f"{_size(initial)} pixels): set dataset_params.frame_shape"
             )
-        self.animator.start(source_image, initial, source_points, driving_points)
+        self.animator.start(self._image(source_frame), self._image(initial), source_points, driving_points)
+        if self.photo_colour:
+            self.chroma = chrominance(to_tensor(source_frame).to(self.device))
+        fps, motions = clip_rate(driving, self.fps), self._motions(pair.driving, driving)
+        take = Take(self, pair, self.retiming.rate(fps), motions)
+        if self.retiming:
+            parts = list(motions)
+            whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+            take.positions = self._positions(pair, driving, fps, whole)
+            take._motions = self._retimed(whole, torch.from_numpy(take.positions))
+        return take
+
+    def _reference(self, pair: Pair, driving: Clip, source: Clip) -> int:
+        """The driving frame that relative motion starts from."""
+        if self.reference is None:
+            return pair.reference
+        if self.reference == "auto":
+            target = self.clips.keypoints(pair.source, source.first().shape[:2])
+            return nearest_expression(self._driving_points(pair.driving, driving).numpy(), target.numpy())
+        if self.reference == "onset":
+            record = clip_record(driving)
+            return 0 if record is None or record.onset_index is None else record.onset_index
+        return int(self.reference)
+
+    def _driving_points(self, name: str, clip: Clip) -> Tensor:
+        """Key points (T, 18, 2) of all frames: the clip's track, or one made now."""
+        size = clip.first().shape[:2]
+        if self.clips.with_tracks:
+            return self.clips.track(name, size, range(len(clip)))
+        return track_keypoints((self.clips.fit(frame) for frame in clip), self.clips.keypoints(name, size))
+
+    def _motions(self, name: str, clip: Clip) -> Iterator[KeyPoints]:
+        """The movement of a driving clip, frame by frame, a batch at a time."""
         first = 0
-        for batch in batches(driving, self.clips, self.batch_size):
-            points = self._track(pair.driving, driving, range(first, first + len(batch)))
+        for batch in batches(clip, self.clips, self.batch_size):
+            points = self._track(name, clip, range(first, first + len(batch)))
             first += len(batch)
-            out = self.animator.animate(to_tensor(batch).to(self.device), *points)
-            yield from to_frames(out["prediction"])
+            yield self.animator.motion(self._image(batch), *points)
+
+    def _retimed(self, motion: KeyPoints, positions: Tensor) -> Iterator[KeyPoints]:
+        for part in positions.split(self.batch_size):
+            yield self.animator.interpolate(motion, part.to(self.device))
+
+    def _positions(self, pair: Pair, clip: Clip, fps: float, motion: KeyPoints) -> np.ndarray:
+        curve = movement(motion, pair.reference).cpu().numpy()
+        try:
+            marks = None if self.retiming.marks is None else driving_marks(clip, curve)
+            return self.retiming.positions(len(curve), fps, marks)
+        except RetimingError as error:
+            raise RetimingError(f"{pair.driving}: {error}") from error
+
+    def coloured(self, out: dict[str, Tensor]) -> Tensor:
+        """What the generator made, in the photo's colours if asked for: (T, C, H, W)."""
+        if not self.photo_colour:
+            return out["prediction"]
+        chroma = self.chroma.expand(len(out["prediction"]), -1, -1, -1)
+        deformation = out.get("deformation", out.get("optical_flow"))
+        if deformation is not None:
+            grid = resize_grid(deformation, chroma.shape[-2:], self.align_corners)
+            chroma = warp(chroma, grid, self.align_corners, padding_mode="border")
+        return combine(luminance(out["prediction"]), chroma)
 
     def _track(self, name: str, clip: Clip, indices: range) -> list[Tensor]:
         """Key points of the frames ``indices``, where the model's prior follows the movement; else nothing."""
@@ -121,8 +249,23 @@ class ClipAnimator:
         return [self.clips.track(name, clip.first().shape[:2], indices).to(self.device)]
 
 
-def _size(image: Tensor) -> str:
-    return f"{image.shape[-1]}×{image.shape[-2]}"
+def driving_marks(clip: Clip, curve: np.ndarray) -> Marks:
+    """Onset, apex and offset of a driving clip: as ``clips.csv`` says, else its first frame, the one that moves most
+    by ``curve`` (T,), and its last frame; what was found so is said.
+    """
+    record = clip_record(clip)
+    known = {name: getattr(record, f"{name}_index", None) for name in ("onset", "apex", "offset")}
+    onset = known["onset"] or 0
+    offset = len(curve) - 1 if known["offset"] is None else known["offset"]
+    apex = known["apex"]
+    if apex is None:
+        apex = onset + int(curve[onset : offset + 1].argmax())
+        tqdm.write(f"{clip.name}: clips.csv does not say where its apex is; taking frame {apex}, where it moves most")
+    return Marks(onset, apex, offset)
+
+
+def _size(frames: np.ndarray) -> str:
+    return f"{frames.shape[2]}×{frames.shape[1]}"
 
 
 def result_paths(out: Path, name: str, suffix: str) -> tuple[Path, Path]:
@@ -137,13 +280,17 @@ def finished(video: Path, lossless: Path) -> bool:
     return video.exists() and (lossless.exists() or lossless.with_suffix("").is_dir())
 
 
-def write_result(frames: Iterator[np.ndarray], video: Path, lossless: Path, fps: float) -> None:
-    """Write frames to both places as they come."""
+def write_result(
+    frames: Iterable[np.ndarray], video: Path, lossless: Path, fps: float, folder: Path | None = None
+) -> None:
+    """Write frames to both places as they come, and to a folder of pictures if there is one."""
     with contextlib.ExitStack() as stack:
         if video == lossless:
             writers = [stack.enter_context(folder_writer(video))]
         else:  # the lossless one is entered last and so finished first: a video stands for a complete result
             writers = [stack.enter_context(clip_writer(video, fps)), stack.enter_context(strip_writer(lossless))]
+        if folder is not None:
+            writers.append(stack.enter_context(folder_writer(folder)))
         for frame in frames:
             for append in writers:
                 append(frame)
@@ -153,7 +300,7 @@ def check_settings(out: Path, settings: dict, overwrite: bool) -> None:
     """Refuse to mix results of different settings in one folder; writes ``settings.json`` into a new one."""
     path = out / SETTINGS_FILE
     if path.is_file() and not overwrite:
-        before = {**CONTROLS, **json.loads(path.read_text(encoding="utf-8"))}
+        before = {**EARLIER, **json.loads(path.read_text(encoding="utf-8"))}
         changed = [key for key in settings if before.get(key) != settings[key]]
         if changed:
             raise DataError(
@@ -185,6 +332,44 @@ def driving_rate(clip: Clip, override: float | None) -> float:
     return clip_rate(clip, override)
 
 
+def control_settings(params: dict) -> dict:
+    """The controls of ``animate_params`` for ``settings.json``, a curve file with its hash."""
+    settings = {name: params.get(name, default) for name, default in CONTROLS.items()}
+    if settings["retime"] and Path(settings["retime"]).is_file():
+        settings["retime"] += f" ({file_hash(settings['retime'])})"
+    return settings
+
+
+def labelled_set(params: dict, clips: ClipFolder, pairs: list[Pair]) -> GeneratedSet | None:
+    """The data set that ``animate_params.dataset_out`` asks for, None where it does not.
+
+    Raises:
+        DataError: clips without labels, or another data set in that folder.
+    """
+    if not params.get("dataset_out"):
+        return None
+    names = dict.fromkeys(name for pair in pairs for name in (pair.driving, pair.source))
+    unlabelled = [name for name in names if clip_record(clips.open(name)) is None]
+    if unlabelled:
+        raise DataError(
+            f"animate_params.dataset_out: no row of a clips.csv says whom these clips show and what: "
+            f"{', '.join(unlabelled)}. prepare.py writes one; or set dataset_out: null"
+        )
+    try:
+        return GeneratedSet(params["dataset_out"])
+    except ValueError as error:
+        raise DataError(str(error)) from error
+
+
+def take_record(take: Take, clips: ClipFolder, params: dict) -> ClipRecord:
+    """The row of a finished take in a generated data set's ``clips.csv``."""
+    driving, source = (clip_record(clips.open(name)) for name in (take.pair.driving, take.pair.source))
+    shown = np.arange(take.count) if take.positions is None else take.positions
+    marks = moved_marks(shown, driving.onset_index, driving.apex_index, driving.offset_index)
+    controls = {"amplify": params.get("amplify", 1), "regions": params.get("regions")}
+    return generated_record(take.pair.name, driving, source, take.fps, take.count, marks, **controls)
+
+
 def animate(
     model: LoadedModel,
     checkpoint: str | Path,
@@ -203,6 +388,7 @@ def animate(
 
     Raises:
         DataError, MediaError: data that do not fit; every other pair is still made, then the failed ones are listed.
+        RetimingError: a timing that is none.
     """
     config, out = model.config, Path(out)
     params = config["animate_params"]
@@ -219,23 +405,34 @@ def animate(
         "mode": params.get("mode"),
         "normalization_params": params.get("normalization_params"),
         "fps": params.get("fps"),
-        **{name: params.get(name, default) for name, default in CONTROLS.items()},
+        **control_settings(params),
     }
-    check_settings(out, settings, overwrite)
     animator = ClipAnimator(model, clips, device, params["batch_size"])
+    dataset = labelled_set(params, clips, pairs)
+    for folder in (out, *([dataset.root] if dataset else [])):
+        check_settings(folder, settings, overwrite)
     results, failures = [], []
     for pair in tqdm(pairs, desc="animate", unit="pair"):
         video, lossless = result_paths(out, pair.name, params["format"])
-        if not overwrite and finished(video, lossless):
+        if not overwrite and finished(video, lossless) and (dataset is None or dataset.holds(pair.name)):
             results.append(Result(pair, video, lossless, made=False))
             continue
         try:
-            fps = driving_rate(clips.open(pair.driving), params.get("fps"))
-            if params["format"] == ".gif" and gif_rate(fps) < fps * 0.99:
-                tqdm.write(f"{pair.name}: {fps:g} frames a second, but a GIF plays at {gif_rate(fps):g}: slowed down")
-            write_result(animator.frames(pair), video, lossless, fps)
+            driving_rate(clips.open(pair.driving), params.get("fps"))
+            take = animator.take(pair)
+            if params["format"] == ".gif" and gif_rate(take.fps) < take.fps * 0.99:
+                rate = gif_rate(take.fps)
+                tqdm.write(f"{pair.name}: {take.fps:g} frames a second, but a GIF plays at {rate:g}: slowed down")
+            write_result(take, video, lossless, take.fps, dataset.folder(pair.name) if dataset else None)
+            if dataset:
+                dataset.add(take_record(take, clips, params))
+            if take.largest is not None and take.largest < STILL and params.get("amplify") != 0:
+                tqdm.write(
+                    f"{pair.name}: hardly moves (at most {take.largest:.2f} pixels): the driving clip is still, or the "
+                    "model does not carry its movement"
+                )
             results.append(Result(pair, video, lossless, made=True))
-        except (DataError, MediaError) as error:
+        except (DataError, MediaError, RetimingError) as error:
             failures.append(f"{pair.name}: {error}")
             tqdm.write(f"failed: {failures[-1]}")
     with atomic_path(out / "results.json") as temporary:

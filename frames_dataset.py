@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler, default_collate
 
 from augmentation import build_augmentation
-from corpora import read_clips
+from corpora import ClipRecord, read_clips
 from faces.keypoint_files import KeypointError, load_keypoints
 from faces.tracking import load_track
 from media import Clip, clip_name, list_clips, open_clip, resize_frame
@@ -66,25 +66,29 @@ def split_folders(dataset_params: dict, split: str) -> list[Path]:
 
 
 @functools.lru_cache(maxsize=32)
-def _listed_rates(root: Path) -> dict[str, float]:
+def _listed(root: Path) -> dict[str, ClipRecord]:
     path = root / "clips.csv"
-    return {record.clip: float(record.fps) for record in read_clips(path)} if path.is_file() else {}
+    return {record.clip: record for record in read_clips(path)} if path.is_file() else {}
 
 
-def _root_of(clip: Clip) -> Path:
-    return clip.path.absolute().parent.parent
+def clip_record(clip: Clip) -> ClipRecord | None:
+    """The clip's row in its data set's ``clips.csv``; None where there is none."""
+    return _listed(clip.path.absolute().parent.parent).get(clip.name)
+
+
+def _known_rate(clip: Clip) -> float | None:
+    record = clip_record(clip)
+    return clip.fps if record is None else float(record.fps)
 
 
 def clip_rate(clip: Clip, override: float | None = None) -> float:
     """Frames a second of a clip: ``override``, the data set's ``clips.csv``, the file itself, in this order."""
-    if override:
-        return float(override)
-    return _listed_rates(_root_of(clip)).get(clip.name) or clip.fps or FALLBACK_FPS
+    return float(override or _known_rate(clip) or FALLBACK_FPS)
 
 
 def rate_is_known(clip: Clip) -> bool:
     """Whether :func:`clip_rate` has to fall back on the released code's 100 frames a second."""
-    return bool(_listed_rates(_root_of(clip)).get(clip.name) or clip.fps)
+    return bool(_known_rate(clip))
 
 
 class ClipFolder:

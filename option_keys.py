@@ -66,6 +66,7 @@ TEXT = Rule("a text", lambda value: isinstance(value, str) and bool(value))
 SIZE = list_of(COUNT, "[height, width, 3]", 2, 3)
 FORMAT = one_of(".mp4", ".gif", ".png")
 ROOTS = either(Rule("a folder", TEXT.accepts), list_of(TEXT, "a list of folders"))
+RATE = Rule("a number from 1 to 1000", lambda value: _is_number(value) and 1 <= value <= 1000)
 HUE = Rule("a number from 0 to 0.5", lambda value: _is_number(value) and 0 <= value <= 0.5)
 RANGE = list_of(NUMBER, "[from, to]", 2)
 LAYERS = list_of(AMOUNT, "a list of five, one for each of VGG's layers", 5)
@@ -130,8 +131,13 @@ SHARED_KEYS = {
         "batch_size": COUNT,
         "precision": one_of("float32", "bf16"),
         "fps": optional(POSITIVE),
+        "output_fps": optional(RATE),
         "amplify": AMOUNT,
         "regions": None,
+        "retime": optional(TEXT),
+        "reference": optional(either(one_of("onset", "auto"), NATURAL)),
+        "colour": one_of("model", "source"),
+        "dataset_out": optional(TEXT),
         "normalization_params": {
             "adapt_movement_scale": SWITCH,
             "use_relative_movement": SWITCH,
@@ -175,8 +181,13 @@ DEFAULTS: dict[str, Any] = {
         "batch_size": 8,
         "precision": "float32",
         "fps": None,
+        "output_fps": None,
         "amplify": 1,
         "regions": None,
+        "retime": None,
+        "reference": None,
+        "colour": "model",
+        "dataset_out": None,
         "normalization_params": None,
     },
     "visualizer_params": {"kp_size": 5, "draw_border": True, "colormap": "gist_rainbow"},

@@ -85,6 +85,18 @@ def interpolate(motion: KeyPoints, positions: Tensor) -> KeyPoints:
     return out
 
 
+def movement(motion: KeyPoints, reference: int = 0) -> Tensor:
+    """How much each frame moves: RMS displacement of the key points (or MRAA's regions) from the frame ``reference``,
+    their common shift taken out; of their Jacobians where the key points stand still.  (T, ...) → (T,).
+    """
+    places = motion["value"] if "value" in motion else motion["shift"]
+    moved = places - places[reference]
+    moved = moved - moved.mean(1, keepdim=True)
+    if not moved.any() and "jacobian" in motion:
+        moved = motion["jacobian"] - motion["jacobian"][reference]
+    return moved.flatten(1).square().mean(1).sqrt()
+
+
 class KeyPointAnimator:
     """Animator of the ``fpb_fomm``, ``fpb_tracked`` and ``fomm`` families.
 

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 import animate as engine
-from animate import ClipAnimator, animate, batches, finished, result_paths
+from animate import ClipAnimator, Take, animate, batches, finished, result_paths
 from checkpoint import LoadedModel, write_checkpoint
-from corpora import ClipRecord, write_clips
+from corpora import ClipRecord, read_clips, write_clips
 from faces.keypoint_files import KeypointError, save_keypoints
-from frames_dataset import ClipFolder, DataError, Pair
+from frames_dataset import ClipFolder, DataError, FramesDataset, Pair
 from media import Clip, open_clip, write_frame_folder, write_mp4, write_strip
 from modules import FAMILIES, build_networks, get_family
 from tests.conftest import golden_state, make_data, moving_frames, random_keypoints, training_config
@@ -170,6 +170,214 @@ def test_results_from_before_there_were_controls_are_kept(run, tmp_path):
         run(amplify=2)
 
 
+# ------------------------------------------------------------------------------------------ timing
+def label(data: Path, fps: float = 100.0, **marks) -> None:
+    """A clip list for the test clips: test_0 shows happiness, test_1 surprise."""
+    words = [("s0", "6+12", "happiness", "positive"), ("s1", "1+2", "surprise", "surprise")]
+    records = [
+        ClipRecord(f"test_{i}", "test", "casme2", who, "", fps, FRAMES, 46, 48, 50, **marks, action_units=units,
+                   emotion=emotion, class3=kind)
+        for i, (who, units, emotion, kind) in enumerate(words)
+    ]  # fmt: skip
+    write_clips(data / "clips.csv", records)
+
+
+MARKS = {"onset_index": 0, "apex_index": 2, "offset_index": 4}
+PAIR = Pair("test_1", "test_0")
+
+
+def taken(model: LoadedModel, pair: Pair = PAIR, **params) -> tuple[Take, np.ndarray]:
+    """A finished take and its frames."""
+    model.config["animate_params"].update(params)
+    take = ClipAnimator(model, clips_of(model), CPU, batch_size=3).take(pair)
+    return take, np.stack(list(take))
+
+
+def test_another_rate_interpolates_the_movement(model, data):
+    label(data, fps=100.0)
+    own = frames_of(model, PAIR)
+    take, double = taken(model, output_fps=200)
+    assert (take.fps, take.count, len(double)) == (200, 2 * FRAMES, 2 * FRAMES)
+    assert difference(double[::2], own) <= 1, "the clip's own frames are among them"
+    assert difference(double[1], own[0]) > 2 and difference(double[1], own[1]) > 2
+    blend = (double[0].astype(int) + double[2]) / 2
+    assert np.abs(double[1] - blend).mean() < np.abs(double[0] - blend).mean(), "in between"
+    take, half = taken(model, output_fps=50)
+    assert take.fps == 50 and difference(half, own[[0, 2]]) <= 1
+
+
+def test_retimed_clips_show_the_marks_where_asked(model, data):
+    label(data, **MARKS)
+    own = frames_of(model, PAIR)
+    take, frames = taken(model, retime="2:8:10")
+    assert len(frames) == 11 and take.fps == 100
+    assert difference(frames[[0, 1, 2]], own[[0, 0, 0]]) <= 1
+    assert difference(frames[[8, 10]], own[[2, 4]]) <= 1
+
+
+def test_curve_files_lead_the_movement(model, data, tmp_path):
+    label(data)
+    curve = tmp_path / "back.csv"
+    curve.write_text("time,position\n0,4\n0.04,0\n")
+    own = frames_of(model, PAIR)
+    assert difference(taken(model, retime=str(curve))[1], own[::-1]) <= 1
+
+
+def test_unannotated_apices_are_found_and_said(model, data, capsys):
+    """moving_frames shift by a pixel a frame: test_1 played there and back has its apex in the middle."""
+    frames = open_clip(data / "test" / "test_1").read_all()
+    write_frame_folder(data / "test" / "test_1", frames[[0, 1, 2, 3, 4, 3, 2, 1, 0]])
+    own = frames_of(model, PAIR)
+    _, retimed = taken(model, retime="0:2:4")
+    said = capsys.readouterr().out
+    apex = int(said.partition("taking frame ")[2].partition(",")[0])
+    assert "test_1: clips.csv does not say where its apex is" in said and 0 < apex < 8
+    assert difference(retimed[2], own[apex]) <= 1
+
+
+def test_reconstruction_keeps_its_own_time(model, data):
+    label(data, **MARKS)
+    model.config["animate_params"].update(retime="0:8:20", output_fps=50, colour="source", reference=2)
+    assert len(frames_of(model, Pair("test_0", "test_0"), reconstruction=True)) == FRAMES
+
+
+@pytest.mark.parametrize("family", ["fomm", "mraa", "fpb_tracked"])
+def test_every_family_can_be_retimed(family, data):
+    label(data, **MARKS)
+    model = load(training_config(family, data), {})
+    params = {"retime": "0:4:8", "output_fps": 50, "colour": "source", "amplify": 1.5}
+    model.config["animate_params"].update(params)
+    tracked = get_family(model.config).uses_tracks
+    clips = ClipFolder(model.config["dataset_params"], "test", get_family(model.config).uses_prior, tracked)
+    take = ClipAnimator(model, clips, CPU, 2).take(PAIR)
+    assert np.stack(list(take)).shape == (9, 64, 64, 3) and take.fps == 50
+
+
+# ------------------------------------------------------------------------------------------ reference
+def test_reference_frame(model, data):
+    """A number, the annotated onset, or the pairs list's where nothing is asked."""
+    label(data, onset_index=2)
+    at = {n: frames_of(model, Pair("test_1", "test_0", n)) for n in (0, 2, 3)}
+    assert difference(at[0], at[2]) > 10
+    for reference, expected in ((3, 3), ("onset", 2), (0, 0), (None, 3)):
+        take, frames = taken(model, Pair("test_1", "test_0", 3), reference=reference)
+        assert take.pair.reference == expected
+        assert difference(frames, at[expected]) == 0
+    (data / "clips.csv").unlink()
+    engine.clip_record.__globals__["_listed"].cache_clear()
+    assert taken(model, reference="onset")[0].pair.reference == 0, "without an annotation the first frame"
+
+
+def test_automatic_reference_is_the_frame_most_like_the_source(model, data):
+    """The clip of test_1 begins with its mouth moved; the source has the face of its frame 3."""
+    points = clips_of(model).keypoints("test_1", (64, 64))
+    track = points.repeat(FRAMES, 1, 1)
+    for frame, shift in enumerate((4.0, 3.0, 2.0, 0.0, 1.0)):
+        track[frame, 7:12, 1] += shift
+    save_keypoints(data / "keypoints", "test_0", points)
+    animator = ClipAnimator(load(training_config("fpb_fomm", data), {}), clips_of(model), CPU)
+    animator.reference = "auto"
+    animator._driving_points = lambda name, clip: track
+    assert animator.take(PAIR).pair.reference == 3
+
+
+def test_automatic_reference_without_a_stored_track(model, data):
+    model.config["animate_params"]["reference"] = "auto"
+    points = clips_of(model).keypoints("test_1", (64, 64))
+    save_keypoints(data / "keypoints", "test_0", points)
+    assert taken(model)[0].pair.reference in range(FRAMES)
+
+
+@pytest.mark.parametrize("family", ["fomm", "mraa"])
+def test_automatic_reference_needs_key_points(family, data):
+    model = load(training_config(family, data), {})
+    model.config["animate_params"]["reference"] = "auto"
+    with pytest.raises(DataError, match=rf"reference: auto.*model: {family} does not have.*onset"):
+        ClipAnimator(model, ClipFolder(model.config["dataset_params"], "test", False), CPU)
+
+
+# ------------------------------------------------------------------------------------------ colour
+def chroma(frames: np.ndarray) -> np.ndarray:
+    images = engine.to_tensor(frames)
+    return engine.chrominance(images).numpy()
+
+
+def test_colour_of_the_photo_on_a_grey_model(model, data):
+    """What a model sees is grey, what it makes gives the luminance, and colours come from the source, moved along."""
+    source = open_clip(data / "test" / "test_0").first()
+    grey = [np.repeat(f.mean(-1, keepdims=True).astype(np.uint8), 3, -1) for f in open_clip(data / "test" / "test_1")]
+    take, frames = taken(model, colour="source")
+    write_frame_folder(data / "test" / "test_1", grey)
+    assert difference(taken(model, colour="model")[1], frames) > 20
+    moving = taken(model, colour="source")[1]
+    luma = engine.luminance(engine.to_tensor(moving))
+    write_frame_folder(data / "test" / "test_0", [np.rint(source @ [0.299, 0.587, 0.114])[..., None].repeat(3, -1)
+                                                  .astype(np.uint8)])  # fmt: skip
+    made = engine.luminance(engine.to_tensor(taken(model, colour="model")[1]))
+    inside = (moving > 2) & (moving < 253)
+    assert float((luma - made).abs()[torch.from_numpy(inside).all(-1)[:, None]].max()) < 0.02
+    model.config["animate_params"].update(amplify=0)
+    write_frame_folder(data / "test" / "test_0", [source])
+    still = taken(model, colour="source")[1]
+    unclipped = ((still > 2) & (still < 253)).all(-1)
+    error = np.abs(chroma(still) - chroma(source[None])).max(1)[unclipped]
+    assert error.max() < 0.03 and chroma(source[None]).std() > 0.05, "colours stay where they are when nothing moves"
+
+
+# ------------------------------------------------------------------------------------------ labelled sets
+def test_results_are_a_labelled_data_set(run, model, data, tmp_path):
+    """Layout and list of the corpora: labels of the driving clip, subject of the source, lossless frames."""
+    label(data, **MARKS)
+    results = run(dataset_out=str(tmp_path / "made"), output_fps=50, regions=["brows"])
+    records = {record.clip: record for record in read_clips(tmp_path / "made" / "clips.csv")}
+    assert set(records) == set(results) == {"test_0-test_1", "test_1-test_0"}
+    row = records["test_1-test_0"]
+    assert (row.emotion, row.class3, row.subject, row.action_units) == ("surprise", "surprise", "s0", "1+2")
+    assert records["test_0-test_1"].action_units == "", "6 and 12 do not move"
+    assert (row.fps, row.frames, row.apex_index) == (50, 2, 1)
+    for name, result in results.items():
+        frames = open_clip(tmp_path / "made" / "train" / name).read_all()
+        assert np.array_equal(frames, open_clip(result.lossless).read_all())
+    params = {**model.config["dataset_params"], "root_dir": str(tmp_path / "made"), "augmentation_params": None}
+    assert len(FramesDataset(params, with_keypoints=False)[(0, 0)]["source"]) == 3
+
+
+def test_data_sets_go_on_and_are_not_mixed(run, data, tmp_path):
+    label(data)
+    run(dataset_out=str(tmp_path / "made"))
+    assert not any(result.made for result in run().values())
+    (tmp_path / "made" / "clips.csv").unlink()
+    assert all(result.made for result in run().values())
+    with pytest.raises(DataError, match=r"made holds results made with other settings \(amplify differ"):
+        animate_into(run, tmp_path / "elsewhere", amplify=2)
+    with pytest.raises(DataError, match="data set of casme2"):
+        run(overwrite=True, dataset_out=str(data))
+
+
+def animate_into(run, out: Path, **params) -> None:
+    cells = dict(zip(run.__code__.co_freevars, run.__closure__, strict=True))
+    model, tmp_path = cells["model"].cell_contents, cells["tmp_path"].cell_contents
+    model.config["animate_params"].update(params)
+    animate(model, tmp_path / "model.pth", out, CPU)
+
+
+def test_a_data_set_needs_labels(run, tmp_path):
+    with pytest.raises(DataError, match=r"whom these clips show and what: test_\d, test_\d\. prepare\.py"):
+        run(dataset_out=str(tmp_path / "made"))
+    assert not (tmp_path / "made").exists()
+
+
+def test_still_results_are_said(run, data, capsys):
+    run()
+    assert "hardly moves" not in capsys.readouterr().out
+    still = open_clip(data / "test" / "test_1").read_all()[[0, 0, 0]]
+    write_frame_folder(data / "test" / "test_1", still)
+    run(overwrite=True)
+    said = capsys.readouterr().out
+    assert "test_1-test_0: hardly moves (at most 0.00 pixels): the driving clip is still, or" in said
+    assert "test_0-test_1: hardly" not in said
+
+
 # ------------------------------------------------------------------------------------------ constant memory
 class LongClip(Clip):
     """A clip that exists only while it is read; counts the frames it has given out."""
@@ -303,15 +511,15 @@ def test_half_a_result_is_made_again(run, lost):
 
 
 def test_interruption_leaves_no_half_result(run, tmp_path, monkeypatch):
-    frames = ClipAnimator.frames
+    frames = Take.__iter__
 
-    def interrupted(self, pair):
-        for index, frame in enumerate(frames(self, pair)):
-            if index == 3 and pair.driving == "test_1":
+    def interrupted(self):
+        for index, frame in enumerate(frames(self)):
+            if index == 3 and self.pair.driving == "test_1":
                 raise KeyboardInterrupt
             yield frame
 
-    monkeypatch.setattr(ClipAnimator, "frames", interrupted)
+    monkeypatch.setattr(Take, "__iter__", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run()
     assert not [name for name in leftovers(tmp_path / "out") if name.startswith("test_1-")]
@@ -328,6 +536,9 @@ def test_interruption_leaves_no_half_result(run, tmp_path, monkeypatch):
         ({"normalization_params": None}, "normalization_params"),
         ({"amplify": 2}, "amplify"),
         ({"regions": ["mouth"]}, "regions"),
+        ({"output_fps": 25}, "output_fps"),
+        ({"colour": "source"}, "colour"),
+        ({"reference": 2}, "reference"),
     ],
 )
 def test_results_of_other_settings_are_not_mixed(run, change, key):

@@ -31,6 +31,7 @@ ALLOWED = {
     "grid": set(),
     "augmentation": {"modules"},
     "option_keys": set(),
+    "retiming": set(),
     "options": {"modules", "option_keys"},
     "faces": {"media", "metrics", "modules"},
     "corpora": {"media", "faces", "modules"},
@@ -39,9 +40,11 @@ ALLOWED = {
     "logger": {"media"},
     "train": {"checkpoint", "frames_dataset", "logger", "media", "metrics", "modules", "validation"},
     "validation": {"animate", "checkpoint", "evaluation", "frames_dataset", "logger", "metrics", "modules"},
-    "animate": {"checkpoint", "frames_dataset", "logger", "media", "metrics", "modules"},
+    "animate": {
+        "checkpoint", "corpora", "faces", "frames_dataset", "logger", "media", "metrics", "modules", "retiming",
+    },
     "reconstruction": {"animate", "checkpoint", "frames_dataset", "logger", "media", "metrics", "modules"},
-}
+}  # fmt: skip
 # Import name of a requirement where it is another.
 IMPORT_NAMES = {
     "pyyaml": "yaml",
