@@ -376,6 +376,7 @@ def animate(
     out: str | Path,
     device: torch.device,
     overwrite: bool = False,
+    pairs: list[Pair] | None = None,
 ) -> list[Result]:
     """Animate all pairs of the config.
 
@@ -385,6 +386,7 @@ def animate(
         out: results go to ``<out>/<driving>-<source>.mp4`` and ``<out>/png/<driving>-<source>.png``.
         device: where to compute.
         overwrite: make finished results again.
+        pairs: in place of the config's.
 
     Raises:
         DataError, MediaError: data that do not fit; every other pair is still made, then the failed ones are listed.
@@ -394,7 +396,8 @@ def animate(
     params = config["animate_params"]
     family = get_family(config)
     clips = ClipFolder(config["dataset_params"], "test", family.uses_prior, family.uses_tracks)
-    pairs = find_pairs(config, clips)
+    if pairs is None:
+        pairs = find_pairs(config, clips)
     clips.check_keypoints(dict.fromkeys(name for pair in pairs for name in (pair.driving, pair.source)))
     settings = {
         "checkpoint": file_hash(checkpoint),

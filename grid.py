@@ -31,8 +31,17 @@ def difference_to_first(frames: np.ndarray, gain: float) -> np.ndarray:
     return np.clip(128 + np.rint(gain * difference), 0, 255).astype(np.uint8)
 
 
+def _line(text: str, width: int, count: int) -> np.ndarray:
+    """A caption that stays for ``count`` frames."""
+    line = caption(text, width)
+    return np.broadcast_to(line, (count, *line.shape))
+
+
 def side_by_side(
-    columns: dict[str, np.ndarray], foot: Sequence[str] = (), difference_gain: float | None = None
+    columns: dict[str, np.ndarray],
+    foot: Sequence[str] = (),
+    difference_gain: float | None = None,
+    under: str | None = None,
 ) -> np.ndarray:
     """One clip that shows several.
 
@@ -40,6 +49,7 @@ def side_by_side(
         columns: caption → frames, uint8 (N, H, W, 3) of one size; clips of fewer frames hold their last one.
         foot: lines of text under the pictures.
         difference_gain: adds a row with :func:`difference_to_first`, magnified so many times.
+        under: a line of text right under every picture.
 
     Returns:
         uint8 (N, height, width, 3), N that of the longest clip; both sides even, as video wants.
@@ -51,14 +61,15 @@ def side_by_side(
         if frames.shape[1:3] != size:
             raise ValueError(f"clips side by side must have one size: {text} has {frames.shape[1:3]}, the first {size}")
         held = np.concatenate([frames, np.repeat(frames[-1:], count - len(frames), axis=0)])
-        parts = [np.broadcast_to(caption(text, size[1]), (count, CAPTION_HEIGHT, size[1], 3)), held]
+        parts = [_line(text, size[1], count), held]
+        if under is not None:
+            parts.append(_line(under, size[1], count))
         if difference_gain is not None:
-            line = caption(f"change since the first frame, x {difference_gain:g}", size[1])
-            parts += [np.broadcast_to(line, (count, *line.shape)), difference_to_first(held, difference_gain)]
+            line = _line(f"change since the first frame, x {difference_gain:g}", size[1], count)
+            parts += [line, difference_to_first(held, difference_gain)]
         cells += [np.concatenate(parts, axis=1), np.full((count, 1, GAP, 3), PAPER, np.uint8)]
     height = cells[0].shape[1]
     body = np.concatenate([np.broadcast_to(c, (count, height, *c.shape[2:])) for c in cells[:-1]], axis=2)
-    lines = [caption(line, body.shape[2]) for line in foot]
-    out = np.concatenate([body, *(np.broadcast_to(line, (count, *line.shape)) for line in lines)], axis=1)
+    out = np.concatenate([body, *(_line(line, body.shape[2], count) for line in foot)], axis=1)
     below, right = out.shape[1] % 2, out.shape[2] % 2
     return np.pad(out, ((0, 0), (0, below), (0, right), (0, 0)), constant_values=PAPER)

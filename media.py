@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import re
 import shutil
@@ -418,6 +419,13 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
     """Write uint8 (H, W, 3) or (H, W), atomically; the suffix chooses the format."""
     with atomic_path(path) as temporary:
         Image.fromarray(np.asarray(image)).save(temporary)
+
+
+def png_bytes(image: np.ndarray) -> bytes:
+    """uint8 (H, W, 3) as a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.asarray(image)).save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 Append = Callable[[np.ndarray], None]

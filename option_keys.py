@@ -213,6 +213,28 @@ TRAIN_DEFAULTS: dict[str, Any] = {
     "vgg_weights": None,
 }
 
+# A comparison's file (--mode compare) has keys of its own.
+COLUMN_KEYS = {"name": TEXT, "config": TEXT, "checkpoint": TEXT, "set": list_of(TEXT, "a list of section.key=value")}
+ROW_KEYS = {"driving": TEXT, "source": TEXT, "frame": NATURAL}
+COMPARE_KEYS = {
+    "title": TEXT,
+    "dataset_params": {name: DATASET_KEYS[name] for name in ("root_dir", "frame_shape", "keypoint_folder")},
+    "columns": Rule("a list of columns", lambda value: isinstance(value, list) and bool(value)),
+    "rows": either(TEXT, Rule("a list of rows", lambda value: isinstance(value, list) and bool(value))),
+    "truth": optional(TEXT),
+    "slow_down": POSITIVE,
+    "difference_gain": POSITIVE,
+    "gif_width": COUNT,
+}
+COMPARE_DEFAULTS: dict[str, Any] = {
+    "title": "Comparison",
+    "dataset_params": {"frame_shape": None, "keypoint_folder": "keypoint_folder"},
+    "truth": None,
+    "slow_down": 4,
+    "difference_gain": 8,
+    "gif_width": 160,
+}
+
 
 def weight_rule(name: str) -> Rule:
     """Legal values of ``loss_weights.<name>``; null and 0 switch a loss off."""

@@ -22,8 +22,12 @@ from modules.family import Family
 from modules.image_losses import active
 from modules.motion_control import parse_regions
 from option_keys import (
+    COLUMN_KEYS,
+    COMPARE_DEFAULTS,
+    COMPARE_KEYS,
     DEFAULTS,
     FAMILY_RULES,
+    ROW_KEYS,
     SHARED_KEYS,
     TRAIN_DEFAULTS,
     TRAINING_DEFAULTS,
@@ -151,7 +155,7 @@ def _without_foreign_nulls(config: dict, keys: dict, foreign: set[str], prefix: 
     return kept
 
 
-def _check_keys(config: dict, keys: dict, family: str, prefix: str = "") -> None:
+def _check_keys(config: dict, keys: dict, family: str | None, prefix: str = "") -> None:
     for name, value in config.items():
         path = f"{prefix}{name}"
         if name not in keys:
@@ -164,7 +168,10 @@ def _check_keys(config: dict, keys: dict, family: str, prefix: str = "") -> None
             raise ConfigError(f"{path} is {value!r}; legal: {keys[name].legal}")
 
 
-def _unknown_key(name: str, prefix: str, keys: dict, family: str) -> str:
+def _unknown_key(name: str, prefix: str, keys: dict, family: str | None) -> str:
+    if family is None:
+        near = difflib.get_close_matches(name, list(keys), n=1, cutoff=0.0)[0]
+        return f"unknown key {prefix}{name}. Nearest known key: {prefix}{near}; legal are {', '.join(keys)}."
     others = [
         other
         for other in FAMILIES
@@ -275,3 +282,38 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> dict:
         the settings with every default filled in.
     """
     return check_config(apply_overrides(resolve_base(path), overrides or []))
+
+
+def load_comparison(path: str | Path, overrides: list[str] | None = None) -> dict:
+    """Read the YAML of ``--mode compare``: what is compared (``columns``), on which pairs (``rows``), and how shown.
+
+    Raises:
+        ConfigError: an unknown, missing or illegal key; a column without a checkpoint is named.
+    """
+    config = apply_overrides(resolve_base(path), overrides or [])
+    _check_keys(config, COMPARE_KEYS, None)
+    for key, entries in (("columns", COLUMN_KEYS), ("rows", ROW_KEYS)):
+        if key not in config:
+            raise ConfigError(f"{path}: {key} is missing; legal: {COMPARE_KEYS[key].legal}")
+        if isinstance(config[key], list):
+            _check_entries(config[key], key, entries)
+    if not (config.get("dataset_params") or {}).get("root_dir"):
+        raise ConfigError(f"{path}: dataset_params.root_dir is missing; its test/ holds the clips of the rows")
+    return merge(COMPARE_DEFAULTS, {key: value for key, value in config.items() if value is not None})
+
+
+def _check_entries(entries: list, key: str, keys: dict) -> None:
+    needed = [name for name in keys if name not in ("set", "frame")]
+    for number, entry in enumerate(entries):
+        place = f"{key}[{number}]"
+        if not isinstance(entry, dict):
+            raise ConfigError(f"{place} is {entry!r}; legal: a section with {', '.join(needed)}")
+        called = f" ({entry['name']})" if "name" in entry else ""
+        for name in needed:
+            if entry.get(name) is None:
+                raise ConfigError(f"{place}{called} has no {name}; every one of {key} needs {', '.join(needed)}")
+        _check_keys(entry, keys, None, f"{place}.")
+    names = [entry.get("name") for entry in entries]
+    twice = next((name for name in names if name is not None and names.count(name) > 1), None)
+    if twice:
+        raise ConfigError(f"two {key} are called {twice!r}: their results would be mixed up. Rename one")

@@ -1,9 +1,10 @@
-"""Train, reconstruct, animate and evaluate.
+"""Train, reconstruct, animate, compare and evaluate.
 
     python run.py --config config/your_dataset_train.yaml
     python run.py --config config/your_dataset_test.yaml --mode animate --checkpoint path/to/checkpoint
     python run.py --config config/your_dataset_test.yaml --mode reconstruction --checkpoint path/to/checkpoint
     python run.py --config config/sample.yaml --set train_params.batch_size=4 --device cpu
+    python run.py --mode compare --config config/compare.yaml --out comparison
     python run.py --mode evaluate --driving data/sample/test --generated log/RUN/animation/png --truth data/sample/truth
 """
 
@@ -24,11 +25,12 @@ import yaml
 
 from animate import animate
 from checkpoint import CheckpointError, load_for_inference
+from compare import compare
 from evaluate import YARDSTICKS, evaluate, named_folders
 from faces import DetectorUnavailable
 from media import atomic_path, explain_write_error
 from modules import FAMILIES, build_networks
-from options import ConfigError, load_config
+from options import ConfigError, load_comparison, load_config
 from reconstruction import reconstruction
 from train import Interrupted, TrainingError, train
 
@@ -41,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--config", help="YAML file; config/base.yaml explains every key (needed by every mode but evaluate)")
-    add("--mode", default="train", choices=(*TRAINING_MODES, *INFERENCE_MODES, "evaluate"))
+    add("--mode", default="train", choices=(*TRAINING_MODES, *INFERENCE_MODES, "compare", "evaluate"))
     add("--log_dir", default="log", help="where run folders go (default: %(default)s)")
     add("--checkpoint", help="go on training from it, or animate and reconstruct with it")
     add("--init-from", metavar="CHECKPOINT", help="start training from what fits of another model's checkpoint")
@@ -180,6 +182,18 @@ def run_evaluation(options: argparse.Namespace) -> None:
     print(f"report: {out / 'report.html'}")
 
 
+def run_comparison(options: argparse.Namespace) -> None:
+    """Fill the table of a comparison's YAML."""
+    for name in ("checkpoint", "init_from"):
+        if getattr(options, name):
+            flag = f"--{name.replace('_', '-')}"
+            raise ConfigError(f"{flag}: --mode compare takes a checkpoint a column, from its YAML's columns")
+    settings = load_comparison(options.config, options.overrides)
+    page = compare(settings, options.out or "comparison", choose_device(options.device, options.device_ids),
+                   options.overwrite)
+    print(f"table: {page}")
+
+
 def run(options: argparse.Namespace) -> None:
     """Carry out a parsed command line."""
     if options.mode == "evaluate":
@@ -187,6 +201,9 @@ def run(options: argparse.Namespace) -> None:
         return
     if not options.config:
         raise ConfigError(f"--mode {options.mode} needs --config; config/ holds some to start from")
+    if options.mode == "compare":
+        run_comparison(options)
+        return
     config = load_config(options.config, options.overrides)
     if "dataset_params" not in config:
         raise ConfigError(f"--mode {options.mode} needs dataset_params in the config")

@@ -23,7 +23,7 @@ OWN = {path.stem for path in ROOT.glob("*.py")} | {path.parent.name for path in 
 
 # What a part may import of the project besides itself (architecture.md).
 SCRIPTS = {"run", "kpmaker", "prepare", "demo"}
-ENGINES = {"train", "validation", "reconstruction", "animate", "evaluate"}
+ENGINES = {"train", "validation", "reconstruction", "animate", "compare", "evaluate"}
 ALLOWED = {
     "modules": set(),
     "metrics": {"modules"},
@@ -43,6 +43,7 @@ ALLOWED = {
     "animate": {
         "checkpoint", "corpora", "faces", "frames_dataset", "logger", "media", "metrics", "modules", "retiming",
     },
+    "compare": {"animate", "checkpoint", "evaluation", "frames_dataset", "grid", "media", "modules", "options"},
     "reconstruction": {"animate", "checkpoint", "frames_dataset", "logger", "media", "metrics", "modules"},
 }  # fmt: skip
 # Import name of a requirement where it is another.

@@ -1,0 +1,254 @@
+"""The comparison engine behind ``run.py --mode compare``: the paper's table of clips, one column a model.
+
+    python run.py --mode compare --config config/compare.yaml --out comparison
+
+A row is a driving clip and a source: driving | every model | the truth, where it is known.  What is missing is
+animated; then every row becomes a GIF, and all of them one page, ``index.html``, on which they play in step.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from animate import animate, driving_rate
+from checkpoint import CheckpointError, file_hash, load_for_inference
+from evaluation import player
+from evaluation.pairs import EvaluationError, clips_by_name
+from frames_dataset import ClipFolder, DataError, Pair, frame_size, read_pairs
+from grid import side_by_side
+from media import atomic_path, gif_rate, open_clip, png_bytes, resize_frame, write_gif
+from options import ConfigError, load_config, merge
+
+PAGE = "index.html"
+SHEET_COLUMNS = 8  # frames side by side in a sheet: pictures wider than 16,384 pixels are not shown by browsers
+RESERVED = ("driving", "truth")
+OURS = ("root_dir", "keypoint_folder")  # the comparison's data; a column keeps its own frame_shape
+STYLE = (
+    "body { max-width: none; } .row { flex-wrap: nowrap; } figure { flex: 1 1 0; min-width: 0; max-width: 320px; }"
+    "canvas { width: 100%; height: auto; } figcaption b { color: #202020; }"
+)
+
+
+@dataclass
+class Column:
+    """One model of the comparison.
+
+    Attributes:
+        name: heading.
+        config_path, checkpoint: files.
+        config: checked settings, with the comparison's data.
+        folder: where its results are.
+        clips: pair name → lossless frames on disk.
+    """
+
+    name: str
+    config_path: str
+    checkpoint: Path
+    config: dict
+    folder: Path
+    clips: dict[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ShownRow:
+    """A row with all its frames: heading → uint8 (N, H, W, 3) of one size, the driving clip first; frames a second."""
+
+    pair: Pair
+    clips: dict[str, np.ndarray]
+    fps: float
+
+
+def folder_name(name: str) -> str:
+    """A column's heading as the name of a folder."""
+    return re.sub(r"[^\w.+-]+", "_", name).strip("_.") or "column"
+
+
+def make_columns(settings: dict, out: Path) -> list[Column]:
+    """The columns, everything about them checked that can be told without their networks.
+
+    Raises:
+        ConfigError, CheckpointError: a column that cannot be had; it is named.
+    """
+    columns: list[Column] = []
+    for entry in settings["columns"]:
+        name = entry["name"]
+        if name.lower() in RESERVED:
+            raise ConfigError(f"a column cannot be called {name!r}: that column is there already. Choose another name")
+        try:
+            config = load_config(entry["config"], entry.get("set"))
+        except ConfigError as error:
+            raise ConfigError(f"column {name}: {error}") from error
+        checkpoint = Path(entry["checkpoint"])
+        if not checkpoint.is_file():
+            raise CheckpointError(
+                f"column {name}: no such checkpoint: {checkpoint}. Train it with `python run.py --config "
+                f"{entry['config']}`, put the file there, or take the column out of the comparison"
+            )
+        config = merge(config, {"dataset_params": {k: settings["dataset_params"][k] for k in OURS}})
+        folder = out / folder_name(name)
+        if any(folder == other.folder for other in columns):
+            raise ConfigError(f"column {name}: its results would lie in {folder}, as another column's. Rename one")
+        columns.append(Column(name, entry["config"], checkpoint, config, folder))
+    return columns
+
+
+def make_pairs(settings: dict, clips: ClipFolder) -> list[Pair]:
+    """The rows: listed in the file, or in a pairs list that it names."""
+    rows = settings["rows"]
+    if isinstance(rows, str):
+        return read_pairs(rows, clips.names)
+    pairs = [Pair(row["driving"], row["source"], row.get("frame", 0)) for row in rows]
+    unknown = sorted({name for pair in pairs for name in (pair.driving, pair.source)} - set(clips.names))
+    if unknown:
+        raise DataError(
+            f"rows name clips that are not in the data: {', '.join(unknown)}. In the data: {', '.join(clips.names)}"
+        )
+    return pairs
+
+
+def animate_column(column: Column, pairs: list[Pair], device: torch.device, overwrite: bool) -> None:
+    """Animate what is missing of a column and note where its frames are."""
+    try:
+        model = load_for_inference(column.checkpoint, column.config, device)
+        results = animate(model, column.checkpoint, column.folder, device, overwrite, pairs)
+    except (ValueError, OSError) as error:
+        raise type(error)(f"column {column.name}: {error}") from error
+    for result in results:
+        whole = result.lossless.exists()
+        column.clips[result.pair.name] = result.lossless if whole else result.lossless.with_suffix("")
+
+
+def find_truth(settings: dict, pairs: list[Pair]) -> dict[str, Path]:
+    """Pair name → the true result, where the folder ``truth`` has one."""
+    if settings["truth"] is None:
+        return {}
+    try:
+        known = clips_by_name(settings["truth"])
+    except EvaluationError as error:
+        raise DataError(f"truth: {error}") from error
+    return {pair.name: known[pair.name] for pair in pairs if pair.name in known}
+
+
+def read_row(pair: Pair, clips: ClipFolder, columns: list[Column], truth: dict[str, Path]) -> ShownRow:
+    """All frames of a row, at the comparison's size."""
+    driving = clips.open(pair.driving)
+    frames = np.stack([clips.fit(frame) for frame in driving])
+    size = frames.shape[1:3]
+    found = {c.name: (c.clips[pair.name], frame_size(c.config["dataset_params"]) or size) for c in columns}
+    if pair.name in truth:
+        found["truth"] = truth[pair.name], driving.first().shape[:2]
+    shown = {"driving": frames}
+    for name, (path, own_size) in found.items():
+        shown[name] = np.stack([resize_frame(frame, *size) for frame in open_clip(path, own_size)])
+    for name, other in shown.items():
+        if len(other) != len(frames):
+            raise DataError(
+                f"{name}, row {pair.name}: {len(other)} frames, but the driving clip has {len(frames)}. "
+                "Use --overwrite to make the results again"
+            )
+    return ShownRow(pair, shown, driving_rate(driving, None))
+
+
+def write_row(path: Path, row: ShownRow, settings: dict) -> None:
+    """A row as a GIF: the slow-down under every picture, and below that the magnified change since frame 0."""
+    gif_fps = gif_rate(row.fps / settings["slow_down"])
+    width = settings["gif_width"]
+    small = {}
+    for name, frames in row.clips.items():
+        height = max(1, round(frames.shape[1] * width / frames.shape[2]))
+        small[name] = np.stack([resize_frame(frame, height, width) for frame in frames])
+    under = how_slow(row.fps / gif_fps)
+    foot = f"{row.pair.driving} drives {row.pair.source}: {row.fps:g} frames a second, shown at {gif_fps:.4g}"
+    write_gif(path, side_by_side(small, [foot], settings["difference_gain"], under), gif_fps)
+
+
+def how_slow(factor: float) -> str:
+    """The slow-down in words, as the page says it too."""
+    return "true speed" if abs(factor - 1) < 5e-3 else f"{factor:.3g} times slower"
+
+
+def _figure(name: str, frames: np.ndarray) -> str:
+    image, sheet = player.lay_out(frames, range(len(frames)), SHEET_COLUMNS)
+    source = "data:image/png;base64," + base64.b64encode(png_bytes(image)).decode()
+    return player.figure(sheet, source, f"<b>{escape(name)}</b><br><span class=slow></span>")
+
+
+def row_html(row: ShownRow) -> str:
+    """A row of the page, its frames lossless inside it."""
+    figures = [_figure(name, frames) for name, frames in row.clips.items()]
+    count = len(row.clips["driving"])
+    return (
+        f'<section class=pair id="{escape(row.pair.name)}"><h3>{escape(row.pair.driving)} → '
+        f"{escape(row.pair.source)}</h3><p class=note>{count} frames, {row.fps:g} a second</p>"
+        f"{player.row(count, row.fps, figures)}</section>"
+    )
+
+
+def _size(column: Column) -> str:
+    size = frame_size(column.config["dataset_params"])
+    return f"{size[1]}×{size[0]}" if size else "as driving"
+
+
+def _columns_table(columns: list[Column]) -> str:
+    head = ("column", "model", "pixels", "config", "checkpoint", "SHA-256")
+    rows = [
+        (c.name, c.config["model"], _size(c), c.config_path, str(c.checkpoint), file_hash(c.checkpoint))
+        for c in columns
+    ]
+    lines = ["".join(f"<td class=text>{escape(cell)}</td>" for cell in cells) for cells in rows]
+    titles = "".join(f"<th class=text>{cell}</th>" for cell in head)
+    return f"<div class=wide><table><tr>{titles}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table></div>"
+
+
+def page_html(settings: dict, columns: list[Column], rows: list[str]) -> str:
+    """The page: what is compared, the controls, and the rows."""
+    body = (
+        f"<h1>{escape(settings['title'])}</h1><p>All clips play in step; ← and → move all of them by one frame. A "
+        "screen shows at most as many frames a second as it has: slow down to see every one.</p>"
+        f"{_columns_table(columns)}{player.controls(difference_gain=settings['difference_gain'])}{''.join(rows)}"
+    )
+    return player.page(settings["title"], body, together=True, style=STYLE)
+
+
+def compare(settings: dict, out: str | Path, device: torch.device, overwrite: bool = False) -> Path:
+    """Fill the table.
+
+    Args:
+        settings: of :func:`options.load_comparison`.
+        out: results go to ``<out>/<column>/``, rows to ``<out>/<driving>-<source>.gif``, the page to ``index.html``.
+        device: where to compute.
+        overwrite: animate again what is there.
+
+    Returns:
+        the page.
+
+    Raises:
+        ConfigError, CheckpointError, DataError, MediaError: what is wrong, with the column's name.
+    """
+    out = Path(out)
+    columns = make_columns(settings, out)
+    clips = ClipFolder(settings["dataset_params"], "test", with_keypoints=False)
+    pairs = make_pairs(settings, clips)
+    truth = find_truth(settings, pairs)
+    for column in columns:
+        tqdm.write(f"{column.name}:")
+        animate_column(column, pairs, device, overwrite)
+    rows = []
+    for pair in tqdm(pairs, desc="compare", unit="row"):
+        row = read_row(pair, clips, columns, truth)
+        write_row(out / f"{pair.name}.gif", row, settings)
+        rows.append(row_html(row))
+    without = [pair.name for pair in pairs if pair.name not in truth]
+    if truth and without:
+        tqdm.write(f"no truth is known for {', '.join(without)}")
+    with atomic_path(out / PAGE) as temporary:
+        temporary.write_text(page_html(settings, columns, rows), encoding="utf-8")
+    return out / PAGE
