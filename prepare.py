@@ -1,17 +1,38 @@
 """Make a data set in the layout that training and animation read: folders of frames, and clips.csv.
 
-    python prepare.py sample --out data/sample              # built-in faces, nothing to download
-    python prepare.py sample --out data/sample --only test  # the small part that the demo needs
+    python prepare.py casme2  --raw CASME2 --out data/casme2        # a corpus as its owners ship it …
+    python prepare.py samm    --raw SAMM --out data/samm
+    python prepare.py smic_hs --raw SMIC_all_raw/HS --out data/smic_hs
+    python prepare.py megc2021 --raw MEGC2021_generation.zip --out data/megc2021
+    python prepare.py folder  --raw my_clips --fps 200 --out data/mine   # … or any tree of videos or frame folders
+    python prepare.py check   --root data/casme2 data/megc2021      # what is wrong with it, before training finds out
+    python prepare.py sample  --out data/sample                     # built-in faces, nothing to download
+    python prepare.py sample  --out data/sample --only test         # the small part that the demo needs
 
+A second run does only what is missing or has changed.  Look at report.html in the output folder before you train.
 Run ``python prepare.py <corpus> --help`` for a corpus's own options.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
+
+# What prepare.py calls a corpus: its title; how its clips are split by default.
+CORPORA = {
+    "casme2": ("CASME II", "paper"),
+    "samm": ("SAMM", "paper"),
+    "smic_hs": ("SMIC, high-speed part", "paper"),
+    "megc2021": ("MEGC 2021, generation task: its clips and faces", "train"),
+    "folder": ("any tree of videos or folders of frames", "train"),
+}
+FRAMES = {"casme2": ("selected", "raw", "cropped"), "smic_hs": ("raw", "cropped", "extended")}
+FINISHED, FAILED, INTERRUPTED = 0, 1, 130  # exit codes
 
 
 def _whole_number(low: int) -> Callable[[str], int]:
@@ -29,6 +50,14 @@ def _whole_number(low: int) -> Callable[[str], int]:
     return parse
 
 
+def _add_workers(parser: argparse.ArgumentParser) -> None:
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    parser.add_argument(
+        "--workers", type=_whole_number(1), default=count, help="processes (default: one per CPU core)"
+    )
+
+
+# ------------------------------------------------------------------------------------------------------ sample
 def _add_sample(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "sample",
@@ -41,14 +70,12 @@ def _add_sample(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--size", type=_whole_number(32), default=256, help="side of the frames, pixels (default: 256)")
     parser.add_argument("--train-clips", type=_whole_number(1), default=96, help="training clips (default: 96)")
     parser.add_argument("--only", choices=("train", "test"), help="make only this part")
-    parser.add_argument(
-        "--workers", type=_whole_number(1), default=os.cpu_count() or 1, help="processes (default: one per CPU core)"
-    )
+    _add_workers(parser)
     parser.add_argument("--overwrite", action="store_true", help="make again what is there already")
     parser.set_defaults(command=_run_sample)
 
 
-def _run_sample(arguments: argparse.Namespace) -> None:
+def _run_sample(arguments: argparse.Namespace) -> int:
     from corpora.sample import build
 
     written = build(
@@ -56,21 +83,183 @@ def _run_sample(arguments: argparse.Namespace) -> None:
         workers=arguments.workers, only=arguments.only, overwrite=arguments.overwrite,
     )  # fmt: skip
     print(f"{written} clips written to {arguments.out}" if written else f"{arguments.out} is complete")
+    return FINISHED
+
+
+# ------------------------------------------------------------------------------------------------------ corpora
+def _add_corpus(commands: argparse._SubParsersAction, corpus: str, chosen: bool) -> None:
+    """The command of a corpus; ``chosen``: with the options whose import takes a while."""
+    title, split = CORPORA[corpus]
+    parser = commands.add_parser(
+        corpus,
+        help=title,
+        description=f"{title} → face crops, clips.csv and a report. The face is looked for once, in each clip's onset "
+        "frame, and all frames of the clip are cut alike.",
+    )
+    add = parser.add_argument
+    add("--raw", type=Path, required=True, metavar="DIR", help="the corpus as downloaded: its folder, or a .zip of it")
+    add("--out", type=Path, help=f"output folder (default: data/{corpus})")
+    if corpus in ("casme2", "samm", "smic_hs"):
+        add("--sheet", type=Path, metavar="FILE", help="the coding sheet: .xlsx, .xls or .csv (default: the one there)")
+        add("--no-sheet", action="store_true", help="import the frames without annotations")
+    if corpus in FRAMES:
+        add("--frames", choices=FRAMES[corpus], help="which copy of the frames (default: the first that is there)")
+    if corpus == "folder":
+        add("--fps", type=_positive, metavar="N", help="frames a second (default: what a video says)")
+    if chosen:
+        _add_cutting(parser)
+    _add_splitting(parser, split)
+    _add_workers(parser)
+    add("--overwrite", action="store_true", help="make anew what an earlier run wrote, whatever its settings")
+    parser.set_defaults(command=_run_corpus, corpus=corpus)
+
+
+def _add_cutting(parser: argparse.ArgumentParser) -> None:
+    from faces.crop import add_crop_options
+
+    add = parser.add_argument
+    add("--size", type=_whole_number(16), default=256, help="side of the crops, pixels (default: 256)")
+    add_crop_options(parser, "paper; whole for frames that are cut to the face already")
+    # fmt: off
+    add("--detector", choices=("dlib", "face-alignment"), default="dlib", help="default: %(default)s, offline")
+    add("--device", default="auto", help="where face-alignment runs: auto, cpu, cuda or mps")
+    add("--upsample", type=_whole_number(0), default=0, metavar="N",
+        help="dlib: doublings of the frame before the search; 1 finds faces from 40 pixels, slowly (default: 0, as the "
+        "paper: from 80)")
+    add("--landmark-model", metavar="PATH", help="another landmark model, see kpmaker.py")
+    add("--on-missing", choices=("skip", "whole", "error"), default="skip",
+        help="a clip without a face is left out (skip), used uncut (whole), or is an error; always reported "
+        "(default: %(default)s)")
+    # fmt: on
+
+
+def _add_splitting(parser: argparse.ArgumentParser, default: str) -> None:
+    add = parser.add_argument
+    # fmt: off
+    add("--split", choices=("paper", "subject", "train"), default=default,
+        help="paper: everything trains but the challenge's source clips; subject: no subject of a test clip in train; "
+        "train: everything trains (default: %(default)s)")
+    add("--test-share", type=float, default=0.2, metavar="S",
+        help="subject: at least this share of the subjects is for testing (default: %(default)s)")
+    add("--test-subjects", default="", metavar="A,B", help="subject: exactly these are for testing")
+    add("--seed", type=_whole_number(0), default=0, help="of the draw of subjects (default: 0)")
+    add("--challenge", type=Path, metavar="CSV",
+        help="list of the challenge's clips (default: data/megc2021_challenge.csv)")
+    # fmt: on
+
+
+def _positive(text: str) -> float:
+    """An argparse type: a finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def _run_corpus(arguments: argparse.Namespace) -> int:
+    from corpora.coded import Source
+    from corpora.pipeline import Settings, prepare
+    from corpora.report import write_reports
+    from corpora.splits import CHALLENGE_FILE, SplitOptions
+    from corpora.tree import CorpusError, scan
+    from faces.crop import Crop
+
+    out = arguments.out or Path("data") / arguments.corpus
+    crop = Crop(arguments.size, arguments.crop or "paper", arguments.margin, arguments.align, arguments.gray)
+    settings = Settings(
+        crop, keep_cropped=arguments.crop is None, detector=arguments.detector, upsample=arguments.upsample,
+        device=arguments.device, landmark_model=arguments.landmark_model, on_missing=arguments.on_missing,
+    )  # fmt: skip
+    subjects = tuple(name.strip() for name in arguments.test_subjects.split(",") if name.strip())
+    split = SplitOptions(
+        arguments.split, arguments.seed, arguments.test_share, subjects, arguments.challenge or CHALLENGE_FILE
+    )
+    if out.resolve().is_relative_to(arguments.raw.resolve()):
+        raise CorpusError(f"--out {out} lies inside --raw {arguments.raw}: choose a folder elsewhere")
+    modules = {name: importlib.import_module(f"corpora.{name}") for name in CORPORA}
+    source = Source(
+        scan(arguments.raw), tuple(m.LAYOUT for m in modules.values() if hasattr(m, "LAYOUT")),
+        getattr(arguments, "sheet", None), not getattr(arguments, "no_sheet", False),
+        getattr(arguments, "frames", None), getattr(arguments, "fps", None),
+    )  # fmt: skip
+    listing = modules[arguments.corpus].read(source)
+    prepared = prepare(listing, out, arguments.corpus, settings, split, arguments.workers, arguments.overwrite)
+    facts = settings.as_dict(arguments.corpus) | {"raw": str(arguments.raw), "split": arguments.split}
+    report, _ = write_reports(out, f"{CORPORA[arguments.corpus][0]}: {out}", prepared, facts)
+    _tell(out, prepared, report)
+    return FINISHED if prepared.records else FAILED
+
+
+def _tell(out: Path, prepared: object, report: Path) -> None:
+    """What a run came to, in a few lines."""
+    counts = Counter(notice.rule for notice in prepared.notices)
+    for rule, count in counts.items():
+        first = next(notice for notice in prepared.notices if notice.rule == rule)
+        more = f" (and {count - 1} more)" if count > 1 else ""
+        print(f"{rule}: {first.clip}{': ' if first.clip else ''}{first.text}{more}", file=sys.stderr)
+    parts = Counter(record.split for record in prepared.records)
+    frames = sum(record.frames for record in prepared.records)
+    left_out = len(prepared.entries) - len(prepared.records)
+    print(
+        f"{out}: {parts['train']} clips in train, {parts['test']} in test ({frames} frames), {left_out} left out; "
+        f"{prepared.written} written now, {len(prepared.records) - prepared.written} were there"
+    )
+    print(f"look at {report}; next: python kpmaker.py --root {out} --detector dlib")
+
+
+# ------------------------------------------------------------------------------------------------------ check
+def _add_check(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "check",
+        help="what is wrong with prepared data sets",
+        description="Unreadable and differently sized frames, missing clips and key points, clips that are there twice "
+        "(by content), test clips and subjects in train. Several roots are checked as one training run would see them.",
+    )
+    add = parser.add_argument
+    add("--root", type=Path, nargs="+", required=True, metavar="DIR", help="data sets that are used together")
+    add("--keypoints", type=Path, metavar="DIR", help="also look for every clip's key points there (kpmaker.py --out)")
+    _add_workers(parser)
+    parser.set_defaults(command=_run_check)
+
+
+def _run_check(arguments: argparse.Namespace) -> int:
+    from corpora.check import ERROR, check
+
+    problems, looked_at = check(arguments.root, arguments.keypoints, arguments.workers)
+    for problem in problems:
+        print(problem)
+    errors = sum(problem.level == ERROR for problem in problems)
+    print(f"{looked_at}: {errors} errors, {len(problems) - errors} warnings")
+    return FAILED if errors else FINISHED
+
+
+# ------------------------------------------------------------------------------------------------------ entry
+def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
+    """The command line; complete for the command ``chosen``."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command_name", required=True, metavar="corpus")
+    for corpus in CORPORA:
+        _add_corpus(commands, corpus, corpus == chosen)
+    _add_check(commands)
+    _add_sample(commands)
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="corpus", required=True, metavar="corpus")
-    for add in (_add_sample,):
-        add(commands)
-    arguments = parser.parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    arguments = build_parser(next(iter(argv), None)).parse_args(argv)
     try:
-        arguments.command(arguments)
+        return arguments.command(arguments)
     except (ValueError, OSError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+        return FAILED
+    except KeyboardInterrupt:
+        print("interrupted: finished clips are kept, and the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -2,6 +2,10 @@
 
 Every corpus ends in the same layout: ``<root>/{train,test}/<clip>/<frame>.png`` and ``<root>/clips.csv``, one row a
 clip, which this module reads and writes.
+
+The way there: a corpus's own module (`casme2`, `samm`, `smic_hs`, `megc2021`, `folder`) turns a `tree` of files and
+its coding sheet (`sheets`) into a list of `raw` clips and notices; `splits` sends each to train or test; `pipeline`
+cuts and writes them, in parallel; `report` says what was done.  `check` looks a finished data set over.
 """
 
 from __future__ import annotations
@@ -36,8 +40,9 @@ class ClipRecord:
         action_units: ``1+2+25``, with L or R before a number for one side.
         emotion: lower case, in the corpus's own words.
         class3: ``positive``, ``negative`` or ``surprise``.
-        box: square cut from the raw frames, (x0, y0, x1, y1) in their pixels.
+        box: what was cut from the raw frames, (x0, y0, x1, y1) in their pixels, right and lower edges exclusive.
         identity: what a sample face is made of.
+        objective_class: CASME II and SAMM: the class by action units, 1 to 7.
     """
 
     clip: str
@@ -58,10 +63,12 @@ class ClipRecord:
     class3: str = ""
     box: tuple[int, int, int, int] | None = None
     identity: str = ""
+    objective_class: str = ""
 
 
 COLUMNS = tuple(field.name for field in fields(ClipRecord))
-_REQUIRED = ("clip", "split", "corpus", "subject", "fps", "frames")
+_LATER = ("objective_class",)  # columns that lists of earlier versions lack
+_REQUIRED = ("clip", "split", "corpus", "fps", "frames")
 _NUMBERS = ("onset", "apex", "offset", "onset_index", "apex_index", "offset_index")
 
 
@@ -95,7 +102,7 @@ def read_clips(path: str | Path) -> list[ClipRecord]:
         raise ValueError(f"no such clip list: {path}. prepare.py writes one beside the clips.")
     with open(path, encoding="utf-8-sig", newline="") as file:
         rows = csv.DictReader(file)
-        missing = [name for name in COLUMNS if name not in (rows.fieldnames or ())]
+        missing = [name for name in COLUMNS if name not in (*(rows.fieldnames or ()), *_LATER)]
         if missing:
             raise ValueError(f"{path}, line 1: no column {missing[0]!r}. Expected columns: {', '.join(COLUMNS)}.")
         records, lines = [], {}
@@ -124,7 +131,7 @@ def _to_text(value: object) -> str:
 def _parse_row(row: dict[str, str | None], where: str) -> ClipRecord:
     values: dict = {}
     for name in COLUMNS:
-        text = (row[name] or "").strip()
+        text = (row.get(name) or "").strip()
         try:
             values[name] = _parse_value(name, text)
         except ValueError as error:

@@ -67,16 +67,17 @@ class Crop:
         return to_gray(cut) if self.gray else cut
 
 
-def add_crop_options(parser: argparse.ArgumentParser, recipe: str | None = "paper", margin: float = 0.0) -> None:
+def add_crop_options(parser: argparse.ArgumentParser, recipe: str = "paper", margin: float = 0.0) -> None:
     """The options ``--crop --margin --align --gray`` of a command line; ``recipe`` and ``margin`` are its defaults.
 
-    ``recipe=None`` leaves it to the program what happens without ``--crop``; its help should say so.
+    A ``recipe`` that is none of :data:`RECIPES` explains what the program does when ``--crop`` is not given (None).
     """
-    add, default = parser.add_argument, "" if recipe is None else f" (default: {recipe})"
+    add = parser.add_argument
     add(
-        "--crop", choices=RECIPES, default=recipe,
+        "--crop", choices=RECIPES, default=recipe if recipe in RECIPES else None,
         help="paper: the detector's box, clipped to the image and resized without keeping its aspect ratio; square: a "
-        f"square around the box, padded where it leaves the image; whole: no cutting, resized only{default}",
+        "square around the box, padded where it leaves the image; whole: no cutting, resized only (default: "
+        f"{recipe})",
     )  # fmt: skip
     add(
         "--margin", type=float, default=margin, metavar="M",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -33,6 +33,7 @@ MEANINGS = {
     "skipped": "no face, no key points",
     "kept": "file of another program",
 }
+LEGEND = "green dots: 68 landmarks   red circles: 18 key points"
 LANDMARK_COLOUR, KEYPOINT_COLOUR = (90, 255, 90), (255, 60, 60)
 
 
@@ -76,8 +77,13 @@ def spread(names: Sequence[str], count: int) -> list[str]:
     return [names[index * len(names) // count] for index in range(count)]
 
 
-def contact_sheet(tiles: Sequence[Tile], title: str) -> np.ndarray:
-    """Tiles in a grid under a title and a legend: uint8 RGB, at most about 2700×2600 pixels."""
+def contact_sheet(
+    tiles: Sequence[Tile], title: str, legend: str = LEGEND, meanings: Mapping[str, str] = MEANINGS
+) -> np.ndarray:
+    """Tiles in a grid under a title and a legend: uint8 RGB, at most about 2700×2600 pixels.
+
+    ``legend`` explains the marks, ``meanings`` the statuses (keys of COLOURS) and their colours.
+    """
     if not 0 < len(tiles) <= MAX_TILES:
         raise ValueError(f"a contact sheet has 1 to {MAX_TILES} tiles, not {len(tiles)}")
     columns = min(MAX_COLUMNS, max(3, math.ceil(math.sqrt(len(tiles)))))
@@ -85,7 +91,7 @@ def contact_sheet(tiles: Sequence[Tile], title: str) -> np.ndarray:
     width, height = TILE + 2 * GAP, TILE + 2 * GAP + LABEL
     sheet = Image.new("RGB", (columns * width, HEADING + rows * height), (255, 255, 255))
     draw = ImageDraw.Draw(sheet)
-    _draw_heading(draw, title, sheet.width)
+    _draw_heading(draw, title, sheet.width, legend, meanings)
     for index, tile in enumerate(tiles):
         x = index % columns * width
         y = HEADING + index // columns * height
@@ -98,15 +104,12 @@ def contact_sheet(tiles: Sequence[Tile], title: str) -> np.ndarray:
     return np.asarray(sheet)
 
 
-def _draw_heading(draw: ImageDraw.ImageDraw, title: str, width: int) -> None:
+def _draw_heading(
+    draw: ImageDraw.ImageDraw, title: str, width: int, legend: str, meanings: Mapping[str, str]
+) -> None:
     draw.text((GAP, GAP), _fit(title, width - 2 * GAP), fill=(0, 0, 0), font=_font())
-    draw.text(
-        (GAP, GAP + LABEL),
-        "green dots: 68 landmarks   red circles: 18 key points",
-        fill=(0, 0, 0),
-        font=_font(),
-    )
-    for index, (status, meaning) in enumerate(MEANINGS.items()):
+    draw.text((GAP, GAP + LABEL), legend, fill=(0, 0, 0), font=_font())
+    for index, (status, meaning) in enumerate(meanings.items()):
         x, y = GAP + index % 2 * width // 2, GAP + (2 + index // 2) * LABEL
         draw.text((x, y), f"{status}: {meaning}", fill=COLOURS[status], font=_font())
 

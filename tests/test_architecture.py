@@ -56,7 +56,7 @@ IMPORT_NAMES = {
     "dlib-bin": "dlib",
 }
 # Requirements that are used through another one, and packages that come with one.
-INDIRECT = {"pandas", "openpyxl", "xlrd", "tensorboard", "face_recognition_models"}
+INDIRECT = {"tensorboard", "face_recognition_models"}
 COMES_WITH = {"imageio_ffmpeg": "imageio"}
 
 

@@ -21,17 +21,14 @@ import csv
 import functools
 import json
 import shutil
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 
-import cv2
 import numpy as np
-from tqdm import tqdm
 
 import media
 from corpora import ClipRecord, read_clips, write_clips
+from corpora.parallel import run_parallel
 from corpora.sample.action_units import CLASS3, EMOTIONS
 from corpora.sample.clips import amplitude_in_iod, render_frames
 from corpora.sample.identities import PORTRAIT_SUFFIX, FaceModel, describe_morph, morph_face, morph_shape, portrait_face
@@ -159,10 +156,6 @@ def test_pairs(plans: list[ClipPlan]) -> list[tuple[ClipPlan, ClipPlan]]:
 
 
 # ------------------------------------------------------------------------------------------------------ writing
-def _limit_threads() -> None:
-    cv2.setNumThreads(1)
-
-
 @dataclass(frozen=True)
 class _Job:
     """A folder of frames to write: a clip, or with ``source`` the driving clip's movement on the source's face."""
@@ -232,7 +225,9 @@ def build(
     _check(seed, size, train_clips, workers, only)
     _settle(out, seed, size, train_clips, only, overwrite)
     missing = [job for job in _jobs(out, seed, train_clips, only) if overwrite or not job.is_done()]
-    _run(missing, size, workers, progress)
+    run = functools.partial(_Job.run, size=size)
+    for _ in run_parallel(run, missing, list(map(len, missing)), workers, progress):
+        pass
     _write_lists(out, seed, train_clips, only)
     return len(missing)
 
@@ -281,25 +276,6 @@ def _read_settings(file: Path) -> dict:
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{file} is damaged ({error!r}); remove it, and the clips beside it if in doubt") from error
     return there
-
-
-def _run(jobs: list[_Job], size: int, workers: int, progress: bool) -> None:
-    with tqdm(total=sum(map(len, jobs)), unit="frame", disable=not progress or not jobs) as bar:
-        if workers == 1 or len(jobs) < 2:
-            for job in jobs:
-                job.run(size)
-                bar.update(len(job))
-            return
-        # Spawned, not forked: forking a process that has started threads can hang.
-        with ProcessPoolExecutor(min(workers, len(jobs)), get_context("spawn"), _limit_threads) as pool:
-            running = {pool.submit(job.run, size): len(job) for job in jobs}
-            try:
-                for done in as_completed(running):
-                    done.result()
-                    bar.update(running[done])
-            except BaseException:  # an interruption too: do not work on through the rest
-                pool.shutdown(cancel_futures=True)
-                raise
 
 
 def _write_lists(out: Path, seed: int, train_clips: int, only: str | None) -> None:

@@ -1,5 +1,7 @@
 """The clip list every corpus writes: round trip, and errors that name line and column."""
 
+from dataclasses import replace
+
 import pytest
 
 from corpora import COLUMNS, CORPUS_FPS, ClipRecord, read_clips, write_clips
@@ -7,7 +9,7 @@ from corpora import COLUMNS, CORPUS_FPS, ClipRecord, read_clips, write_clips
 FULL = ClipRecord(
     clip="sub01_EP02_01f", split="train", corpus="casme2", subject="sub01", source="sub01/EP02_01f", fps=200.0,
     frames=81, onset=46, apex=59, offset=126, onset_index=0, apex_index=13, offset_index=80, action_units="4+L10",
-    emotion="dégoût", class3="negative", box=(-3, 12, 250, 265), identity="",
+    emotion="dégoût", class3="negative", box=(-3, 12, 250, 265), identity="", objective_class="3",
 )  # fmt: skip
 SPARSE = ClipRecord(clip="a, \"b\"", split="test", corpus="smic_hs", subject="s1", source="", fps=99.5, frames=2)
 
@@ -21,7 +23,7 @@ def test_columns_are_the_documented_ones_in_order(tmp_path):
     write_clips(tmp_path / "clips.csv", [])
     expected = (
         "clip,split,corpus,subject,source,fps,frames,onset,apex,offset,onset_index,apex_index,offset_index,"
-        "action_units,emotion,class3,box,identity"
+        "action_units,emotion,class3,box,identity,objective_class"
     )
     assert (tmp_path / "clips.csv").read_text(encoding="utf-8").splitlines() == [expected]
     assert ",".join(COLUMNS) == expected
@@ -38,9 +40,10 @@ def test_two_clips_of_one_name_are_not_written(tmp_path):
 
 
 def _write_changed(path, column, value):
-    row = ["c1", "train", "samm", "s1", "", "200", "9", "1", "2", "3", "0", "1", "2", "1+2", "fear", "", "1 2 3 4", ""]
+    row = ["c1", "train", "samm", "s1", "", "200", "9", "1", "2", "3", "0", "1", "2", "1+2", "fear", "", "1 2 3 4"]
+    row += ["", ""]
     row[COLUMNS.index(column)] = value
-    path.write_text(",".join(COLUMNS) + "\nc0,test,samm,s1,,200,9" + "," * 11 + "\n" + ",".join(row) + "\n")
+    path.write_text(",".join(COLUMNS) + "\nc0,test,samm,s1,,200,9" + "," * 12 + "\n" + ",".join(row) + "\n")
 
 
 @pytest.mark.parametrize(
@@ -79,6 +82,6 @@ def test_missing_column_and_missing_file(tmp_path):
 def test_excel_exports_with_a_byte_order_mark_and_further_columns_are_read(tmp_path):
     path = tmp_path / "clips.csv"
     write_clips(path, [FULL])
-    text = path.read_text(encoding="utf-8").replace("identity", "identity,note")
+    text = path.read_text(encoding="utf-8").replace("identity,objective_class", "identity,note")
     path.write_bytes(b"\xef\xbb\xbf" + text.encode())
-    assert read_clips(path) == [FULL]
+    assert read_clips(path) == [replace(FULL, objective_class="")]

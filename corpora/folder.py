@@ -1,0 +1,59 @@
+"""Any tree of videos or of folders of frames: one clip each, named after its path.
+
+With a subject's folder above each clip (``<subject>/<clip>``), that is the subject; the first folders may be ``train``
+and ``test``.
+"""
+
+from __future__ import annotations
+
+import media
+from corpora import SPLITS
+from corpora.coded import Source
+from corpora.raw import Listing, RawClip, describe, note_gaps, numbered_frames
+from corpora.tree import CorpusError, RawFile
+
+
+def read(source: Source) -> Listing:
+    """The clips of a folder.
+
+    Raises:
+        CorpusError: no clips; folders of frames without ``--fps``; two clips that get one name.
+    """
+    tree, listing, names = source.tree, Listing(), {}
+    entries = [(folder, None) for folder in tree.image_folders() if folder]
+    entries += [(path, file) for path, file in tree.files() if path.lower().endswith(media.VIDEO_SUFFIXES)]
+    for path, video in entries:
+        clip = _clip(source, path, video, listing)
+        if clip is None:
+            continue
+        other = names.setdefault(clip.name, clip)
+        if other is not clip:
+            raise CorpusError(f"two clips get the name {clip.name!r}: {other.source} and {clip.source}. Rename one")
+        listing.clips.append(clip)
+    if not listing.clips:
+        raise CorpusError(
+            f"no clips in {tree.root}. Expected: folders of frames ({', '.join(media.IMAGE_SUFFIXES)}) or videos "
+            f"({', '.join(media.VIDEO_SUFFIXES)}), one a clip, at any depth. Found: {describe(tree)}"
+        )
+    return listing.finish()
+
+
+def _clip(source: Source, path: str, video: RawFile | None, listing: Listing) -> RawClip | None:
+    parts = path.split("/")
+    parts[-1] = media.clip_name(parts[-1]) if video else parts[-1]
+    split = parts.pop(0) if parts[0] in SPLITS and len(parts) > 1 else None
+    name = "_".join(parts)
+    frames = () if video else numbered_frames(source.tree.images(path), name, listing)
+    if video is None and len(frames) < 2:
+        listing.note("no-frames", name, f"{len(frames)} numbered pictures in {path}")
+        return None
+    if video is None and source.fps is None:
+        raise CorpusError(f"frames such as those in {path} do not say their rate: give it with --fps, e.g. --fps 200")
+    if video is not None and video.member:
+        raise CorpusError(f"videos inside an archive cannot be read ({video.label}): unpack it")
+    if frames:
+        note_gaps(frames, name, listing)
+    return RawClip(
+        name=name, corpus_name=name, corpus="folder", subject=parts[0] if len(parts) > 1 else name, source=path,
+        fps=source.fps, frames=frames, video=video, split=split,
+    )  # fmt: skip

@@ -1,0 +1,316 @@
+"""What a corpus's module hands on: raw clips with their annotations, and notices about what was not as it should be."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+import media
+from corpora.tree import CorpusError, RawFile, Tree
+
+# Every departure from "all is as the sheet says" goes by one of these names, in notices and reports.
+RULES = {
+    # what is left out
+    "listed-but-absent": "a row of the coding sheet without frames on disk: left out",
+    "listed-twice": "a second row of the coding sheet for one clip: the first one counts",
+    "row-incomplete": "a row of the coding sheet without subject or file name: left out",
+    "not-in-sheet": "frames on disk without a row in the coding sheet: kept without annotations where the folder holds "
+    "the expression alone, else left out",
+    "several-copies": "a clip that is there more than once: one copy is used",
+    "not-micro": "material that shows no micro-expression or is of another camera: left out",
+    "no-onset": "the onset is not annotated, and the folder holds more than the expression: left out",
+    "no-frames": "fewer than two frames can be used: left out",
+    "no-face": "no face in the onset frame or shortly after it: left out, or used whole with --on-missing whole",
+    # what is put right
+    "apex-not-a-number": "the apex cell holds no number: no apex",
+    "apex-outside": "the apex lies outside onset … offset: no apex",
+    "apex-frame-missing": "the apex frame is not on disk: its position is that of the nearest frame",
+    "onset-not-a-number": "the onset cell holds no number: the first frame on disk counts",
+    "offset-not-a-number": "the offset cell holds no number: the last frame on disk counts",
+    "offset-before-onset": "the offset lies before the onset: the last frame on disk counts",
+    "offset-beyond": "the offset lies after the last frame on disk: the last frame on disk counts",
+    "onset-before": "the onset lies before the first frame on disk: the first frame on disk counts",
+    "renumbered": "the frames on disk carry other numbers than the sheet, but are as many: the first is the onset",
+    "numbers-unrelated": "the sheet's numbers do not fit the frames on disk: all frames are used, without annotations",
+    "missing-frames": "numbers are missing between the first and the last frame: the clip jumps there",
+    "frame-without-number": "a picture without a number in its name: left out",
+    "frame-twice": "two pictures of one frame number: the first one counts",
+    "unreadable-frame": "a frame that no decoder reads: left out of its clip",
+    "frame-size": "a frame of another size than its clip: left out of it",
+    "label-conflict": "the folder and the clip's name give different emotions: the name counts",
+    "face-in-later-frame": "no face in the onset frame, but in one shortly after it: the crop comes from that one",
+    "several-faces": "several faces in the onset frame: the largest is used",
+    # what is only said
+    "several-sheets": "several coding sheets: one is used",
+    "no-sheet": "imported without the coding sheet, as asked for: no annotations",
+    "class-of-one": "an emotion or class with a single clip",
+    "count": "another number of clips than published",
+    "ambiguous-challenge-clip": "a clip of the challenge that may be any of several: all are kept out of train",
+    "challenge-clip-absent": "a clip of the challenge that is not there",
+    "already-cropped": "the frames are cut to the face already: they are resized only (--crop says otherwise)",
+    "stale-clip": "a clip of an earlier run that the corpus no longer has: left where it is, and out of clips.csv",
+}
+
+
+@dataclass(frozen=True)
+class Notice:
+    """One thing that was not as it should be, and what was done; ``clip`` is empty where it concerns all."""
+
+    rule: str
+    clip: str
+    text: str
+
+    def __post_init__(self) -> None:
+        if self.rule not in RULES:
+            raise ValueError(f"unknown rule {self.rule!r}; legal are {', '.join(RULES)}")
+
+
+@dataclass(frozen=True)
+class RawFrame:
+    """A frame on disk: its number in the corpus, and its file."""
+
+    number: int
+    file: RawFile
+
+
+@dataclass(frozen=True)
+class RawClip:
+    """One clip of a raw corpus.
+
+    Attributes:
+        name: unique among all clips, stable across runs: ``sub19_EP01_01f``.
+        corpus_name: as the corpus calls it: ``EP01_01f``.
+        corpus, subject, emotion, class3, action_units, objective_class, fps: see :class:`corpora.ClipRecord`.
+        source: where the frames are, for people.
+        frames: in time order; empty for a video.
+        video: file of a video that is decoded as a whole.
+        onset, apex, offset: frame numbers, None where unknown.
+        cropped: the frames are cut to the face already.
+        split: ``train`` or ``test`` where the corpus itself says.
+    """
+
+    name: str
+    corpus_name: str
+    corpus: str
+    subject: str
+    source: str
+    fps: float | None
+    frames: tuple[RawFrame, ...] = ()
+    video: RawFile | None = None
+    onset: int | None = None
+    apex: int | None = None
+    offset: int | None = None
+    action_units: str = ""
+    emotion: str = ""
+    class3: str = ""
+    objective_class: str = ""
+    cropped: bool = False
+    split: str | None = None
+
+    @property
+    def stamp(self) -> str:
+        """Changes whenever the raw frames, or which of them belong to the clip, change."""
+        if self.video is not None:
+            return self.video.stamp
+        return " ".join(f"{frame.number}:{frame.file.stamp}" for frame in self.frames)
+
+
+@dataclass
+class Listing:
+    """The clips of a corpus, in natural order of their names, and what there is to say about them."""
+
+    clips: list[RawClip] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+
+    def note(self, rule: str, clip: str, text: str) -> None:
+        self.notices.append(Notice(rule, clip, text))
+
+    def finish(self, published: tuple[int, ...] = ()) -> Listing:
+        """Sort, and note classes of one clip and a number of clips that is none of the ``published`` ones."""
+        self.clips.sort(key=lambda clip: media.natural_key(clip.name))
+        for what in ("emotion", "objective_class"):
+            counts = Counter(getattr(clip, what) for clip in self.clips if getattr(clip, what))
+            for label, count in counts.items():
+                if count == 1 and len(counts) > 1:
+                    alone = next(clip.name for clip in self.clips if getattr(clip, what) == label)
+                    self.note("class-of-one", alone, f"the only clip of {what.replace('_', ' ')} {label}")
+        if published and len(self.clips) not in published:
+            expected = " or ".join(map(str, published))
+            self.note("count", "", f"{len(self.clips)} clips; published: {expected}")
+        return self
+
+
+# ------------------------------------------------------------------------------------------------------ layouts
+@dataclass(frozen=True)
+class Layout:
+    """Where a corpus keeps its clips.
+
+    Attributes:
+        corpus: its name on the command line.
+        title: its name in messages.
+        pattern: matches the end of a clip folder's path below the raw folder; groups ``subject`` and ``clip``.
+        clip, subject: match the name of a clip's folder and of a subject's, to recognise a wrong level.
+        expected: the tree, for messages.
+    """
+
+    corpus: str
+    title: str
+    pattern: re.Pattern
+    clip: re.Pattern
+    subject: re.Pattern
+    expected: str
+
+    def find(self, tree: Tree) -> list[tuple[str, re.Match]]:
+        """The clip folders, with what their paths say."""
+        found = [(folder, self.pattern.search("/" + folder)) for folder in tree.image_folders()]
+        return [(folder, match) for folder, match in found if match]
+
+
+def explain_absence(tree: Tree, layout: Layout, others: Iterable[Layout]) -> CorpusError:
+    """Why no clip of ``layout`` was found: another corpus, the wrong level, or what there is instead."""
+    start = f"no clip of {layout.title} in {tree.root}"
+    folders, names = tree.image_folders(), tree.names("")
+    for other in others:
+        count = len(other.find(tree))
+        if other.corpus != layout.corpus and count:
+            return CorpusError(
+                f"{start}: it looks like {other.title} ({count} clips). Did you mean: "
+                f"python prepare.py {other.corpus} --raw {tree.root}"
+            )
+    expected = f"Expected in it: {layout.expected}"
+    if "" in folders and layout.clip.fullmatch(names[-1]):
+        return CorpusError(f"{start}: it is the folder of a single clip. Give a folder further up. {expected}")
+    if layout.subject.fullmatch(names[-1]) and any(layout.clip.fullmatch(folder.split("/")[-1]) for folder in folders):
+        return CorpusError(f"{start}: it is the folder of a single subject or set. Give the folder above. {expected}")
+    return CorpusError(f"{start}. {expected}. Found: {describe(tree)}")
+
+
+def describe(tree: Tree) -> str:
+    """What a tree holds, in a line."""
+    folders = tree.image_folders()
+    if folders:
+        shown = ", ".join(f"{folder or '.'} ({len(tree.images(folder))})" for folder in folders[:4])
+        text = f"pictures in {len(folders)} folders: {shown}{' …' if len(folders) > 4 else ''}"
+    else:
+        count = sum(map(len, tree.folders.values()))
+        top = media.natural_sorted({path.split("/")[0] for path, _ in tree.files()})
+        text = f"no pictures; {count} other files: {', '.join(top[:6])}" if count else "nothing at all"
+    if tree.packed:
+        text += f". Archives that must be unpacked first: {', '.join(tree.packed[:4])}"
+    return text
+
+
+# ------------------------------------------------------------------------------------------------------ frames
+def frame_number(name: str) -> int | None:
+    """The last whole number in a file's name without its suffix: reg_img46.jpg → 46, 006_05562.jpg → 5562."""
+    found = re.findall(r"\d+", name.rpartition(".")[0])
+    return int(found[-1]) if found else None
+
+
+def numbered_frames(files: Sequence[RawFile], clip: str, listing: Listing) -> tuple[RawFrame, ...]:
+    """Picture files as frames in time order."""
+    frames: dict[int, RawFrame] = {}
+    for file in files:
+        number = frame_number(file.name)
+        if number is None:
+            listing.note("frame-without-number", clip, file.name)
+        elif number in frames:
+            listing.note("frame-twice", clip, f"{frames[number].file.name} is used, {file.name} is not")
+        else:
+            frames[number] = RawFrame(number, file)
+    return tuple(frames[number] for number in sorted(frames))
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Rising numbers in short: 3, 5–7."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][1] + 1:
+            parts[-1][1] = number
+        else:
+            parts.append([number, number])
+    return ", ".join(str(a) if a == b else f"{a}–{b}" for a, b in parts)
+
+
+def fit_annotations(clip: RawClip, listing: Listing, alone: bool) -> RawClip | None:
+    """Cut a clip to onset … offset and settle what does not fit, by the named rules.
+
+    Args:
+        clip: with the sheet's numbers, None where the cell holds none.
+        listing: takes the notices.
+        alone: the folder holds the expression alone, so its ends can stand in for the sheet's.
+
+    Returns:
+        The clip, or None where it has to be left out.
+    """
+    if not clip.frames:
+        listing.note("no-frames", clip.name, f"no numbered pictures in {clip.source}")
+        return None
+    if clip.onset is not None and clip.offset is not None:
+        clip = _match_numbers(clip, listing)
+    clip = _settle_ends(clip, listing, alone)
+    if clip is None:
+        return None
+    clip = _settle_apex(clip, listing)
+    kept = tuple(frame for frame in clip.frames if clip.onset is None or clip.onset <= frame.number <= clip.offset)
+    note_gaps(kept, clip.name, listing)
+    return replace(clip, frames=kept)
+
+
+def note_gaps(frames: Sequence[RawFrame], clip: str, listing: Listing) -> None:
+    """Say which numbers are missing between the first frame and the last."""
+    there = {frame.number for frame in frames}
+    gaps = [number for number in range(min(there), max(there)) if number not in there]
+    if gaps:
+        listing.note("missing-frames", clip, f"{len(gaps)} of {len(gaps) + len(there)} frames: {ranges(gaps)}")
+
+
+def _match_numbers(clip: RawClip, listing: Listing) -> RawClip:
+    """Frames on disk that carry other numbers than the sheet."""
+    first, last = clip.frames[0].number, clip.frames[-1].number
+    if clip.offset < clip.onset or (first <= clip.offset and clip.onset <= last):
+        return clip
+    where = f"sheet {clip.onset}–{clip.offset}, on disk {first}–{last}"
+    if len(clip.frames) == clip.offset - clip.onset + 1:
+        listing.note("renumbered", clip.name, where)
+        frames = tuple(RawFrame(clip.onset + i, frame.file) for i, frame in enumerate(clip.frames))
+        return replace(clip, frames=frames)
+    listing.note("numbers-unrelated", clip.name, where)
+    return replace(clip, onset=first, apex=None, offset=last)
+
+
+def _settle_ends(clip: RawClip, listing: Listing, alone: bool) -> RawClip | None:
+    first, last, onset, offset = clip.frames[0].number, clip.frames[-1].number, clip.onset, clip.offset
+    if onset is None:
+        if not alone:
+            listing.note("no-onset", clip.name, f"frames {first}–{last} on disk in {clip.source}")
+            return None
+        listing.note("onset-not-a-number", clip.name, f"onset {first}")
+        onset = first
+    elif onset < first:
+        listing.note("onset-before", clip.name, f"onset {onset}, first frame on disk {first}")
+        onset = first
+    if offset is None or offset < onset:
+        if not alone:
+            listing.note("no-onset", clip.name, f"offset {offset}, onset {onset}; frames {first}–{last} on disk")
+            return None
+        rule = "offset-not-a-number" if offset is None else "offset-before-onset"
+        listing.note(rule, clip.name, f"offset {offset}, onset {onset}; {last} is used")
+        offset = last
+    elif offset > last:
+        listing.note("offset-beyond", clip.name, f"offset {offset}, last frame on disk {last}")
+        offset = last
+    return replace(clip, onset=onset, offset=offset)
+
+
+def _settle_apex(clip: RawClip, listing: Listing) -> RawClip:
+    if clip.apex is None:
+        return clip
+    if not clip.onset <= clip.apex <= clip.offset:
+        listing.note("apex-outside", clip.name, f"apex {clip.apex}, onset {clip.onset}, offset {clip.offset}")
+        return replace(clip, apex=None)
+    if all(frame.number != clip.apex for frame in clip.frames):
+        listing.note("apex-frame-missing", clip.name, f"apex {clip.apex}")
+    return clip

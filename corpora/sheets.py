@@ -1,0 +1,195 @@
+"""Coding sheets: ``.xlsx``, ``.xls`` or ``.csv`` → one row a clip, whatever stands above the header."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+import openpyxl
+import xlrd
+
+from corpora.raw import Listing
+from corpora.tree import CorpusError, RawFile, Tree
+
+SHEET_SUFFIXES = (".xlsx", ".xlsm", ".xls", ".csv")
+_ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # how .xlsx and .xls files begin
+# Names that the columns go by, in lower case without anything but letters and digits.
+COLUMNS = {
+    "subject": ("subject", "sub", "subjectid", "participant"),
+    "clip": ("filename", "file", "clip", "video"),
+    "onset": ("onsetframe", "onset", "onsetf", "onset1f"),
+    "apex": ("apexframe", "apex", "apexf", "apex1f"),
+    "offset": ("offsetframe", "offset", "offsetf", "offset1f"),
+    "action_units": ("actionunits", "actionunit", "aus", "au"),
+    "emotion": ("estimatedemotion", "emotion", "label"),
+    "objective_class": ("objectiveclasses", "objectiveclass"),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a coding sheet: its cells by the names of :data:`COLUMNS`, or by their own headings.
+
+    ``line`` counts from 1 as spreadsheets do.
+    """
+
+    line: int
+    cells: dict[str, object]
+
+    def text(self, name: str) -> str:
+        """A cell as text without surrounding blanks; whole numbers without a decimal point; empty if absent."""
+        value = self.cells.get(name)
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            return ""
+        if isinstance(value, float) and value.is_integer():
+            return str(int(value))
+        return str(value).strip()
+
+    def number(self, name: str) -> int | None:
+        """A cell as a whole number; None where it holds none."""
+        try:
+            value = float(self.text(name))
+        except ValueError:
+            return None
+        return int(value) if value.is_integer() else None
+
+
+def find_sheet(
+    tree: Tree, patterns: Iterable[str], chosen: Path | None, example: str, listing: Listing
+) -> RawFile:
+    """The coding sheet of a corpus.
+
+    Args:
+        tree: of the corpus; the folder above it is looked into as well.
+        patterns: of the file's name in lower case.
+        chosen: what the user named instead.
+        example: a name as the corpus's owners ship it, for the message.
+        listing: takes a notice where there are several.
+
+    Raises:
+        CorpusError: there is none.
+    """
+    if chosen is not None:
+        if not chosen.is_file():
+            raise CorpusError(f"--sheet {chosen} is no file; expected a coding sheet such as {example}")
+        return RawFile(chosen)
+    found = [file for _, file in tree.files() if _is_sheet(file.name, patterns)]
+    if not found and tree.root.resolve().parent.is_dir():
+        beside = sorted(tree.root.resolve().parent.iterdir())
+        found = [RawFile(path) for path in beside if path.is_file() and _is_sheet(path.name, patterns)]
+    if not found:
+        raise CorpusError(
+            f"no coding sheet in {tree.root} or beside it; expected one such as {example}. Name it with --sheet FILE, "
+            "or import the frames without annotations with --no-sheet"
+        )
+    if len(found) > 1:
+        others = ", ".join(file.label for file in found[:-1])
+        listing.note("several-sheets", "", f"{found[-1].label} is used, not {others}; choose with --sheet")
+    return found[-1]
+
+
+def find_optional_sheet(tree: Tree, patterns: Iterable[str]) -> RawFile | None:
+    """A further sheet of a corpus, or None."""
+    found = [file for _, file in tree.files() if _is_sheet(file.name, patterns)]
+    return found[-1] if found else None
+
+
+def _is_sheet(name: str, patterns: Iterable[str]) -> bool:
+    name = name.lower()
+    # ~$name.xlsx is what a spreadsheet program leaves beside a file that it has open.
+    return (
+        name.endswith(SHEET_SUFFIXES)
+        and not name.startswith(("~$", "."))
+        and any(fnmatch(name, pattern) for pattern in patterns)
+    )
+
+
+def read_rows(file: RawFile, required: Iterable[str] = ("subject", "clip")) -> list[Row]:
+    """Rows below the header, which is the first row that has all the ``required`` columns.
+
+    Raises:
+        CorpusError: the file is locked, broken or empty, or has no such header.
+    """
+    required = set(required)
+    seen: list[str] = []
+    for rows in _tables(file):
+        for number, cells in enumerate(rows):
+            names = [_column(cell) for cell in cells]
+            if required <= set(names):
+                found = _below(rows[number + 1 :], names, number + 2)
+                if not found:
+                    raise CorpusError(f"the coding sheet {file.label} has a header, but no row below it")
+                return found
+            if not seen:
+                seen = [str(cell).strip() for cell in cells if str(cell).strip() not in ("", "nan", "None")][:8]
+    if not seen:
+        raise CorpusError(f"the coding sheet {file.label} is empty; expected a header with {_spelt(required)}")
+    raise CorpusError(
+        f"the coding sheet {file.label} has no header with {_spelt(required)}; its first row is: {', '.join(seen)}. "
+        "Give the corpus's own sheet with --sheet FILE"
+    )
+
+
+def _spelt(required: Iterable[str]) -> str:
+    return ", ".join({"subject": "Subject", "clip": "Filename"}.get(name, name) for name in sorted(required))
+
+
+def _below(rows: Sequence[Sequence], names: list[str], first: int) -> list[Row]:
+    found = [Row(first + i, dict(zip(names, cells, strict=False))) for i, cells in enumerate(rows)]
+    return [row for row in found if any(row.text(name) for name in row.cells)]
+
+
+def _column(heading: object) -> str:
+    plain = re.sub(r"[^a-z0-9]", "", str(heading).lower())
+    return next((name for name, spellings in COLUMNS.items() if plain in spellings), plain)
+
+
+def _tables(file: RawFile) -> Sequence[Sequence[Sequence]]:
+    """The tables of a file, each as rows of cells."""
+    try:
+        with file.open() as stream:
+            data = stream.read()
+    except PermissionError as error:
+        raise CorpusError(
+            f"the coding sheet {file.label} may not be read ({error.strerror}): close it in other programs, or change "
+            "its permissions"
+        ) from error
+    if not data:
+        raise CorpusError(f"the coding sheet {file.label} is empty (0 bytes): fetch it again")
+    return _read_workbook(data, file) if data.startswith((_ZIP, _OLE)) else [_read_csv(data, file)]
+
+
+def _read_csv(data: bytes, file: RawFile) -> list[list]:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        what = "no CSV file in UTF-8" if file.name.lower().endswith(".csv") else "a spreadsheet in no known format"
+        raise CorpusError(
+            f"the coding sheet {file.label} is {what} ({error}): it is damaged, or save it as .xlsx or UTF-8 .csv"
+        ) from error
+    separator = max(",;\t", key=text.count)
+    return list(csv.reader(io.StringIO(text), delimiter=separator))
+
+
+def _read_workbook(data: bytes, file: RawFile) -> list[list[tuple]]:
+    if "EncryptedPackage".encode("utf-16-le") in data:
+        raise CorpusError(f"the coding sheet {file.label} is locked with a password: save it without one")
+    try:
+        if data.startswith(_ZIP):
+            book = openpyxl.load_workbook(io.BytesIO(data), data_only=True, keep_links=False)
+            return [list(page.iter_rows(values_only=True)) for page in book.worksheets]
+        with open(os.devnull, "w") as log, xlrd.open_workbook(file_contents=data, logfile=log) as book:
+            return [[tuple(page.row_values(i)) for i in range(page.nrows)] for page in book.sheets()]
+    except Exception as error:  # openpyxl and xlrd raise a different type for every way a file can be broken
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CorpusError(
+            f"cannot read the coding sheet {file.label} ({reason}): it is damaged, locked or not completely "
+            "downloaded. Fetch it again, or save it as .csv and give that with --sheet"
+        ) from error

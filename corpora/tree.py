@@ -1,0 +1,180 @@
+"""The files of a raw corpus: a folder, the zip archives in it as if they were unpacked there, or one zip archive."""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import posixpath
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import media
+
+PACKED = (".rar", ".7z", ".tar", ".gz", ".tgz")  # archives that are only mentioned
+
+
+class CorpusError(ValueError):
+    """A raw corpus that cannot be read; the message says what was expected, what was found, and the remedy."""
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """A file on disk, or a member of a zip archive that is read without unpacking it.
+
+    Attributes:
+        path: of the file, or of the archive.
+        member: name inside the archive; empty for a file on disk.
+        stamp: changes when the content does: size and time, or size and checksum.
+    """
+
+    path: Path
+    member: str = ""
+    stamp: str = ""
+
+    @property
+    def label(self) -> str:
+        """Where it is, for people."""
+        return f"{self.path}/{self.member}" if self.member else str(self.path)
+
+    @property
+    def name(self) -> str:
+        return posixpath.basename(self.member) if self.member else self.path.name
+
+    def open(self) -> BinaryIO:
+        """The content as an open binary file."""
+        if not self.member:
+            return open(self.path, "rb")
+        try:
+            return io.BytesIO(_archive(self.path).read(self.member))
+        except (zipfile.BadZipFile, RuntimeError, KeyError, EOFError) as error:
+            raise OSError(f"cannot read {self.label}: {error}") from error
+
+
+@functools.lru_cache(maxsize=8)
+def _archive(path: Path) -> zipfile.ZipFile:
+    """One open archive a process: listing the members of a large one takes a while."""
+    return zipfile.ZipFile(path)
+
+
+@dataclass
+class Tree:
+    """All files below a raw folder.
+
+    Attributes:
+        root: what was given as ``--raw``.
+        folders: files by folder; folders are relative to ``root``, with ``/`` between names, ``""`` for itself.
+        packed: archives that cannot be looked into.
+    """
+
+    root: Path
+    folders: dict[str, dict[str, RawFile]] = field(default_factory=lambda: defaultdict(dict))
+    packed: list[str] = field(default_factory=list)
+
+    def images(self, folder: str) -> list[RawFile]:
+        """Picture files of a folder, in natural order."""
+        names = [name for name in self.folders[folder] if name.lower().endswith(media.IMAGE_SUFFIXES)]
+        return [self.folders[folder][name] for name in media.natural_sorted(names)]
+
+    def image_folders(self) -> list[str]:
+        """Folders that hold pictures, in natural order."""
+        return media.natural_sorted(
+            folder
+            for folder, files in self.folders.items()
+            if any(name.lower().endswith(media.IMAGE_SUFFIXES) for name in files)
+        )
+
+    def files(self) -> Iterator[tuple[str, RawFile]]:
+        """(relative path, file) of all files, in natural order."""
+        for folder in media.natural_sorted(self.folders):
+            for name in media.natural_sorted(self.folders[folder]):
+                yield posixpath.join(folder, name), self.folders[folder][name]
+
+    def names(self, folder: str) -> tuple[str, ...]:
+        """The names on the way to a folder, ``root``'s own first."""
+        return (self.root.resolve().name.removesuffix(".zip"), *(part for part in folder.split("/") if part))
+
+
+def scan(root: str | Path) -> Tree:
+    """List what is below ``root``, a folder or a zip archive.
+
+    Raises:
+        CorpusError: nothing there, or an archive that is locked or broken.
+    """
+    root = Path(root)
+    tree = Tree(root)
+    if root.is_file() and root.suffix.lower() == ".zip":
+        _add_archive(tree, root, "")
+    elif root.is_dir():
+        _add_folder(tree, root)
+    else:
+        what = "is a file that is no zip archive" if root.is_file() else "does not exist"
+        raise CorpusError(f"--raw {root} {what}; expected the corpus's folder, or a .zip of it")
+    return tree
+
+
+def _add_folder(tree: Tree, root: Path) -> None:
+    archives, seen = [], set()
+    for current, names, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(current)
+        names[:] = [] if real in seen else [name for name in names if not _is_hidden(name)]
+        if real in seen:  # a link that leads back up
+            continue
+        seen.add(real)
+        folder = Path(current).relative_to(root).as_posix().removeprefix(".")
+        for name in files:
+            if _is_hidden(name):
+                continue
+            path = Path(current) / name
+            if name.lower().endswith(".zip"):
+                archives.append((path, folder))
+            elif name.lower().endswith(PACKED):
+                tree.packed.append(posixpath.join(folder, name))
+            try:
+                stat = path.stat()
+            except OSError:  # a link that leads nowhere
+                continue
+            tree.folders[folder][name] = RawFile(path, stamp=f"{stat.st_size}-{stat.st_mtime_ns}")
+    for path, folder in sorted(archives):
+        _add_archive(tree, path, folder)
+
+
+def _add_archive(tree: Tree, path: Path, folder: str) -> None:
+    """The members where unpacking would put them: in a folder called like the archive unless they have one.
+
+    What is unpacked there already is used instead.
+    """
+    members = [member for member in _members(path) if not any(map(_is_hidden, member.filename.split("/")))]
+    tops = {member.filename.split("/")[0] for member in members}
+    alone = len(tops) == 1 and all("/" in member.filename for member in members)
+    prefix = folder if alone or path == tree.root else posixpath.join(folder, path.stem)
+    for member in members:
+        place, _, name = posixpath.join(prefix, member.filename).rpartition("/")
+        if name not in tree.folders[place]:
+            stamp = f"{member.file_size}-{member.CRC:08x}"
+            tree.folders[place][name] = RawFile(path, member.filename, stamp)
+
+
+def _members(path: Path) -> list[zipfile.ZipInfo]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [member for member in archive.infolist() if not member.is_dir()]
+    except (zipfile.BadZipFile, OSError) as error:
+        raise CorpusError(
+            f"cannot read the archive {path} ({error}): it is damaged or not completely downloaded. Fetch it again, "
+            "or move it out of the folder"
+        ) from error
+    if any(member.flag_bits & 1 for member in members):
+        raise CorpusError(
+            f"the archive {path} is locked with a password: unpack it with the password from the corpus's owners, "
+            "and move the archive elsewhere"
+        )
+    return members
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith((".", "__MACOSX"))

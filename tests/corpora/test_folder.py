@@ -1,0 +1,54 @@
+"""Any tree of videos and folders of frames."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import media
+from corpora.pipeline import Settings, prepare
+from corpora.splits import SplitOptions
+from corpora.tree import CorpusError
+from faces.crop import Crop
+from tests.corpora.trees import brightness, face_frame, read, rules, write_frames
+
+
+def test_videos_and_frame_folders(tmp_path):
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    frames = [face_frame(1, 2 * time) for time in range(6)]
+    media.write_mp4(raw / "train/ann/smile.mp4", frames, 120.0)
+    media.write_mp4(raw / "test/bob.mp4", frames, 60.0)
+    write_frames(raw / "train/ann/frown", range(8, 12), "f%d.png", subject=2)
+    listing = read("folder", raw, fps=200.0)
+    assert [(c.name, c.subject, c.split) for c in listing.clips] == [
+        ("ann_frown", "ann", "train"),
+        ("ann_smile", "ann", "train"),
+        ("bob", "bob", "test"),
+    ]
+    listing = read("folder", raw / "test")  # a video says its rate
+    crop = Settings(Crop(64, "square", 0.1))
+    prepared = prepare(listing, out, "folder", crop, SplitOptions("train"), progress=False)
+    assert [(r.clip, r.fps, r.frames) for r in prepared.records] == [("bob", 60.0, 6)]
+    assert media.open_clip(out / "train/bob").first().shape == (64, 64, 3)
+    assert (np.diff(brightness(out / "train/bob")) > 0.5).all()
+
+
+def test_truncated_video_and_what_is_no_clip(tmp_path):
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    write_frames(tmp_path / "still", [3], "%d.png")
+    listing = read("folder", tmp_path, fps=100.0)
+    assert rules(listing, "no-frames") == ["still"]
+    prepared = prepare(listing, tmp_path / "out", "folder", Settings(), SplitOptions("train"), progress=False)
+    assert not prepared.records
+    assert {"unreadable-frame", "no-frames"} <= {notice.rule for notice in prepared.notices if notice.clip == "broken"}
+
+
+def test_errors(tmp_path):
+    with pytest.raises(CorpusError, match="no clips in .*Found: nothing at all"):
+        read("folder", tmp_path)
+    write_frames(tmp_path / "a/b", range(3), "%d.png")
+    with pytest.raises(CorpusError, match="do not say their rate: give it with --fps"):
+        read("folder", tmp_path)
+    write_frames(tmp_path / "a_b", range(3), "%d.png")
+    with pytest.raises(CorpusError, match="two clips get the name 'a_b': a/b and a_b|a_b and a/b"):
+        read("folder", tmp_path, fps=100.0)
