@@ -40,6 +40,7 @@ from modules import get_family
 from modules.animator import KeyPoints, movement, normalize_kp  # noqa: F401 - users look for normalize_kp here
 from modules.colour import chrominance, combine, luminance, to_grey
 from modules.coords import resize_grid, warp
+from modules.track import Track
 from retiming import Marks, Retiming, RetimingError, moved_marks
 
 SETTINGS_FILE = "settings.json"
@@ -154,8 +155,6 @@ class ClipAnimator:
     def _input(self, name: str, clip: Clip, index: int) -> tuple[np.ndarray, Tensor | None]:
         frame = clip.read([index])[0]
         keypoints = self.clips.keypoints(name, frame.shape[:2])
-        if self.clips.with_tracks:
-            keypoints = self.clips.track(name, frame.shape[:2], [index])[0]
         return self.clips.fit(frame)[None], None if keypoints is None else keypoints[None].to(self.device)
 
     def frames(self, pair: Pair) -> Iterator[np.ndarray]:
@@ -180,7 +179,8 @@ class ClipAnimator:
                 f"the frames of {pair.source} and {pair.driving} differ in size ({_size(source_frame)} and "
                 f"{_size(initial)} pixels): set dataset_params.frame_shape"
             )
-        self.animator.start(self._image(source_frame), self._image(initial), source_points, driving_points)
+        reference = self._track(pair.driving, range(pair.reference, pair.reference + 1)) or [driving_points]
+        self.animator.start(self._image(source_frame), self._image(initial), source_points, *reference)
         if self.photo_colour:
             self.chroma = chrominance(to_tensor(source_frame).to(self.device))
         fps, motions = clip_rate(driving, self.fps), self._motions(pair.driving, driving)
@@ -206,18 +206,18 @@ class ClipAnimator:
 
     def _driving_points(self, name: str, clip: Clip) -> Tensor:
         """Key points (T, 18, 2) of all frames: the clip's track, or one made now."""
-        size = clip.first().shape[:2]
         if self.clips.with_tracks:
-            return self.clips.track(name, size, range(len(clip)))
-        return track_keypoints((self.clips.fit(frame) for frame in clip), self.clips.keypoints(name, size))
+            return self.clips.track(name, range(len(clip))).points
+        keypoints = self.clips.keypoints(name, clip.first().shape[:2])
+        return track_keypoints((self.clips.fit(frame) for frame in clip), keypoints).points
 
     def _motions(self, name: str, clip: Clip) -> Iterator[KeyPoints]:
         """The movement of a driving clip, frame by frame, a batch at a time."""
         first = 0
         for batch in batches(clip, self.clips, self.batch_size):
-            points = self._track(name, clip, range(first, first + len(batch)))
+            track = self._track(name, range(first, first + len(batch)))
             first += len(batch)
-            yield self.animator.motion(self._image(batch), *points)
+            yield self.animator.motion(self._image(batch), *track)
 
     def _retimed(self, motion: KeyPoints, positions: Tensor) -> Iterator[KeyPoints]:
         for part in positions.split(self.batch_size):
@@ -242,11 +242,9 @@ class ClipAnimator:
             chroma = warp(chroma, grid, self.align_corners, padding_mode="border")
         return combine(luminance(out["prediction"]), chroma)
 
-    def _track(self, name: str, clip: Clip, indices: range) -> list[Tensor]:
-        """Key points of the frames ``indices``, where the model's prior follows the movement; else nothing."""
-        if not self.clips.with_tracks:
-            return []
-        return [self.clips.track(name, clip.first().shape[:2], indices).to(self.device)]
+    def _track(self, name: str, indices: range) -> list[Track]:
+        """The movement of the frames ``indices``, where the model's prior follows it; else nothing."""
+        return [self.clips.track(name, indices).to(self.device)] if self.clips.with_tracks else []
 
 
 def driving_marks(clip: Clip, curve: np.ndarray) -> Marks:
@@ -408,6 +406,7 @@ def animate(
         "mode": params.get("mode"),
         "normalization_params": params.get("normalization_params"),
         "fps": params.get("fps"),
+        "head": params.get("head"),
         **control_settings(params),
     }
     animator = ClipAnimator(model, clips, device, params["batch_size"])

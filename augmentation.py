@@ -1,7 +1,7 @@
 """Augmentation of a clip's frames and key points together: what moves the picture moves the points.
 
-Every transform takes frames (T, 3, H, W) float32 in [0, 1] and key points in pixels, (18, 2) for all frames or
-(T, 18, 2), one set a frame, or None; and returns both.
+Every transform takes frames (T, 3, H, W) float32 in [0, 1] and what lies on them: key points (18, 2) in pixels for all
+frames, a :class:`modules.track.Track` of T frames, or None; and returns both.
 All randomness comes from the generator that is passed in, so a sample depends on nothing but its seed.
 """
 
@@ -18,8 +18,25 @@ from torch import Tensor
 from torchvision.transforms import functional as TF
 
 from modules.facial_prior import flip_keypoints
+from modules.track import Track
 
-Sample = tuple[Tensor, Tensor | None]
+Points = Tensor | Track | None
+Sample = tuple[Tensor, Points]
+
+
+def move_points(points: Points, matrix: Tensor, offset: Tensor, size: tuple[int, int]) -> Points:
+    """Points p of frames whose pixels are at ``matrix``·p + ``offset`` in the new ones of ``size`` (height, width)."""
+    if isinstance(points, Track):
+        return points.affine(matrix, offset, size)
+    return None if points is None else points @ matrix.T + offset
+
+
+def mirror_points(points: Points, size: tuple[int, int]) -> Points:
+    """Points of horizontally mirrored frames of ``size`` (height, width)."""
+    if isinstance(points, Track):
+        mirror = torch.tensor([[-1.0, 0.0], [0.0, 1.0]])
+        return points.affine(mirror, torch.tensor([size[1] - 1.0, 0.0]), size, mirrored=True)
+    return None if points is None else flip_keypoints(points, size[1])
 
 
 @dataclass(frozen=True)
@@ -29,16 +46,15 @@ class Flip:
     horizontal_flip: bool = False
     time_flip: bool = False
 
-    def __call__(self, frames: Tensor, keypoints: Tensor | None, rng: np.random.Generator) -> Sample:
+    def __call__(self, frames: Tensor, keypoints: Points, rng: np.random.Generator) -> Sample:
         backwards, mirrored = rng.random(2) < 0.5
         if self.time_flip and backwards:
             frames = frames.flip(0)
-            if keypoints is not None and keypoints.dim() == 3:
-                keypoints = keypoints.flip(0)
+            if isinstance(keypoints, Track):
+                keypoints = keypoints[list(range(len(keypoints)))[::-1]]
         if self.horizontal_flip and mirrored:
             frames = frames.flip(-1)
-            if keypoints is not None:
-                keypoints = flip_keypoints(keypoints, frames.shape[-1])
+            keypoints = mirror_points(keypoints, tuple(frames.shape[-2:]))
         return frames, keypoints
 
 
@@ -48,17 +64,15 @@ class Rotate:
 
     degrees: float | list[float]
 
-    def __call__(self, frames: Tensor, keypoints: Tensor | None, rng: np.random.Generator) -> Sample:
+    def __call__(self, frames: Tensor, keypoints: Points, rng: np.random.Generator) -> Sample:
         bounds = (-self.degrees, self.degrees) if isinstance(self.degrees, (int, float)) else self.degrees
         angle = float(rng.uniform(*bounds))
         frames = TF.rotate(frames, angle, interpolation=TF.InterpolationMode.BILINEAR)
-        if keypoints is not None:
-            height, width = frames.shape[-2:]
-            centre = torch.tensor([(width - 1) / 2, (height - 1) / 2])
-            turn = math.radians(angle)  # counter-clockwise on the screen, where y points down
-            matrix = torch.tensor([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
-            keypoints = (keypoints - centre) @ matrix.T + centre
-        return frames, keypoints
+        height, width = frames.shape[-2:]
+        centre = torch.tensor([(width - 1) / 2, (height - 1) / 2])
+        turn = math.radians(angle)  # counter-clockwise on the screen, where y points down
+        matrix = torch.tensor([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
+        return frames, move_points(keypoints, matrix, centre - matrix @ centre, (height, width))
 
 
 @dataclass(frozen=True)
@@ -67,17 +81,15 @@ class Resize:
 
     ratio: list[float]
 
-    def __call__(self, frames: Tensor, keypoints: Tensor | None, rng: np.random.Generator) -> Sample:
+    def __call__(self, frames: Tensor, keypoints: Points, rng: np.random.Generator) -> Sample:
         factor = float(rng.uniform(*self.ratio))
         height, width = frames.shape[-2:]
         size = (round(height * factor), round(width * factor))
         if size == (height, width):
             return frames, keypoints
         frames = F.interpolate(frames, size=size, mode="bilinear", antialias=True)
-        if keypoints is not None:  # pixel centres: (p + ½)·s − ½
-            scale = torch.tensor([size[1] / width, size[0] / height])
-            keypoints = (keypoints + 0.5) * scale - 0.5
-        return frames, keypoints
+        scale = torch.tensor([size[1] / width, size[0] / height])  # pixel centres: (p + ½)·s − ½
+        return frames, move_points(keypoints, torch.diag(scale), 0.5 * scale - 0.5, size)
 
 
 @dataclass(frozen=True)
@@ -86,7 +98,7 @@ class Crop:
 
     size: list[int]
 
-    def __call__(self, frames: Tensor, keypoints: Tensor | None, rng: np.random.Generator) -> Sample:
+    def __call__(self, frames: Tensor, keypoints: Points, rng: np.random.Generator) -> Sample:
         height, width = self.size
         below, right = max(height - frames.shape[-2], 0), max(width - frames.shape[-1], 0)
         left, top = right // 2, below // 2
@@ -95,9 +107,8 @@ class Crop:
         y = int(rng.integers(frames.shape[-2] - height + 1))
         x = int(rng.integers(frames.shape[-1] - width + 1))
         frames = frames[..., y : y + height, x : x + width]
-        if keypoints is not None:
-            keypoints = keypoints + torch.tensor([float(left - x), float(top - y)])
-        return frames, keypoints
+        shift = torch.tensor([float(left - x), float(top - y)])
+        return frames, move_points(keypoints, torch.eye(2), shift, (height, width))
 
 
 @dataclass(frozen=True)
@@ -109,7 +120,7 @@ class Jitter:
     saturation: float = 0
     hue: float = 0
 
-    def __call__(self, frames: Tensor, keypoints: Tensor | None, rng: np.random.Generator) -> Sample:
+    def __call__(self, frames: Tensor, keypoints: Points, rng: np.random.Generator) -> Sample:
         steps = [
             (TF.adjust_brightness, self.brightness, 1.0),
             (TF.adjust_contrast, self.contrast, 1.0),
@@ -130,7 +141,7 @@ class Augmentation:
 
     transforms: tuple[Callable, ...]
 
-    def __call__(self, frames: Tensor, keypoints: Tensor | None, rng: np.random.Generator) -> Sample:
+    def __call__(self, frames: Tensor, keypoints: Points, rng: np.random.Generator) -> Sample:
         for transform in self.transforms:
             frames, keypoints = transform(frames, keypoints, rng)
         return frames, keypoints

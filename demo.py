@@ -86,7 +86,7 @@ def animate_face(model: LoadedModel, source: Face, driving: Face, device: torch.
         return face.keypoints[None].to(device)
 
     images = [to_tensor(face.frames[:1]).to(device) for face in (source, driving)]
-    animator.start(*images, points(source), points(driving))
+    animator.start(*images, points(source), points(driving) if track is None else track[:1])
     out = []
     for first in tqdm(range(0, len(driving.frames), batch_size), desc="animate", unit="batch"):
         batch = to_tensor(driving.frames[first : first + batch_size]).to(device)

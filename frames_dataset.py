@@ -22,6 +22,7 @@ from corpora import ClipRecord, read_clips
 from faces.keypoint_files import KeypointError, load_keypoints
 from faces.tracking import load_track
 from media import Clip, clip_name, list_clips, open_clip, resize_frame
+from modules.track import Track
 
 FALLBACK_FPS = 100.0  # the released code's constant, for clips that say nothing about their rate
 
@@ -130,8 +131,8 @@ class ClipFolder:
             return points
         return points * torch.tensor([self.size[1] / own_size[1], self.size[0] / own_size[0]])
 
-    def track(self, name: str, own_size: tuple[int, int], indices: Iterable[int]) -> Tensor | None:
-        """Key points (n, 18, 2) of the frames ``indices``, as :meth:`keypoints`; None where the model needs none.
+    def track(self, name: str, indices: Iterable[int]) -> Track | None:
+        """Movement of the frames ``indices`` of a clip, at the data set's size; None where the model needs none.
 
         Raises:
             KeypointError: the track is shorter than the clip.
@@ -144,10 +145,7 @@ class ClipFolder:
                 f"the track of {name!r} has {len(track)} frames, but frame {max(indices)} is wanted: the clip was "
                 "changed. Run kpmaker.py --track --overwrite"
             )
-        points = track[indices]
-        if self.size is None or self.size == own_size:
-            return points
-        return points * torch.tensor([self.size[1] / own_size[1], self.size[0] / own_size[0]])
+        return track[indices].to("cpu").resized(self.size or track.size)
 
     def check_keypoints(self, names: Iterable[str] | None = None) -> None:
         """Read the key point files of ``names`` (all clips) once: a missing one is reported before work starts."""
@@ -198,7 +196,8 @@ class FramesDataset(Dataset):
 
     def __getitem__(self, address: tuple[int, int]) -> dict[str, Tensor | str]:
         """``source``, ``driving`` (3, H, W) in [0, 1], ``name``; with the prior ``keypoint`` (18, 2) pixels, or with
-        tracks ``keypoint_source`` and ``keypoint_driving``.
+        tracks ``keypoint_source``, ``keypoint_driving`` and the displacements ``field_source``, ``field_driving``
+        (h, w, 2), normalised.
         """
         epoch, index = address
         rng = np.random.default_rng((self.seed, epoch, index))
@@ -208,14 +207,16 @@ class FramesDataset(Dataset):
         count = len(clip)
         chosen = np.sort(rng.choice(count, size=2, replace=count < 2))  # two different frames where there are two
         frames = clip.read(chosen.tolist())
-        keypoints = self.clips.track(name, frames.shape[1:3], chosen.tolist())
+        keypoints = self.clips.track(name, chosen.tolist())
         if keypoints is None:
             keypoints = self.clips.keypoints(name, frames.shape[1:3])
         frames = to_tensor(np.stack([self.clips.fit(frame) for frame in frames]))
         frames, keypoints = self.augment(frames, keypoints, rng)
         sample: dict[str, Tensor | str] = {"source": frames[0], "driving": frames[1], "name": name}
-        if keypoints is not None and keypoints.dim() == 3:
-            sample.update(keypoint_source=keypoints[0], keypoint_driving=keypoints[1])
+        if isinstance(keypoints, Track):
+            field = keypoints.displacement()
+            sample.update(keypoint_source=keypoints.points[0], keypoint_driving=keypoints.points[1])
+            sample.update(field_source=field[0], field_driving=field[1])
         elif keypoints is not None:
             sample["keypoint"] = keypoints
         return sample

@@ -119,6 +119,7 @@ def schema(family_name: str) -> dict:
     keys = merge(SHARED_KEYS, {"model_params": family.model_keys()})
     if family.animation_modes:
         keys["animate_params"]["mode"] = one_of(*family.animation_modes)
+    keys["animate_params"] |= {name: one_of(*values) for name, values in family.animation_keys.items()}
     for section in family.training_sections.values():
         keys = merge({section: TRAINING_KEYS}, keys)
     keys = merge(keys, family.train_keys())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import zipfile
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -38,11 +39,11 @@ def keypoint_path(folder: str | Path, name: str) -> Path:
     return Path(folder) / f"{name}.pt"
 
 
-def load_points(folder: str | Path, name: str) -> Tensor:
-    """Points of a clip, of any leading shape: float32 (..., 18, 2); raises as :func:`load_keypoints` does."""
+def read_tensors(folder: str | Path, name: str) -> object:
+    """What ``torch.load`` finds in a clip's file, nothing but tensors unpickled; raises as :func:`load_keypoints`."""
     path = _find(folder, name)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=_can_be_mapped(path))
     except pickle.UnpicklingError as error:
         raise KeypointError(
             f"{path} was refused: it holds more than tensors, and loading it could run code, or it is broken. "
@@ -50,7 +51,6 @@ def load_points(folder: str | Path, name: str) -> Tensor:
         ) from error
     except Exception as error:  # torch.load raises a different type for every way a file can be broken
         raise KeypointError(f"cannot read {path} ({_first_line(error)}). Delete it and run kpmaker.py again") from error
-    return _checked(content, str(path))
 
 
 def load_keypoints(folder: str | Path, name: str) -> Tensor:
@@ -64,25 +64,19 @@ def load_keypoints(folder: str | Path, name: str) -> Tensor:
         MissingKeypoints: there is no such file (also a ``FileNotFoundError``).
         KeypointError: the file is broken, holds something else, or was refused because it tries to run code.
     """
-    points = load_points(folder, name)
-    if points.dim() != 2:
-        raise KeypointError(_wrong_shape(str(_find(folder, name)), points))
-    return points
+    return _checked(read_tensors(folder, name), str(_find(folder, name)))
 
 
 def save_keypoints(folder: str | Path, name: str, points: Tensor) -> Path:
     """Write the key points of a clip, float32 (18, 2) in pixels, atomically; returns the file's path."""
-    if isinstance(points, Tensor) and points.dim() != 2:
-        raise KeypointError(_wrong_shape(f"the key points of {name}", points))
-    return save_points(folder, name, points)
+    return write_tensors(folder, name, _checked(points, f"the key points of {name}").clone())
 
 
-def save_points(folder: str | Path, name: str, points: Tensor) -> Path:
-    """Write points (..., 18, 2) of a clip, atomically; returns the file's path."""
+def write_tensors(folder: str | Path, name: str, content: Tensor | dict[str, Tensor]) -> Path:
+    """Write ``folder/<name>.pt``, atomically; returns its path."""
     path = keypoint_path(folder, name)
-    points = _checked(points, f"the key points of {name}")
     with atomic_path(path) as temporary:
-        torch.save(points.clone(), temporary)
+        torch.save(content, temporary)
     return path
 
 
@@ -135,11 +129,16 @@ def _find(folder: str | Path, name: str) -> Path:
     )
 
 
+def _can_be_mapped(path: Path) -> bool:
+    """Whether a file is in PyTorch's format since 1.6, a ZIP archive."""
+    return zipfile.is_zipfile(path)
+
+
 def _checked(points: object, name: str) -> Tensor:
     """``points`` as a detached float32 tensor (18, 2), or a KeypointError that says what it is instead."""
     if not isinstance(points, Tensor):
         raise KeypointError(f"{name} holds a {type(points).__name__}; expected a tensor ({NUM_KEYPOINTS}, 2)")
-    if points.shape[-2:] != (NUM_KEYPOINTS, 2) or points.is_complex():
+    if points.shape != (NUM_KEYPOINTS, 2) or points.is_complex():
         raise KeypointError(_wrong_shape(name, points))
     points = points.detach().to(device="cpu", dtype=torch.float32)
     if not torch.isfinite(points).all():

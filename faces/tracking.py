@@ -1,7 +1,8 @@
-"""Key points followed from the onset frame through a clip: by dense optical flow, to a fraction of a pixel.
+"""Key points and a dense field followed from the onset frame through a clip, to a fraction of a pixel.
 
-Landmark detectors jitter by more than a micro-expression moves, so nothing is detected again: the flow from the onset
-to each frame is read at the onset's key points, robustly over a small disc, and smoothed in time.
+Landmark detectors jitter by more than a micro-expression moves, so nothing is detected again: the optical flow from
+the onset to each frame is read at the onset's key points, robustly over a small disc, and smoothed in time.  The
+head's similarity motion, fitted on the bridge of the nose and around the eye sockets, is kept apart.
 """
 
 from __future__ import annotations
@@ -15,34 +16,112 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
-from faces.keypoint_files import KeypointError, MissingKeypoints, load_points, save_points
-from metrics.flow import make_dis
+from faces.keypoint_files import KeypointError, MissingKeypoints, read_tensors, write_tensors
+from metrics.flow import fit_similarity, make_dis
+from modules.facial_prior import NUM_KEYPOINTS
+from modules.track import Track, face_axes
 
 TRACK_FOLDER = "tracks"
 DISC_RADIUS = 0.03  # of the frame's larger side: the neighbourhood whose median motion a key point takes
 TIME_SIGMA = 1.0  # frames
+FIELD_STEP = 4  # pixels between the cells of the field; the motion network works at a quarter of the size too
+FIELD_SIGMA = 3.0  # pixels of a face whose eyes are 96 pixels apart, as in metrics.warp
+HEAD_RADIUS = 0.11  # of the inter-ocular distance
+MIN_HEAD_PIXELS = 50
 
 
-def track_keypoints(frames: Iterable[np.ndarray], keypoints: Tensor) -> Tensor:
-    """Positions of key points in every frame.
+def track_keypoints(frames: Iterable[np.ndarray], keypoints: Tensor) -> Track:
+    """Follow a face.
 
     Args:
         frames: uint8 (H, W, 3) each, the onset first.
-        keypoints: (K, 2), (x, y) in pixels of the onset frame.
+        keypoints: (18, 2), (x, y) in pixels of the onset frame.
 
     Returns:
-        (T, K, 2) float32, (x, y) in pixels; row 0 is ``keypoints`` exactly.
+        the movement of every frame; row 0 of ``points`` is ``keypoints`` exactly, and nothing else moves there.
     """
-    dis, onset, movements = make_dis(), None, []
+    follower, fields, points, heads = None, [], [], []
     for frame in frames:
         grey = cv2.GaussianBlur(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), (0, 0), 1.0)
-        if onset is None:
-            onset, cells = grey, _discs(keypoints.numpy(), grey.shape)
-        flow = dis.calc(onset, grey, None) if movements else np.zeros((*grey.shape, 2), np.float32)
-        movements.append(np.median(flow[cells[..., 1], cells[..., 0]], axis=1))
-    curves = gaussian_filter1d(np.stack(movements), TIME_SIGMA, axis=0, mode="nearest")
-    curves -= curves[:1]
-    return keypoints.float() + torch.from_numpy(curves).float()
+        follower = follower or _Follower(grey, keypoints)
+        field, moved, head = follower.follow(grey)
+        fields.append(field)
+        points.append(moved)
+        heads.append(head)
+    if follower is None:
+        raise ValueError("a clip without frames has no track")
+    return Track(
+        onset=keypoints.float(),
+        points=keypoints.float() + _smooth(points),
+        field=_smooth(fields),
+        head=_smooth(heads),
+        size=follower.onset.shape,
+    )
+
+
+def _smooth(curves: list[np.ndarray]) -> Tensor:
+    """Smoothed in time, and 0 at the onset: float32 (T, ...)."""
+    smooth = gaussian_filter1d(np.stack(curves), TIME_SIGMA, axis=0, mode="nearest")
+    return torch.from_numpy(smooth - smooth[:1]).float()
+
+
+class _Follower:
+    """Optical flow from one onset frame, read where it is wanted."""
+
+    def __init__(self, onset: np.ndarray, keypoints: Tensor):
+        self.onset, self.dis, self.started = onset, make_dis(), False
+        height, width = onset.shape
+        self.discs = _discs(keypoints.numpy(), onset.shape)
+        self.support = head_support(keypoints, onset.shape)
+        self.sigma = max(1.0, FIELD_SIGMA * float(face_axes(keypoints)[1].norm()) / 96)
+        rows = np.linspace(0, height - 1, max(2, round(height / FIELD_STEP)), dtype=np.float32)
+        columns = np.linspace(0, width - 1, max(2, round(width / FIELD_STEP)), dtype=np.float32)
+        self.cells = np.meshgrid(columns, rows)  # x, y
+
+    def follow(self, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The face's own field (h, w, 2), the key points' whole displacement (K, 2), the head's (2, 3); pixels."""
+        flow = self.dis.calc(self.onset, frame, None) if self.started else np.zeros((*frame.shape, 2), np.float32)
+        self.started = True
+        moved = np.median(flow[self.discs[..., 1], self.discs[..., 0]], axis=1)
+        head = self._head(flow)
+        smooth = cv2.GaussianBlur(flow, (0, 0), self.sigma)
+        coarse = cv2.remap(smooth, *self.cells, cv2.INTER_LINEAR)
+        cells = np.stack(self.cells, axis=-1)
+        return coarse - (cells @ head[:, :2].T + head[:, 2]).astype(np.float32), moved, head
+
+    def _head(self, flow: np.ndarray) -> np.ndarray:
+        x, y = self.support.T
+        if len(x) < MIN_HEAD_PIXELS:  # the face is all but outside the frame: nothing to fit to
+            return np.zeros((2, 3), np.float32)
+        motion = fit_similarity(self.support, flow[y, x])
+        linear = np.array([[motion.scale, -motion.rotation], [motion.rotation, motion.scale]])
+        return np.column_stack([linear, motion.shift - linear @ motion.centre]).astype(np.float32)
+
+
+def head_support(keypoints: Tensor, size: tuple[int, int]) -> np.ndarray:
+    """Pixels (N, 2) of discs that move with the head alone: the bridge of the nose and the rims of the eye sockets.
+
+    They are those of the motion figures (``metrics.canonical.head_centres``), found from the 18 key points: the lids
+    give the eyes, rows 12–15 the nose wings and with them d, the gap of the inner eye corners.
+    """
+    points = keypoints.double().numpy()
+    middle, right = (axis.double().numpy() for axis in face_axes(keypoints))
+    iod = np.linalg.norm(right)
+    x, y = right, np.array([-right[1], right[0]])  # one inter-ocular distance each
+    gap = points[14, 1] - points[4, 1] + points[15, 1] - points[6, 1]  # 2·(d/2)
+    wings = (points[12] + points[13]) / 2
+    root, tip = points[2], points[2] + 0.75 * (wings - points[2])
+    inner = [middle + sign * gap / 2 * x / iod for sign in (-1, 1)]
+    outer = [middle + sign * (0.5 + (0.5 - gap / 2 / iod)) * x for sign in (-1, 1)]
+    centres = [root + share * (tip - root) for share in (0, 1 / 3, 2 / 3, 1)]
+    centres += [(root + corner) / 2 for corner in inner] + [corner + 0.16 * y for corner in inner]
+    centres += [corner + sign * 0.16 * x + 0.05 * y for sign, corner in zip((-1, 1), outer, strict=True)]
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    inside = np.zeros(size, bool)
+    for centre in centres:
+        inside |= np.hypot(columns - centre[0], rows - centre[1]) <= HEAD_RADIUS * iod
+    rows, columns = np.nonzero(inside)
+    return np.column_stack([columns, rows])
 
 
 def _discs(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -54,25 +133,61 @@ def _discs(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.clip(cells, 0, np.array(size[::-1]) - 1)
 
 
-def save_track(folder: str | Path, name: str, track: Tensor) -> Path:
-    """Write a clip's track (T, 18, 2) to ``folder/tracks/<name>.pt``, atomically."""
-    return save_points(Path(folder) / TRACK_FOLDER, name, track)
+def save_track(folder: str | Path, name: str, track: Track) -> Path:
+    """Write a clip's track to ``folder/tracks/<name>.pt``, atomically; the field in half precision (0.01 pixel)."""
+    return write_tensors(
+        Path(folder) / TRACK_FOLDER,
+        name,
+        {
+            "onset": track.onset,
+            "points": track.points,
+            "field": track.field.half(),
+            "head": track.head,
+            "size": torch.tensor(track.size),
+        },
+    )
 
 
-def load_track(folder: str | Path, name: str) -> Tensor:
-    """A clip's track (T, 18, 2), float32 pixels.
+def load_track(folder: str | Path, name: str) -> Track:
+    """A clip's track as it is stored, the field in half precision and mapped: long clips cost no memory.
 
     Raises:
         MissingKeypoints: there is none; the message says which command makes it.
-        KeypointError: the file is broken.
+        KeypointError: the file is broken, or of an earlier version.
     """
+    command = f"python kpmaker.py --track --root <your data folder> --out {folder}"
     try:
-        track = load_points(Path(folder) / TRACK_FOLDER, name)
+        content = read_tensors(Path(folder) / TRACK_FOLDER, name)
     except MissingKeypoints as error:
         raise MissingKeypoints(
-            f"no tracked key points for the clip {name!r} in {Path(folder) / TRACK_FOLDER}. Make them with: "
-            f"python kpmaker.py --track --root <your data folder> --out {folder}"
+            f"no tracked key points for the clip {name!r} in {Path(folder) / TRACK_FOLDER}. Make them with: {command}"
         ) from error
-    if track.dim() != 3:
-        raise KeypointError(f"the track of {name!r} should have shape (T, 18, 2), got {tuple(track.shape)}")
-    return track
+    problem = _problem(content)
+    if problem:
+        raise KeypointError(f"the track of {name!r} {problem}. Make it anew with: {command} --overwrite")
+    size = tuple(int(side) for side in content.pop("size"))
+    return Track(**content, size=size)
+
+
+def _problem(content: object) -> str | None:
+    """What is wrong with a track file's content, None where nothing is."""
+    names = {"onset", "points", "field", "head", "size"}
+    if not isinstance(content, dict) or set(content) != names:
+        return f"holds {_kind(content)}; expected the tensors {', '.join(sorted(names))}"
+    if not all(isinstance(value, Tensor) for value in content.values()):
+        return "holds things that are no tensors"
+    if not all(torch.isfinite(content[key]).all() for key in ("onset", "points", "head")):
+        return "holds NaN or infinite values"
+    frames = content["points"].shape[0] if content["points"].dim() else 0
+    expected = {
+        "onset": (NUM_KEYPOINTS, 2), "points": (frames, NUM_KEYPOINTS, 2), "head": (frames, 2, 3), "size": (2,),
+        "field": (frames, *content["field"].shape[1:3], 2),
+    }  # fmt: skip
+    wrong = [f"{key} {tuple(content[key].shape)}" for key, shape in expected.items() if content[key].shape != shape]
+    return f"has {', '.join(wrong)}; expected {expected}" if wrong else None
+
+
+def _kind(content: object) -> str:
+    if isinstance(content, Tensor):
+        return f"one tensor {tuple(content.shape)}"
+    return f"a {type(content).__name__}" + (f" of {', '.join(map(str, content))}" if isinstance(content, dict) else "")

@@ -7,6 +7,7 @@ from scipy.spatial import ConvexHull, QhullError
 from torch import Tensor, nn
 
 from modules.motion_control import MotionControl
+from modules.track import Carrier, Track, normalised_units
 from modules.util import inverse_2x2
 
 KeyPoints = dict[str, Tensor]
@@ -98,7 +99,7 @@ def movement(motion: KeyPoints, reference: int = 0) -> Tensor:
 
 
 class KeyPointAnimator:
-    """Animator of the ``fpb_fomm``, ``fpb_tracked`` and ``fomm`` families.
+    """Animator of the ``fpb_fomm`` and ``fomm`` families.
 
     Args:
         networks: ``generator`` and ``kp_detector``, in eval mode, on one device.
@@ -148,25 +149,25 @@ class KeyPointAnimator:
         self.kp_initial = self.detector(driving_initial, keypoint_driving, self.regions)
 
     @torch.inference_mode()
-    def motion(self, driving: Tensor, keypoints: Tensor | None = None) -> KeyPoints:
+    def motion(self, driving: Tensor, *track: Track) -> KeyPoints:
         """The key points that the source is to have in the next T driving frames.
 
         Args:
             driving: (T, C, H, W) in [0, 1].
-            keypoints: (T, 18, 2), pixels, the prior of each frame, where it follows the movement.
+            track: their movement, for :class:`TrackedAnimator` alone.
 
         Returns:
             ``value`` (T, K, 2), ``jacobian`` (T, K, 2, 2): smooth functions of time, so they may be interpolated.
         """
+        return self.control(self.kp_source, self._carried(driving, *track))
+
+    def _carried(self, driving: Tensor) -> KeyPoints:
+        """Key points of the driving frames, carried over to the source."""
         frames = driving.shape[0]
-        if keypoints is None:
-            keypoints, regions = repeat(self.keypoint_driving, frames), repeat(self.regions, frames)
-        else:
-            regions = self._regions(keypoints, driving.shape[-2:])
-        kp_driving = self.detector(driving, keypoints, regions)
-        if self.normalization is not None:
-            kp_driving = normalize_kp(self.kp_source, kp_driving, self.kp_initial, **self.normalization)
-        return self.control(self.kp_source, kp_driving)
+        detected = self.detector(driving, repeat(self.keypoint_driving, frames), repeat(self.regions, frames))
+        if self.normalization is None:
+            return detected
+        return normalize_kp(self.kp_source, detected, self.kp_initial, **self.normalization)
 
     @torch.inference_mode()
     def render(self, kp_driving: KeyPoints) -> dict[str, Tensor]:
@@ -186,6 +187,59 @@ class KeyPointAnimator:
         """:func:`interpolate`; other families have their own way."""
         return interpolate(motion, positions)
 
-    def animate(self, driving: Tensor, keypoints: Tensor | None = None) -> dict[str, Tensor]:
+    def animate(self, driving: Tensor, *track: Track) -> dict[str, Tensor]:
         """:meth:`render` of the :meth:`motion` of the next T driving frames."""
-        return self.render(self.motion(driving, keypoints))
+        return self.render(self.motion(driving, *track))
+
+
+class TrackedAnimator(KeyPointAnimator):
+    """Animator of the ``fpb_tracked`` family: the driving face's movement since a reference frame, from its track.
+
+    Args:
+        networks, normalization, control: as above; movement is always relative.
+        keep_head: the head's motion is carried over too; False leaves the face's own alone.
+    """
+
+    def __init__(
+        self,
+        networks: dict[str, nn.Module],
+        normalization: dict | None,
+        control: MotionControl | None = None,
+        keep_head: bool = False,
+    ):
+        super().__init__(networks, normalization, control)
+        self.keep_head = keep_head
+
+    @torch.inference_mode()
+    def start(self, source: Tensor, driving_initial: Tensor, keypoint_source: Tensor, reference: Track) -> None:
+        """Prepare a pair, as above; ``reference`` is the track's row of the initial driving frame."""
+        super().start(source, driving_initial, keypoint_source, reference.points)
+        self.kp_source["field"] = torch.zeros_like(reference.field)
+        if self.normalization is None:
+            return
+        size, rescale = tuple(source.shape[-2:]), self.normalization["adapt_movement_scale"]
+        self.carrier = Carrier.between(keypoint_source[0], size, reference, rescale, self.keep_head)
+        self.initial_field, self.initial_points = self.carrier.field(reference), self.carrier.points(reference)
+
+    def _carried(self, driving: Tensor, track: Track) -> KeyPoints:
+        size = driving.shape[-2:]
+        detected = self.detector(driving, track.points, self._regions(track.points, size))
+        if self.normalization is None:
+            return {**detected, "field": track.displacement()}
+        moved = self.carrier.points(track) - self.initial_points
+        out = {
+            "value": self.kp_source["value"] + 2 * moved / moved.new_tensor([size[1], size[0]]),
+            "field": self.carrier.field(track) - self.initial_field,
+        }
+        if "jacobian" in detected:
+            out["jacobian"] = self._jacobian(detected["jacobian"], size)
+        return out
+
+    def _jacobian(self, driving: Tensor, size: tuple[int, int]) -> Tensor:
+        """Jacobians (T, K, 2, 2) of the driving face, relative to the reference and turned into the source's axes."""
+        if not self.normalization["use_relative_jacobian"]:
+            return driving
+        units = normalised_units(size, driving)
+        turn = units[:, None] * self.carrier.turn / units  # in normalised coordinates
+        relative = driving @ inverse_2x2(self.kp_initial["jacobian"])
+        return turn @ relative @ torch.linalg.inv(turn) @ self.kp_source["jacobian"]

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modules.coords import make_coordinate_grid, warp
+from modules.track import field_motion
 from modules.util import AntiAliasInterpolation2d, Hourglass, full_precision, inverse_2x2, keypoints_to_gaussian
 
 
@@ -35,6 +36,8 @@ def sparse_motions(kp_driving: dict[str, Tensor], kp_source: dict[str, Tensor], 
 class DenseMotionNetwork(nn.Module):
     """Mixes the K + 1 sparse motions into one deformation, at ``scale_factor`` of the image's size.
 
+    With ``field_bias`` there is one motion more, the last: the measured field of a track, carried over to the source.
+
     Args:
         kp_variance: variance of the heat maps, in normalised units.
         estimate_occlusion_map: also predict where the warped source cannot be used.
@@ -45,6 +48,8 @@ class DenseMotionNetwork(nn.Module):
         locality: None, as published, leaves it to the masks where each motion rules.  A variance, in normalised
             units, adds −½‖z − p_k‖²/locality to the k-th logit and starts the mask layer at zero: the masks begin as
             an interpolation of the key points' motions, each around its point, and the network learns the rest.
+        field_bias: where the mask logit of the measured field starts; None, as published: there is no such motion.
+            Well above 0, the network starts as a plain warp by the field, and learns where something else is better.
     """
 
     def __init__(
@@ -62,25 +67,29 @@ class DenseMotionNetwork(nn.Module):
         background_bias: float | None = None,
         occlusion_bias: float | None = None,
         locality: float | None = None,
+        field_bias: float | None = None,
     ):
         super().__init__()
+        motions = num_kp + (1 if field_bias is None else 2)
         self.num_kp, self.kp_variance, self.align_corners = num_kp, kp_variance, align_corners
         self.hourglass = Hourglass(
             block_expansion=block_expansion,
-            in_features=(num_kp + 1) * (num_channels + 1),
+            in_features=motions * (num_channels + 1),
             max_features=max_features,
             num_blocks=num_blocks,
         )
-        self.mask = nn.Conv2d(self.hourglass.out_features, num_kp + 1, 7, padding=3)
+        self.mask = nn.Conv2d(self.hourglass.out_features, motions, 7, padding=3)
         self.occlusion: nn.Conv2d | None = None
         if estimate_occlusion_map:
             self.occlusion = nn.Conv2d(self.hourglass.out_features, 1, 7, padding=3)
-        self.locality = locality
+        self.locality, self.with_field = locality, field_bias is not None
         if locality is not None:
             nn.init.zeros_(self.mask.weight)
             nn.init.zeros_(self.mask.bias)
         if background_bias is not None:
             self.mask.bias.data[0] = background_bias
+        if field_bias is not None:
+            self.mask.bias.data[-1] = field_bias
         if occlusion_bias is not None and self.occlusion is not None:
             self.occlusion.bias.data.fill_(occlusion_bias)
         self.scale_factor = scale_factor
@@ -91,19 +100,35 @@ class DenseMotionNetwork(nn.Module):
         return f"num_kp={self.num_kp}, kp_variance={self.kp_variance}, align_corners={self.align_corners}"
 
     def heatmap_differences(self, kp_driving: Tensor, kp_source: Tensor, size: tuple[int, int]) -> Tensor:
-        """Gaussians at the driving minus at the source key points, zero for the background: (B, K + 1, h, w)."""
+        """Gaussians at the driving minus at the source key points, zero for the other motions: (B, M, h, w)."""
         difference = keypoints_to_gaussian(kp_driving.float(), size, self.kp_variance) - keypoints_to_gaussian(
             kp_source.float(), size, self.kp_variance
         )
-        return F.pad(difference, (0, 0, 0, 0, 1, 0))
+        return F.pad(difference, self._others)
+
+    @property
+    def _others(self) -> tuple[int, ...]:
+        """Padding that adds the background before the key points' maps, and the field behind them."""
+        return (0, 0, 0, 0, 1, int(self.with_field))
+
+    def _candidates(self, kp_driving: dict[str, Tensor], kp_source: dict[str, Tensor], size: tuple[int, int]) -> Tensor:
+        """All motions (B, M, h, w, 2): background, key points, field."""
+        motions = sparse_motions(kp_driving, kp_source, size)
+        if not self.with_field:
+            return motions
+        if "field" not in kp_driving or "field" not in kp_source:
+            raise ValueError("with field_bias the motion network needs the measured field of a track: kp['field']")
+        with full_precision(motions):
+            measured = field_motion(kp_driving["field"], kp_source["field"], size)
+        return torch.cat([motions, measured[:, None]], dim=1)
 
     def _mask_logits(self, features: Tensor, kp_driving: Tensor) -> Tensor:
-        """(B, K + 1, h, w), the background first."""
+        """(B, M, h, w), the background first."""
         logits = self.mask(features).float()
         if self.locality is None:
             return logits
         distance = make_coordinate_grid(*logits.shape[-2:], like=kp_driving) - kp_driving[:, :, None, None]
-        return logits - F.pad(0.5 * distance.square().sum(-1) / self.locality, (0, 0, 0, 0, 1, 0))
+        return logits - F.pad(0.5 * distance.square().sum(-1) / self.locality, self._others)
 
     def forward(
         self, source_image: Tensor, kp_driving: dict[str, Tensor], kp_source: dict[str, Tensor]
@@ -112,16 +137,18 @@ class DenseMotionNetwork(nn.Module):
 
         Args:
             source_image: (B, C, H, W).
-            kp_driving, kp_source: see :func:`sparse_motions`.
+            kp_driving, kp_source: see :func:`sparse_motions`; with ``field_bias`` also ``field`` (B, h', w', 2), the
+                displacement from the source face's rest, see :func:`modules.track.field_motion`.
 
         Returns:
-            ``sparse_deformed`` (B, K+1, C, h, w), ``mask`` (B, K+1, h, w) summing to 1, ``deformation``
-            (B, h, w, 2) normalised (x, y), and ``occlusion_map`` (B, 1, h, w) in [0, 1] if estimated.
+            ``sparse_deformed`` (B, M, C, h, w), M = K + 1 or, with the field, K + 2; ``mask`` (B, M, h, w) summing to
+            1, ``deformation`` (B, h, w, 2) normalised (x, y), and ``occlusion_map`` (B, 1, h, w) in [0, 1] if
+            estimated.
         """
         source = self.down(source_image) if self.scale_factor != 1 else source_image
         batch, channels, height, width = source.shape
         size = (height, width)
-        motions = sparse_motions(kp_driving, kp_source, size)  # (B, K+1, h, w, 2)
+        motions = self._candidates(kp_driving, kp_source, size)  # (B, M, h, w, 2)
         candidates = motions.shape[1]
         repeated = source[:, None].expand(-1, candidates, -1, -1, -1).reshape(-1, channels, height, width)
         deformed = warp(repeated, motions.flatten(0, 1), self.align_corners)

@@ -60,6 +60,8 @@ class Family:
         inference_networks: those that animation needs.
         uses_prior: whether clips need key point files.
         uses_tracks: whether they need the key points of every frame.
+        animation_keys: keys of ``animate_params`` that only this family has, and their legal values; the first is the
+            default.
         animation_modes: legal values of ``animate_params.mode``; the first is the default.
         training_sections: training mode of ``run.py`` → section of the YAML that rules it.
         epoch_keys: training mode → key of the epoch in checkpoints.
@@ -71,6 +73,7 @@ class Family:
     uses_prior: bool = False
     uses_tracks: bool = False
     animation_modes: tuple[str, ...] = ()
+    animation_keys: dict[str, tuple[str, ...]] = {}
     training_sections: dict[str, str] = {"train": "train_params"}
     epoch_keys: dict[str, str] = {"train": "epoch"}
 

@@ -1,4 +1,4 @@
-"""The families ``fpb_fomm`` (the paper) and ``fomm`` (its baseline): one code, with and without the facial prior."""
+"""The families ``fpb_fomm`` (the paper), ``fomm`` (its baseline), ``fpb_tracked`` (the prior that moves): one code."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from modules.animator import KeyPointAnimator
+from modules.animator import KeyPointAnimator, TrackedAnimator
 from modules.dense_motion import DenseMotionNetwork
 from modules.discriminator import Discriminator, MultiScaleDiscriminator
 from modules.family import Family, Phase, keyword_names, pick, section
@@ -47,10 +47,10 @@ class DiscriminatorPhase(nn.Module):
 
 
 class FirstOrderFamily(Family):
-    """Builder of both families.
+    """Builder of these families.
 
     Args:
-        name: ``fpb_fomm`` or ``fomm``.
+        name: ``fpb_fomm``, ``fpb_tracked`` or ``fomm``.
         facial_prior: whether the key points come from the prior.
         tracked: whether the prior follows the movement, frame by frame.
     """
@@ -60,6 +60,7 @@ class FirstOrderFamily(Family):
 
     def __init__(self, name: str, facial_prior: bool, tracked: bool = False):
         self.name, self.uses_prior, self.uses_tracks = name, facial_prior, tracked
+        self.animation_keys = {"head": ("remove", "keep")} if tracked else {}
 
     def model_keys(self) -> dict:
         def leaves(names: set[str]) -> dict:
@@ -67,6 +68,8 @@ class FirstOrderFamily(Family):
 
         generator = keyword_names(OcclusionAwareGenerator.__init__) - {"num_kp", "num_channels", "align_corners"}
         dense = keyword_names(DenseMotionNetwork.__init__) - {"num_kp", "num_channels", "align_corners"}
+        if not self.uses_tracks:
+            dense -= {"field_bias"}  # there is no field without a track
         detector = keyword_names(KPDetector.__init__) - {"num_kp", "num_channels", "facial_prior"}
         discriminator = keyword_names(Discriminator.__init__) - {"num_kp", "num_channels"}
         return {
@@ -133,10 +136,17 @@ class FirstOrderFamily(Family):
     def animator(
         self, networks: dict[str, nn.Module], config: dict, reconstruction: bool = False
     ) -> KeyPointAnimator:
-        if reconstruction:
-            return KeyPointAnimator(networks, None)
         params = config.get("animate_params") or {}
-        normalization = pick(params.get("normalization_params") or {}, NORMALIZATION)
-        return KeyPointAnimator(networks, normalization, motion_control(params))
-
-
+        normalization = None if reconstruction else pick(params.get("normalization_params") or {}, NORMALIZATION)
+        control = None if reconstruction else motion_control(params)
+        if not self.uses_tracks:
+            return KeyPointAnimator(networks, normalization, control)
+        if not reconstruction:
+            normalization = {**dict.fromkeys(NORMALIZATION, True), **normalization}
+            if not normalization["use_relative_movement"]:
+                raise ValueError(
+                    "animate_params.normalization_params.use_relative_movement is False, but model: "
+                    f"{self.name} moves the source by the driving face's motion since its reference frame: set it to "
+                    "True, or use model: fpb_fomm"
+                )
+        return TrackedAnimator(networks, normalization, control, keep_head=params.get("head") == "keep")

@@ -16,6 +16,8 @@ class OcclusionAwareGenerator(nn.Module):
     Args:
         dense_motion_params: arguments of :class:`~modules.dense_motion.DenseMotionNetwork`; None: no motion at all.
         align_corners: sampling convention, see :func:`modules.coords.warp`.
+        blend_source: where the occlusion map calls the source visible, show the warped source itself, and what the
+            decoder paints elsewhere, as MRAA's generator does.  False, as published: all is painted.
     """
 
     def __init__(
@@ -30,9 +32,15 @@ class OcclusionAwareGenerator(nn.Module):
         estimate_occlusion_map: bool = False,
         dense_motion_params: dict | None = None,
         align_corners: bool = False,
+        blend_source: bool = False,
     ):
         super().__init__()
-        self.align_corners = align_corners
+        if blend_source and not (estimate_occlusion_map and dense_motion_params):
+            raise ValueError(
+                "generator_params.blend_source: True needs estimate_occlusion_map: True and dense_motion_params: "
+                "the occlusion map says where the source is shown"
+            )
+        self.align_corners, self.blend_source = align_corners, blend_source
         self.dense_motion_network: DenseMotionNetwork | None = None
         if dense_motion_params is not None:
             self.dense_motion_network = DenseMotionNetwork(
@@ -110,8 +118,11 @@ class OcclusionAwareGenerator(nn.Module):
         if self.dense_motion_network is None:
             return {"prediction": self.decode(features, {})}
         motion = self.dense_motion_network(source_image, kp_driving=kp_driving, kp_source=kp_source)
-        return {
-            **motion,
-            "deformed": self.deform(source_image, motion["deformation"]),
-            "prediction": self.decode(features, motion),
-        }
+        deformed, painted = self.deform(source_image, motion["deformation"]), self.decode(features, motion)
+        prediction = self.blend(deformed, painted, motion) if self.blend_source else painted
+        return {**motion, "deformed": deformed, "prediction": prediction}
+
+    def blend(self, deformed: Tensor, painted: Tensor, motion: dict[str, Tensor]) -> Tensor:
+        """deformed·occlusion + painted·(1 − occlusion), (B, C, H, W)."""
+        visible = resize_map(motion["occlusion_map"], deformed.shape[-2:], self.align_corners)
+        return torch.lerp(painted, deformed, visible)

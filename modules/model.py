@@ -62,7 +62,8 @@ class GeneratorFullModel(nn.Module):
 
         Args:
             x: ``source``, ``driving`` (B, C, H, W) in [0, 1]; with the facial prior ``keypoint`` (B, 18, 2), pixels,
-                of both frames, or ``keypoint_source`` and ``keypoint_driving`` of one each.
+                of both frames, or ``keypoint_source`` and ``keypoint_driving`` of one each, with the displacements
+                ``field_source`` and ``field_driving`` (B, h, w, 2), see :func:`modules.track.field_motion`.
             transform: of the equivariance losses; drawn at random when None.
 
         Returns:
@@ -74,6 +75,8 @@ class GeneratorFullModel(nn.Module):
         regions_source = self._regions(x, "source") if "keypoint_source" in x else regions
         kp_source = self.kp_extractor(x["source"], prior_points(x, "source"), regions_source)
         kp_driving = self.kp_extractor(x["driving"], prior_points(x, "driving"), regions)
+        if "field_source" in x:
+            kp_source["field"], kp_driving["field"] = x["field_source"], x["field_driving"]
         generated = self.generator(x["source"], kp_source=kp_source, kp_driving=kp_driving)
         generated.update(kp_source=kp_source, kp_driving=kp_driving)
         values = self.image_losses(x["driving"], generated, regions)

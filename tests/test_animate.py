@@ -60,7 +60,8 @@ def run(model, tmp_path):
 
 
 def clips_of(model: LoadedModel) -> ClipFolder:
-    return ClipFolder(model.config["dataset_params"], "test", get_family(model.config).uses_prior)
+    family = get_family(model.config)
+    return ClipFolder(model.config["dataset_params"], "test", family.uses_prior, family.uses_tracks)
 
 
 def frames_of(

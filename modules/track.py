@@ -1,0 +1,255 @@
+"""The prior that moves: key points and a dense field followed through a clip, and carried over to another face.
+
+A movement is a displacement from the clip's onset.  It is the sum of the face's own motion and of the head's, which
+are kept apart, so that a face can be driven by the expression alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from modules.coords import make_coordinate_grid
+from modules.facial_prior import FLIP_PERMUTATION
+
+# Rows of the 18 key points (spec §1) on the rims of the eyes: upper and lower lid of the image-left, image-right eye.
+LEFT_EYE, RIGHT_EYE = (3, 4), (5, 6)
+# The face in inter-ocular distances, upright, from the middle between the eyes: centre and half axes of an ellipse
+# around it, forehead and chin included, and the width over which a carried motion fades out at its border.
+FACE_CENTRE, FACE_AXES, FACE_FADE = (0.0, 0.45), (1.15, 1.45), 0.25
+INVERSION_STEPS = 5
+
+
+@dataclass(frozen=True)
+class Track:
+    """Movement of T frames of a clip.
+
+    Attributes:
+        onset: (K, 2) key points of the onset frame, (x, y) in pixels.
+        points: (T, K, 2) key points of the frames, pixels.
+        field: (T, h, w, 2) the face's own displacement from the onset, (x, y) in pixels, at the cells of a grid over
+            the onset frame whose corner cells are the centres of its corner pixels.
+        head: (T, 2, 3) the head's displacement, p ↦ M·p + t, pixels; a linearised similarity.
+        size: (height, width) of the frames.
+    """
+
+    onset: Tensor
+    points: Tensor
+    field: Tensor
+    head: Tensor
+    size: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def __getitem__(self, frames: slice | list[int]) -> Track:
+        """The frames ``frames``, against the same onset."""
+        return replace(self, points=self.points[frames], field=self.field[frames], head=self.head[frames])
+
+    def to(self, device: torch.device | str) -> Track:
+        """The track on ``device``, float32."""
+        names = ("onset", "points", "field", "head")
+        return replace(self, **{name: getattr(self, name).to(device, torch.float32) for name in names})
+
+    def affine(self, matrix: Tensor, offset: Tensor, size: tuple[int, int], mirrored: bool = False) -> Track:
+        """The track of frames whose pixels p are at ``matrix``·p + ``offset`` now.
+
+        Args:
+            matrix: (2, 2).  offset: (2,), pixels.
+            size: (height, width) of the new frames.
+            mirrored: left and right key points change places.
+        """
+        grid = _pixels(self.field.shape[1:3], size, self.field)
+        inverse = torch.linalg.inv(matrix)
+        field = _sample(self.field, ((grid - offset) @ inverse.T).expand(len(self), -1, -1, -1), self.size)
+        linear = matrix @ self.head[..., :2] @ inverse
+        shift = self.head[..., 2] @ matrix.T - linear @ offset
+        order = list(FLIP_PERMUTATION) if mirrored else slice(None)
+        return Track(
+            onset=(self.onset @ matrix.T + offset)[order],
+            points=(self.points @ matrix.T + offset)[:, order],
+            field=field @ matrix.T,
+            head=torch.cat([linear, shift[..., None]], dim=-1),
+            size=tuple(size),
+        )
+
+    def resized(self, size: tuple[int, int]) -> Track:
+        """The track of the frames at another (height, width): pixels × w/W, × h/H."""
+        if tuple(size) == tuple(self.size):
+            return self
+        scale = torch.tensor([size[1] / self.size[1], size[0] / self.size[0]], device=self.field.device)
+        return self.affine(torch.diag(scale), torch.zeros_like(scale), size)
+
+    def head_at(self, points: Tensor) -> Tensor:
+        """The head's displacement (T, ..., 2) at points (..., 2), pixels."""
+        return torch.einsum("tij,...j->t...i", self.head[..., :2], points) + self.head[..., 2].view(
+            -1, *(1,) * (points.dim() - 1), 2
+        )
+
+    def displacement(self) -> Tensor:
+        """All of the motion on the grid, (T, h, w, 2), in normalised units: what :func:`field_motion` takes."""
+        grid = _pixels(self.field.shape[1:3], self.size, self.field)
+        return (self.field + self.head_at(grid)) * normalised_units(self.size, self.field)
+
+
+def normalised_units(size: tuple[int, int], like: Tensor) -> Tensor:
+    """Factor (2,) from pixels to the normalised units of grids."""
+    return like.new_tensor([2 / max(size[1] - 1, 1), 2 / max(size[0] - 1, 1)])
+
+
+def _pixels(cells: tuple[int, int], size: tuple[int, int], like: Tensor) -> Tensor:
+    """(h, w, 2) pixels of the cells of a grid over frames of ``size`` = (height, width)."""
+    return (make_coordinate_grid(*cells, like=like) + 1) / normalised_units(size, like)
+
+
+def _sample(field: Tensor, places: Tensor, size: tuple[int, int]) -> Tensor:
+    """``field`` (T, h, w, 2) of frames of ``size`` at ``places`` (T, h', w', 2) in pixels; constant beyond the edge."""
+    return sample_field(field, places * normalised_units(size, field) - 1)
+
+
+def sample_field(field: Tensor, grid: Tensor) -> Tensor:
+    """A field (B, h, w, 2) at ``grid``, normalised (B, h', w', 2), of that shape; constant beyond the edge."""
+    values = F.grid_sample(
+        field.float().permute(0, 3, 1, 2), grid.float(), align_corners=True, padding_mode="border"
+    )
+    return values.permute(0, 2, 3, 1)
+
+
+def field_motion(driving: Tensor, source: Tensor, size: tuple[int, int]) -> Tensor:
+    """Backward motion from two displacements of one face: where in the source frame each driving pixel was.
+
+    A pixel z of the driving frame came from x with x + driving(x) = z (found by iteration), and is at x + source(x)
+    in the source frame.
+
+    Args:
+        driving, source: (B, h, w, 2) displacements from the face's rest, normalised.
+        size: (height, width) of the result.
+
+    Returns:
+        (B, height, width, 2), a sampling grid like those of :func:`modules.dense_motion.sparse_motions`.
+    """
+    arrived = make_coordinate_grid(*size, like=driving.float()).expand(len(driving), -1, -1, -1)
+    rest = arrived
+    for _ in range(INVERSION_STEPS):
+        rest = arrived - sample_field(driving, rest)
+    return rest + sample_field(source, rest)
+
+
+def face_axes(keypoints: Tensor) -> tuple[Tensor, Tensor]:
+    """Of key points (18, 2): the middle between the eyes, and the vector from the image-left to the image-right eye."""
+    left, right = (keypoints[list(rows)].mean(0) for rows in (LEFT_EYE, RIGHT_EYE))
+    return (left + right) / 2, right - left
+
+
+def face_turn(source: Tensor, driving: Tensor, rescale: bool = True) -> Tensor:
+    """(2, 2): the driving face's displacements, turned into the source face's axes.
+
+    Args:
+        source, driving: key points (18, 2), pixels.
+        rescale: also scale by the ratio of the inter-ocular distances.
+
+    Raises:
+        ValueError: a face whose eyes are in one place.
+    """
+    (_, a), (_, b) = face_axes(source), face_axes(driving)
+    if min(a.norm(), b.norm()) < 1:
+        raise ValueError("the key points of both eyes are in one place: make them anew with kpmaker.py --overwrite")
+    cos, sin = (a * b).sum() / b.square().sum(), (a[1] * b[0] - a[0] * b[1]) / b.square().sum()
+    turn = torch.stack([torch.stack([cos, -sin]), torch.stack([sin, cos])])
+    return turn if rescale else turn * b.norm() / a.norm()
+
+
+def face_weight(keypoints: Tensor, places: Tensor) -> Tensor:
+    """1 on the face with these key points (18, 2), fading to 0 around it, at ``places`` (..., 2), pixels: (...)."""
+    middle, right = face_axes(keypoints)
+    offset = (places - middle) / right.norm()
+    right = right / right.norm()
+    upright = torch.stack([(offset * right).sum(-1), offset[..., 1] * right[0] - offset[..., 0] * right[1]], dim=-1)
+    axes = upright.new_tensor(FACE_AXES)
+    distance = ((upright - upright.new_tensor(FACE_CENTRE)) / axes).norm(dim=-1)  # 1 on the ellipse
+    beyond = ((distance - 1) * axes.mean() / FACE_FADE).clamp(0, 1)
+    return 1 - beyond.square() * (3 - 2 * beyond)
+
+
+def thin_plate_spline(origins: Tensor, targets: Tensor, places: Tensor) -> Tensor:
+    """The thin-plate spline through ``origins`` (K, 2) → ``targets`` (K, 2), at ``places`` (..., 2)."""
+    origins, targets = origins.double(), targets.double()
+    scale = (origins - origins.mean(0)).norm(dim=-1).mean()
+    centred = (origins - origins.mean(0)) / scale
+    count = len(centred)
+    system = centred.new_zeros(count + 3, count + 3)
+    affine = torch.cat([centred.new_ones(count, 1), centred], dim=1)  # (K, 3)
+    system[:count, :count] = _kernel(centred, centred)
+    system[:count, count:], system[count:, :count] = affine, affine.T
+    weights = torch.linalg.lstsq(system, torch.cat([targets, targets.new_zeros(3, 2)])).solution
+    at = ((places.double() - origins.mean(0)) / scale).reshape(-1, 2)
+    basis = torch.cat([_kernel(at, centred), at.new_ones(len(at), 1), at], dim=1)
+    return (basis @ weights).view(places.shape).to(places.dtype)
+
+
+def _kernel(a: Tensor, b: Tensor) -> Tensor:
+    """r² log r² of all distances between (N, 2) and (K, 2)."""
+    square = (a[:, None] - b).square().sum(-1)
+    return square * torch.log(square.clamp_min(1e-12))
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """Carries the movements of one face over to another.
+
+    Attributes:
+        turn: (2, 2), see :func:`face_turn`.
+        places: (1, h, w, 2) pixels of the driving face that correspond to the source's grid cells.
+        weight: (h, w, 1), see :func:`face_weight`.
+        head_places: (h, w, 2), the same by turning and scaling alone: what the head's motion acts on.
+        anchors: (K, 2) the driving face's key points at its onset.
+        size: (height, width) of the source frame.
+        keep_head: whether the head's motion is carried too.
+    """
+
+    turn: Tensor
+    places: Tensor
+    weight: Tensor
+    head_places: Tensor
+    anchors: Tensor
+    size: tuple[int, int]
+    keep_head: bool = False
+
+    @classmethod
+    def between(
+        cls, source: Tensor, size: tuple[int, int], driving: Track, rescale: bool = True, keep_head: bool = False
+    ) -> Carrier:
+        """From the driving face of a track to the source face with key points ``source`` (K, 2) in a frame of ``size``.
+
+        The places correspond by a thin-plate spline on the key points, the displacements by :func:`face_turn`.
+        """
+        grid = _pixels(driving.field.shape[1:3], size, source)
+        turn = face_turn(source, driving.onset, rescale)
+        (middle, _), (driving_middle, _) = face_axes(source), face_axes(driving.onset)
+        back = torch.linalg.inv(face_turn(source, driving.onset))
+        return cls(
+            turn=turn,
+            places=thin_plate_spline(source, driving.onset, grid)[None],
+            weight=face_weight(source, grid)[..., None],
+            head_places=(grid - middle) @ back.T + driving_middle,
+            anchors=driving.onset,
+            size=size,
+            keep_head=keep_head,
+        )
+
+    def field(self, track: Track) -> Tensor:
+        """Displacement of the source face (T, h, w, 2), normalised, for T frames of the driving face."""
+        moved = _sample(track.field, self.places.expand(len(track), -1, -1, -1), track.size) * self.weight
+        if self.keep_head:
+            moved = moved + track.head_at(self.head_places)
+        return moved @ self.turn.T * normalised_units(self.size, track.field)
+
+    def points(self, track: Track) -> Tensor:
+        """Displacement of the source's key points (T, K, 2), pixels."""
+        moved = track.points - track.onset
+        if not self.keep_head:
+            moved = moved - track.head_at(self.anchors)
+        return moved @ self.turn.T

@@ -1,0 +1,163 @@
+"""Tracks: geometry in closed form."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from modules.coords import make_coordinate_grid
+from modules.facial_prior import flip_keypoints, template_keypoints
+from modules.track import (
+    Carrier,
+    Track,
+    face_turn,
+    face_weight,
+    field_motion,
+    thin_plate_spline,
+)
+
+SIZE = (256, 256)
+FACE = template_keypoints(*SIZE)
+
+
+def grid(cells: int = 33) -> torch.Tensor:
+    return (make_coordinate_grid(cells, cells) + 1) * 255 / 2
+
+
+def bump(places: torch.Tensor, centre: torch.Tensor, move: torch.Tensor, width: float = 30.0) -> torch.Tensor:
+    """A smooth movement around ``centre``, pixels."""
+    return torch.exp(-0.5 * (places - centre).square().sum(-1, keepdim=True) / width**2) * move
+
+
+def make_track(face: torch.Tensor = FACE, move: tuple[float, float] = (0.0, -3.0), head: list | None = None) -> Track:
+    """Two frames: the onset, and the image-left mouth corner (row 7) moved."""
+    move = torch.tensor(move)
+    heads = torch.zeros(2, 2, 3)
+    if head is not None:
+        heads[1] = torch.tensor(head)
+    field = torch.stack([torch.zeros(33, 33, 2), bump(grid(), face[7], move)])
+    own = torch.stack([torch.zeros(18, 2), bump(face, face[7], move)])
+    track = Track(onset=face, points=face + own, field=field, head=heads, size=SIZE)
+    return Track(face, track.points + track.head_at(face), field, heads, SIZE)
+
+
+def turned(points: torch.Tensor, degrees: float, scale: float) -> torch.Tensor:
+    angle = math.radians(degrees)
+    matrix = scale * torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    return (points - 128) @ matrix.T + 128, matrix
+
+
+# ------------------------------------------------------------------------------------------ frames change
+def test_mirrored_twice_is_the_same():
+    track, mirror, shift = make_track(head=[[0.01, -0.02, 1], [0.02, 0.01, -1]]), torch.diag(
+        torch.tensor([-1.0, 1.0])
+    ), torch.tensor([255.0, 0.0])
+    once = track.affine(mirror, shift, SIZE, mirrored=True)
+    assert torch.allclose(once.points, flip_keypoints(track.points, 256))
+    assert torch.allclose(once.field, track.field.flip(2) * torch.tensor([-1.0, 1.0]), atol=1e-4)
+    twice = once.affine(mirror, shift, SIZE, mirrored=True)
+    for name in ("onset", "points", "field", "head"):
+        assert torch.allclose(getattr(twice, name), getattr(track, name), atol=1e-4), name
+
+
+def test_a_resized_track_moves_in_proportion():
+    track = make_track(head=[[0.01, -0.02, 1], [0.02, 0.01, -1]])
+    small = track.resized((128, 64))
+    scale = torch.tensor([0.25, 0.5])
+    assert small.size == (128, 64)
+    assert torch.allclose(small.points, track.points * scale)
+    assert torch.allclose(small.head_at(small.onset), track.head_at(track.onset) * scale, atol=1e-5)
+    # The grid spans the frame, whose corner pixels keep their places but for half a pixel.
+    assert torch.allclose(small.field, track.field * scale, atol=0.05)
+    assert track.resized(SIZE) is track
+
+
+def test_head_goes_along_with_a_rotation_of_the_frame():
+    track = make_track(head=[[0.0, -0.02, 1.5], [0.02, 0.0, -1]])
+    _, matrix = turned(FACE, 30, 1.0)
+    offset = torch.tensor([128.0, 128.0]) - matrix @ torch.tensor([128.0, 128.0])
+    moved = track.affine(matrix, offset, SIZE)
+    assert torch.allclose(moved.head_at(moved.onset), track.head_at(FACE) @ matrix.T, atol=1e-4)
+    assert torch.allclose(moved.points - moved.onset, (track.points - FACE) @ matrix.T, atol=1e-4)
+
+
+# ------------------------------------------------------------------------------------------ motion
+def test_field_motion_of_shifts():
+    driving = torch.zeros(1, 8, 8, 2) + torch.tensor([0.1, -0.05])
+    source = torch.zeros(1, 8, 8, 2) + torch.tensor([0.02, 0.03])
+    expected = make_coordinate_grid(16, 16) - torch.tensor([0.1, -0.05]) + torch.tensor([0.02, 0.03])
+    assert torch.allclose(field_motion(driving, source, (16, 16))[0], expected, atol=1e-6)
+
+
+def test_field_motion_is_the_inverse():
+    """x + driving(x) = z: what arrives at z came from there."""
+    displacement = make_track().displacement()[1:]
+    came_from = field_motion(displacement, torch.zeros_like(displacement), SIZE)
+    places = (came_from + 1) * 255 / 2
+    arrived = places + bump(places, FACE[7], torch.tensor([0.0, -3.0]))
+    assert (arrived - (make_coordinate_grid(*SIZE) + 1) * 255 / 2).abs().max() < 0.1  # pixels
+
+
+def test_no_difference_is_no_motion():
+    displacement = make_track().displacement()[1:]
+    same = field_motion(displacement, displacement, (64, 64))
+    assert torch.allclose(same[0], make_coordinate_grid(64, 64), atol=5e-4)
+
+
+# ------------------------------------------------------------------------------------------ from face to face
+def test_the_spline_goes_through_its_points_and_keeps_affine_maps():
+    target, matrix = turned(FACE, 20, 0.7)
+    assert torch.allclose(thin_plate_spline(FACE, target, FACE), target, atol=1e-2)
+    places = torch.rand(5, 7, 2, generator=torch.Generator().manual_seed(0)) * 256
+    assert torch.allclose(thin_plate_spline(FACE, target, places), turned(places, 20, 0.7)[0], atol=1e-2)
+
+
+def test_turn_and_scale_between_faces():
+    other, matrix = turned(FACE, 20, 0.7)
+    assert torch.allclose(face_turn(other, FACE), matrix, atol=1e-3)
+    assert torch.allclose(face_turn(other, FACE, rescale=False), matrix / 0.7, atol=1e-3)
+    with pytest.raises(ValueError, match="both eyes are in one place"):
+        face_turn(torch.zeros(18, 2), FACE)
+
+
+def test_weight_covers_the_face_and_nothing_far_from_it():
+    inside = face_weight(FACE, FACE)
+    assert torch.equal(inside, torch.ones(18))
+    corners = torch.tensor([[0.0, 0.0], [255.0, 0.0], [0.0, 255.0], [255.0, 255.0]])
+    assert face_weight(FACE * 0.5 + 64, corners).abs().max() == 0
+
+
+def test_a_movement_is_carried_to_a_turned_and_smaller_face():
+    """The same place of the other face moves, in its own axes and size."""
+    other, matrix = turned(FACE, 20, 0.7)
+    track = make_track()
+    carrier = Carrier.between(other, SIZE, track)
+    moved = carrier.points(track)[1]
+    assert torch.allclose(moved, (track.points[1] - FACE) @ matrix.T, atol=1e-3)
+    field = carrier.field(track)
+    assert not field[0].any()
+    pixels = field[1] * 255 / 2
+    row, column = divmod(int(pixels.norm(dim=-1).argmax()), 33)
+    assert torch.allclose(grid()[row, column], other[7], atol=8.0)  # the nearest cell
+    largest = pixels[row, column]
+    assert torch.allclose(largest, torch.tensor([0.0, -3.0]) @ matrix.T, atol=0.15)
+
+
+def test_head_motion_is_left_behind_or_kept():
+    head = [[0.0, -0.02, 4.0], [0.02, 0.0, -1.0]]
+    still = make_track(move=(0.0, 0.0), head=head)
+    removed = Carrier.between(FACE, SIZE, still)
+    assert removed.points(still)[1].abs().max() < 1e-4
+    assert not removed.field(still).any()
+    kept = Carrier.between(FACE, SIZE, still, keep_head=True)
+    assert torch.allclose(kept.points(still)[1], still.head_at(FACE)[1], atol=1e-4)
+    assert torch.allclose(kept.field(still)[1] * 255 / 2, still.head_at(grid())[1], atol=1e-3)
+
+
+def test_without_rescaling_pixels_stay_pixels():
+    other, _ = turned(FACE, 0, 0.5)
+    track = make_track()
+    moved = Carrier.between(other, SIZE, track, rescale=False).points(track)[1]
+    assert torch.allclose(moved, track.points[1] - FACE, atol=1e-3)
