@@ -119,6 +119,17 @@ def random_keypoints(seed: int, size: int = FRAME_SIZE) -> torch.Tensor:
     return template_keypoints(size, size) + torch.from_numpy(np.random.default_rng(seed).normal(0, 1, (18, 2))).float()
 
 
+def random_track(onset: torch.Tensor, size: int = FRAME_SIZE, frames: int = 3, seed: int = 0):
+    """A :class:`modules.track.Track` whose points and field move by about a pixel, and its head by less."""
+    from modules.track import Track
+
+    rng = torch.Generator().manual_seed(seed)
+    move, field = (torch.randn(frames, *shape, 2, generator=rng) for shape in ((len(onset),), (size // 4, size // 4)))
+    head = torch.randn(frames, 2, 3, generator=rng) * 1e-3
+    move[0], field[0], head[0] = 0, 0, 0
+    return Track(onset=onset, points=onset + move, field=field, head=head, size=(size, size))
+
+
 def make_data(root: Path, train: int = 3, test: int = 2, frames: int = 5, size: int = FRAME_SIZE) -> Path:
     """A data set of frame folders with key points in ``root/keypoints``; returns its root."""
     from faces.keypoint_files import save_keypoints

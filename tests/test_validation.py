@@ -65,11 +65,16 @@ def losses(folder) -> list[dict]:
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
 
 
-def copied_motion(self, driving, keypoints=None):
-    """In place of a trained network: what changes in the driving clip, laid over the source."""
+def copied_motion(self, driving):
+    """In place of a trained network's motion: what changes in the driving clip …"""
     self.first = driving[:1] if getattr(self, "seen", None) is not self.source else self.first
     self.seen = self.source
-    return {"prediction": (self.source + 0.7 * (driving - self.first)).clamp(0, 1)}
+    return {"change": driving - self.first}
+
+
+def rendered_motion(self, motion):
+    """… laid over the source."""
+    return {"prediction": (self.source + 0.7 * motion["change"]).clamp(0, 1)}
 
 
 @pytest.mark.parametrize("family", list(FAMILIES))
@@ -89,7 +94,8 @@ def test_validation_changes_nothing_in_training(family, faces, tmp_path):
 
 
 def test_figures_are_those_of_evaluate_and_are_logged(faces, tmp_path, monkeypatch):
-    monkeypatch.setattr(KeyPointAnimator, "animate", copied_motion)
+    monkeypatch.setattr(KeyPointAnimator, "motion", copied_motion)
+    monkeypatch.setattr(KeyPointAnimator, "render", rendered_motion)
     folder = tmp_path / "run"
     config = settings("fomm", faces, num_epochs=3, validate_every=2)
     last = engine.train(config, folder, CPU)

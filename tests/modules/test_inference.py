@@ -12,7 +12,15 @@ from torch import nn
 from modules import FAMILIES, build_networks, get_family
 from modules.inference import prepare_for_inference, upsampling_convolution
 from modules.util import DownBlock2d, ResBlock2d, SameBlock2d, UpBlock2d
-from tests.conftest import golden_images, golden_state, load_golden, random_keypoints, relative_error, tiny_config
+from tests.conftest import (
+    golden_images,
+    golden_state,
+    load_golden,
+    random_keypoints,
+    random_track,
+    relative_error,
+    tiny_config,
+)
 
 GOLDEN_OF = {"fpb_fomm": "fpb_fomm", "fpb_tracked": "fpb_fomm", "fomm": "fomm", "mraa": "mraa"}
 
@@ -65,6 +73,10 @@ def animated(family: str, networks: dict[str, nn.Module], config: dict) -> dict[
     size = source.shape[-1]
     points = random_keypoints(0, size)[None]
     animator = get_family(config).animator(networks, config)
+    if FAMILIES[family].uses_tracks:
+        track = random_track(points[0], size, len(driving))
+        animator.start(source, driving[:1], points, track[:1])
+        return animator.animate(driving, track)
     animator.start(source, driving[:1], points, points)
     return animator.animate(driving)
 
