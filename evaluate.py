@@ -10,25 +10,22 @@ Writes ``evaluation.csv`` (a row a result), ``evaluation.json`` (means, interval
 
 from __future__ import annotations
 
-import contextlib
-import os
+import functools
 import platform
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
-from evaluation.pairs import EvaluationError, Pair, find_pairs
-from evaluation.pictures import region_curves
+from evaluation.pairs import EvaluationError, find_pairs, listed_rates
+from evaluation.pool import score_all
 from evaluation.report import method_colours, write_report
 from evaluation.scorer import FaceModels, measure_driving, score_result
 from evaluation.tables import ABSENT, FAILED, YARDSTICKS, Row, compare, sort_methods, summarise, write_csv, write_json
-from evaluation.work import Outcome, PairScorer
+from evaluation.work import PairScorer
 from metrics.flow import flow_settings
 from metrics.motion import MIN_SNR, MotionScore
 from metrics.statistics import LEVEL, RESAMPLES, Summary
@@ -79,8 +76,9 @@ def named_folders(arguments: Sequence[str]) -> dict[str, Path]:
     folders: dict[str, Path] = {}
     for argument in arguments:
         name, equals, folder = argument.partition("=")
-        path = Path(folder if equals else argument)
-        name = name if equals else path.resolve().name
+        named = equals and "/" not in name and not Path(argument).is_dir()  # folders may have an = in their names
+        path = Path(folder if named else argument)
+        name = name if named else path.resolve().name
         if name in folders:
             raise EvaluationError(
                 f"two folders of results are called {name!r}: {folders[name]} and {path}; give names: NAME={path}"
@@ -134,7 +132,7 @@ def evaluate(
         yardsticks: any of ``still`` and ``warp``, as methods of their own; default: both with a truth, else
             ``still``.  Without ``generated``, their clips are also written to ``<out_dir>/<name>/``.
         identity: whether to measure the drift of the face's identity.
-        workers: threads; default: the cores this process may use.
+        workers: processes; default: the cores this process may use, but none for fewer than four pairs.
         progress: whether to show a progress bar.
 
     A pair that cannot be scored becomes a ``failed`` row that says what is wrong; all others are scored.
@@ -148,18 +146,15 @@ def evaluate(
         yardsticks = YARDSTICKS if truth_dir is not None else ("still",)
     _check_methods(generated, yardsticks)
     found = find_pairs(driving_dir, generated, pairs, truth_dir, source_dir)
-    if workers is None:
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     _models.load()
     out_dir = Path(out_dir)
-    scorer = PairScorer(_models, out_dir, tuple(generated), tuple(yardsticks), identity, keep=workers + 1)
-    rows, pages = [], []
     colours = method_colours(sort_methods((*generated, *yardsticks)))
-    for outcome in _in_order(scorer, found, workers, progress):
-        rows += outcome.rows
-        if outcome.page is not None:
-            outcome.page.curves = region_curves(outcome.scores, colours)
-            pages.append(outcome.page)
+    scorer = functools.partial(
+        PairScorer, out_dir, tuple(generated), tuple(yardsticks), colours, identity, listed_rates(driving_dir)
+    )
+    outcomes = score_all(found, scorer, workers, progress)
+    rows = [row for outcome in outcomes for row in outcome.rows]
+    pages = [outcome.page for outcome in outcomes if outcome.page is not None]
     if not any(row.status != FAILED for row in rows):
         problems = "\n  ".join(dict.fromkeys(f"{row.pair}: {row.problem}" for row in rows[:5]))
         raise EvaluationError(f"none of {len(found)} pairs could be scored:\n  {problems}")
@@ -185,7 +180,7 @@ def _check_methods(generated: Mapping[str, str | Path], yardsticks: Sequence[str
     unknown = [name for name in yardsticks if name not in YARDSTICKS]
     if unknown:
         raise EvaluationError(f"no method {unknown[0]!r} here; legal are {', '.join(YARDSTICKS)}")
-    taken = [name for name in generated if name in YARDSTICKS or not name or name == "truth"]
+    taken = [name for name in generated if name in (*YARDSTICKS, "driving", "truth", "")]
     if taken:
         raise EvaluationError(f"results cannot be called {taken[0]!r}: that name is taken; choose another")
     if not generated and not yardsticks:
@@ -216,32 +211,3 @@ def _version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "unknown"
-
-
-def _in_order(scorer: PairScorer, pairs: Sequence[Pair], workers: int, progress: bool) -> Iterator[Outcome]:
-    """Outcomes in the order of ``pairs``; pairs of one driving clip are worked on one after another."""
-    by_driving = sorted(range(len(pairs)), key=lambda i: (pairs[i].driving, i))
-    done: dict[int, Outcome] = {}
-    turn = 0
-    with _one_opencv_thread(), ThreadPoolExecutor(workers) as pool:
-        waiting = {pool.submit(scorer, pairs[index]): index for index in by_driving}
-        try:
-            for future in tqdm(as_completed(waiting), total=len(pairs), desc="evaluate", disable=not progress):
-                done[waiting[future]] = future.result()
-                while turn in done:
-                    yield done.pop(turn)
-                    turn += 1
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-
-
-@contextlib.contextmanager
-def _one_opencv_thread() -> Iterator[None]:
-    """OpenCV's own threads off, since pairs already run side by side."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)

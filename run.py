@@ -60,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--truth", metavar="DIR", help="true results, where they are known")
     add("--sources", metavar="DIR", help="pictures of the sources, for yardsticks without results")
     add("--method", action="append", choices=YARDSTICKS, help="yardsticks to score too (default: still, or both)")
+    add("--workers", type=int, help="processes (default: one a core)")
     return parser
 
 
@@ -172,8 +173,9 @@ def run_evaluation(options: argparse.Namespace) -> None:
     generated = named_folders(options.generated)
     out = Path(options.out or "evaluation_results")
     found = evaluate(
-        options.driving, out, generated, options.pairs, options.truth, options.sources, yardsticks=options.method
-    )
+        options.driving, out, generated, options.pairs, options.truth, options.sources, yardsticks=options.method,
+        workers=options.workers,
+    )  # fmt: skip
     for method, figures in found.summary.items():
         shown = (f"{name} {figures[name].mean:.2f}" for name in ("rho", "vcor", "gain", "skill") if name in figures)
         print(f"{method}: {', '.join(shown)}")

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import media
+from corpora import read_clips
 
+CLIP_LIST = "clips.csv"  # prepare.py writes it beside train/ and test/
 LOSSLESS_FOLDER = "png"  # `animate` writes lossless strips there, beside the videos
 
 
@@ -25,7 +27,7 @@ class Pair:
         driving: its name.
         driving_path: ``None`` where it was not found.
         results: method → clip, for the methods whose result was found.
-        source_path: the target's picture or clip, for the yardsticks; ``None``: frame 0 of the first result.
+        source_path: the target's picture or clip, for the yardsticks; ``None`` where it was not found.
         truth_path: the true result, where there is one.
         problems: method (or "" for all) → what is wrong and what to do.
     """
@@ -57,6 +59,21 @@ def clips_by_name(folder: str | Path) -> dict[str, Path]:
     except media.MediaError as error:
         raise EvaluationError(str(error)) from error
     return clips
+
+
+def listed_rates(driving_dir: str | Path) -> dict[str, float]:
+    """Clip → frames a second, as the ``clips.csv`` beside the folder says; {} without one.
+
+    Folders of frames and strips do not say how fast they were filmed.
+
+    Raises:
+        EvaluationError: a list that cannot be read.
+    """
+    path = Path(driving_dir).absolute().parent / CLIP_LIST
+    try:
+        return {record.clip: float(record.fps) for record in read_clips(path)} if path.is_file() else {}
+    except ValueError as error:
+        raise EvaluationError(str(error)) from error
 
 
 def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:

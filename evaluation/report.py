@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import functools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -24,6 +26,7 @@ TRUTH_FIGURES = (
     "truth_rho", "truth_gain", "truth_skill", "psnr_moving", "ssim_moving", "epe_px", "akd_px", "akd_jitter_px",
 )  # fmt: skip
 UNKNOWN_RATE = 100.0
+EMBEDDED_BYTES = 150_000_000  # pictures of larger reports stay beside the page
 
 
 @dataclass
@@ -151,22 +154,32 @@ def _comparisons(comparisons: Sequence[Comparison]) -> str:
     return "<h2>Methods compared</h2>" + _table(head, body, text_columns=(1, 6)) + note
 
 
-def _player(pair: PairPage) -> str:
-    figures = [player.figure(clip.sheet, quote(clip.sheet_file), escape(clip.label)) for clip in pair.clips]
+def _player(pair: PairPage, url: Callable[[str], str]) -> str:
+    figures = [player.figure(clip.sheet, url(clip.sheet_file), escape(clip.label)) for clip in pair.clips]
     return player.row(pair.frames, pair.fps or UNKNOWN_RATE, figures)
 
 
-def _pair_section(page: PairPage, rows: Sequence[Row], colours: Mapping[str, str], names: Sequence[str]) -> str:
+def _figures(rows: Sequence[Row], colours: Mapping[str, str], names: Sequence[str]) -> str:
+    body = []
+    for row in rows:
+        method = f'<span class=swatch style="background:{colours[row.method]}"></span>{escape(row.method)}'
+        cells = [format_figure(name, row.figures.get(name, math.nan)) for name in names]
+        body.append(("low" if row.status == UNRELIABLE else "", [method, *cells]))
+    return _table(["", *_header(names)], body)
+
+
+def _pair_section(
+    page: PairPage,
+    rows: Sequence[Row],
+    colours: Mapping[str, str],
+    names: Sequence[str],
+    truth: Sequence[str],
+    url: Callable[[str], str],
+) -> str:
     own = [row for row in rows if row.pair == page.name and row.status != FAILED]
-    table = _table(
-        ["", *_header(names)],
-        [("low" if row.status == UNRELIABLE else "", [
-            f'<span class=swatch style="background:{colours[row.method]}"></span>{escape(row.method)}',
-            *(format_figure(name, row.figures.get(name, math.nan)) for name in names),
-        ]) for row in own],
-    )  # fmt: skip
+    table = _figures(own, colours, names) + (_figures(own, colours, truth) if truth else "")
     maps = "".join(
-        f'<figure><img loading=lazy src="{quote(clip.map_file)}" alt="motion of {escape(clip.label)} at the apex">'
+        f'<figure><img src="{url(clip.map_file)}" alt="motion of {escape(clip.label)} at the apex">'
         f"<figcaption>{escape(clip.label)}</figcaption></figure>"
         for clip in page.clips
     )
@@ -175,7 +188,8 @@ def _pair_section(page: PairPage, rows: Sequence[Row], colours: Mapping[str, str
     aligned = "; ".join(f"{escape(row.method)}: {escape(row.alignment)}" for row in own if row.alignment)
     return (
         f'<section class=pair id="{escape(page.name)}"><h3>{escape(page.name)}</h3>'
-        f"<p class=note>{page.frames} driving frames, {rate}; frames matched by {aligned}</p>{_player(page)}{table}"
+        f"<p class=note>{page.frames} driving frames, {rate}; frames matched by {aligned}</p>"
+        f"{_player(page, url)}{table}"
         f"<p class=note>Motion since frame 0 at driving frame {page.apex:.0f}, head motion removed, drawn "
         f"{ARROW_LENGTH:g} times longer; grey dots: below the noise gate.</p><div class=row>{maps}</div>"
         f'<img class=curves alt="motion of each region over time" src="data:image/svg+xml;base64,{svg}">'
@@ -205,20 +219,23 @@ def write_report(
     pages: Sequence[PairPage],
     settings: Mapping[str, object],
 ) -> None:
-    """Write the report; sheets and maps named in ``pages`` must already lie beside it."""
+    """Write the report.
+
+    Sheets and maps named in ``pages`` must lie beside it; they move into the page, unless they are very large together.
+    """
+    path = Path(path)
+    pictures = {name for page in pages for clip in page.clips for name in (clip.sheet_file, clip.map_file)}
+    embedded = sum((path.parent / name).stat().st_size for name in pictures) <= EMBEDDED_BYTES
+    url = functools.partial(_data_url, path.parent) if embedded else quote
     present = present_figures(rows)
     main = [name for name in MAIN_FIGURES if name in present]
     truth = [name for name in TRUTH_FIGURES if name in present]
     colours = method_colours(methods_of(rows))
-    best = {row.pair: -math.inf for row in rows}
-    for row in rows:
-        if row.method not in YARDSTICKS:
-            best[row.pair] = max(best[row.pair], row.figures.get("skill", -math.inf))
-    ranked = sorted(pages, key=lambda page: best[page.name], reverse=True)
+    ranked = sorted(pages, key=lambda page: _best_skill(page.name, rows), reverse=True)
     truth_part = ""
     if truth:
         truth_part = "<h2>Against the true result</h2>" + _summary_table(summary, truth, rows)
-    sections = "".join(_pair_section(page, rows, colours, [*main, *truth]) for page in ranked)
+    sections = "".join(_pair_section(page, rows, colours, main, truth, url) for page in ranked)
     body = (
         "<h1>Motion fidelity</h1>"
         "<p>Does the generated face make the same micro-expression as the driving face? Means over pairs with 95 % "
@@ -230,3 +247,20 @@ def write_report(
     )
     with media.atomic_path(path) as temporary:
         temporary.write_text(player.page("Motion fidelity", body), encoding="utf-8")
+    if embedded:
+        for name in pictures:
+            (path.parent / name).unlink()
+        for folder in {(path.parent / name).parent for name in pictures}:
+            with contextlib.suppress(OSError):  # something else is in it
+                folder.rmdir()
+
+
+def _best_skill(pair: str, rows: Sequence[Row]) -> float:
+    """Of the pair's results; of its yardsticks where there is no result."""
+    own = [row for row in rows if row.pair == pair and row.status != FAILED]
+    results = [row for row in own if row.method not in YARDSTICKS]
+    return max((row.figures["skill"] for row in results or own), default=-math.inf)
+
+
+def _data_url(folder: Path, name: str) -> str:
+    return f"data:image/webp;base64,{base64.b64encode((folder / name).read_bytes()).decode()}"

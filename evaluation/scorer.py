@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,15 +24,11 @@ TRUTH_MOTION = ("rho", "vcor", "gain", "skill")
 
 
 class FaceModels:
-    """dlib's landmark and identity models, loaded when first needed; one object serves several threads.
+    """dlib's landmark and identity models, loaded when first needed.
 
     Raises (when first needed):
         faces.DetectorUnavailable: a model cannot be had; the message says what to install.
     """
-
-    def __init__(self) -> None:
-        self._threads = threading.local()
-        self._loading = threading.Lock()
 
     @cached_property
     def _dlib(self):
@@ -49,34 +44,26 @@ class FaceModels:
     def _recogniser(self):
         return self._dlib.face_recognition_model_v1(str(dlib_model_file(IDENTITY_MODEL)))
 
-    def _detector(self) -> object:
-        if not hasattr(self._threads, "detector"):
-            self._threads.detector = self._dlib.get_frontal_face_detector()
-        return self._threads.detector
+    @cached_property
+    def _detector(self):
+        return self._dlib.get_frontal_face_detector()
 
     def load(self) -> None:
         """Load the landmark model now, so that a missing one is reported before any work is done."""
-        with self._loading:
-            self._predictor  # noqa: B018
+        self._predictor  # noqa: B018
 
     def landmarks(self, frame: np.ndarray) -> np.ndarray:
         """(68, 2) pixels of the face in a uint8 frame; see `metrics.landmarks.onset_landmarks`."""
-        with self._loading:
-            predictor = self._predictor
-        return landmark_metric.onset_landmarks(frame, predictor, self._detector())
+        return landmark_metric.onset_landmarks(frame, self._predictor, self._detector)
 
     def sequence(self, frames: np.ndarray) -> np.ndarray:
         """(T, 68, 2) pixels: landmarks of every frame, in the boxes of the face found in frame 0."""
-        with self._loading:
-            predictor = self._predictor
-        boxes = landmark_metric.jittered_boxes(frames[0], self._detector())
-        return np.stack([landmark_metric.landmarks_in(frame, predictor, boxes) for frame in frames])
+        boxes = landmark_metric.jittered_boxes(frames[0], self._detector)
+        return np.stack([landmark_metric.landmarks_in(frame, self._predictor, boxes) for frame in frames])
 
     def identity(self, frames: np.ndarray, landmarks: np.ndarray) -> dict[str, float]:
         """``id_drift`` and ``id_cosine`` of a clip; see `metrics.identity`."""
-        with self._loading:
-            recogniser = self._recogniser
-        return identity_figures(frames, landmarks, recogniser)
+        return identity_figures(frames, landmarks, self._recogniser)
 
     def versions(self) -> dict[str, str]:
         """What the landmarks depend on."""
@@ -142,7 +129,9 @@ def score_result(
     Raises:
         MetricError: no face, one frame, or a blank clip.
     """
-    alignment = align_frames(driving.distinct, len(driving.frames), len(frames), driving.fps, fps)
+    alignment = align_frames(
+        driving.distinct, len(driving.frames), len(frames), driving.fps, fps, distinct_frames(frames)
+    )
     if landmarks is None:
         landmarks = models.landmarks(frames[0])
     motion = measure_aligned(frames, landmarks, alignment)

@@ -32,7 +32,7 @@ class Alignment:
         indices: generated frames to measure.
         times: (len(indices),) their times in driving frames, increasing.
         rule: which rule applied, for the record: ``same frames``, ``frame rates``, ``distinct frames``,
-            ``one frame in N`` or ``spread evenly``.
+            ``without repeats``, ``one frame in N`` or ``spread evenly``.
     """
 
     indices: np.ndarray
@@ -46,6 +46,7 @@ def align_frames(
     generated_count: int,
     driving_fps: float | None = None,
     generated_fps: float | None = None,
+    generated_distinct: np.ndarray | None = None,
 ) -> Alignment:
     """Place the frames of a generated clip on the driving clip's time.
 
@@ -53,6 +54,7 @@ def align_frames(
         distinct: driving frames that are measured (:func:`distinct_frames`).
         driving_count, generated_count: frames of the two clips, repeats included.
         driving_fps, generated_fps: rates as the files say, ``None`` where unknown.
+        generated_distinct: frames of the generated clip that are not repeats, where that is known.
 
     The first rule that applies decides:
 
@@ -60,9 +62,11 @@ def align_frames(
        clips are often written slowed down);
     2. both rates known and the durations equal within 10 %: by time;
     3. as many frames as the driving clip has distinct ones: one for each;
-    4. exactly one whole stride s gives this number of frames (ceil(N / s)): frame k belongs to s·k
+    4. without its repeats, as many frames as the driving clip has, or has distinct ones: one for each (a result that
+       was slowed down by repeating frames);
+    5. exactly one whole stride s gives this number of frames (ceil(N / s)): frame k belongs to s·k
        (MRAA's published results show every fifth frame);
-    5. otherwise both clips are taken to start and end together.
+    6. otherwise both clips are taken to start and end together.
 
     Raises:
         MetricError: one of the clips has a single frame, so there is no motion to compare.
@@ -80,6 +84,11 @@ def align_frames(
             return _within(everything * (driving_fps / generated_fps), last, "frame rates")
     if generated_count == len(distinct):
         return Alignment(everything, distinct.astype(np.float64), "distinct frames")
+    repeats = 0 if generated_distinct is None else generated_count - len(generated_distinct)
+    if repeats and len(generated_distinct) in (driving_count, len(distinct)):
+        whole = len(generated_distinct) == driving_count
+        times = np.arange(driving_count) if whole else distinct
+        return Alignment(generated_distinct, times.astype(np.float64), "without repeats")
     strides = [s for s in range(2, driving_count) if -(-driving_count // s) == generated_count]
     if len(strides) == 1:
         return _within(everything * float(strides[0]), last, f"one frame in {strides[0]}")

@@ -35,6 +35,7 @@ ALLOWED = {
     "options": {"modules", "option_keys"},
     "faces": {"media", "metrics", "modules"},
     "corpora": {"media", "faces", "modules"},
+    "evaluation": {"corpora", "faces", "media", "metrics"},
     "frames_dataset": {"augmentation", "corpora", "faces", "media", "modules"},
     "checkpoint": {"media", "modules"},
     "logger": {"media"},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import io
 import json
 import math
 import re
@@ -11,6 +13,7 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import media
 from corpora.sample import SampleClip, sample_clip
@@ -123,19 +126,44 @@ def test_table_and_summary_on_disk_agree_with_what_was_returned(result):
     assert [item["figure"] for item in content["comparisons"]] == ["rho", "vcor", "skill"]
 
 
-def test_the_report_needs_no_network_and_every_picture_is_there(result):
+def test_the_report_is_one_file_that_needs_nothing_else(result):
     text = (result.out_dir / "report.html").read_text(encoding="utf-8")
+    assert sorted(path.name for path in result.out_dir.iterdir()) == [
+        "evaluation.csv", "evaluation.json", "report.html",
+    ]  # fmt: skip
     assert not re.findall(r"(?:src|href)=[\"']?(?:https?:)?//", text)
-    files = re.findall(r'(?:src|data-sheet)="([^":]+)"', text)
-    assert len(files) == 2 * 11  # a sheet and a map: driving, truth (one pair), four methods, for two pairs
-    for name in files:
-        assert (result.out_dir / unquote(name)).is_file(), name
+    pictures = re.findall(r'(?:src|data-sheet)="data:image/webp;base64,([^"]+)"', text)
+    assert len(pictures) == 2 * 11  # a sheet and a map: driving, truth (one pair), four methods, for two pairs
+    assert len(re.findall(r"(?:src|data-sheet)=", text)) == 22 + 2
+    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(pictures[0]))))
+    assert sheet.shape == (2 * 144, 10 * 144, 3) and sheet[:144].std() > 20  # 12 frames in rows of ten
     assert text.count("<section class=pair") == 2
     assert text.count("data:image/svg+xml") == 2
+
+
+def test_tables_of_the_report_are_sorted_by_skill(result):
+    text = (result.out_dir / "report.html").read_text(encoding="utf-8")
     table = text[text.index("<h2>Pairs") :]
     skills = [row.figures["skill"] for row in sorted(result.rows, key=lambda row: -row.figures["skill"])]
     shown = [float(value) for value in re.findall(r"<td class=text>\w+</td><td>(-?[\d.]+)</td>", table)]
     assert shown == [pytest.approx(skill, abs=0.006) for skill in skills]
+    best = {row.pair: row.figures["skill"] for row in result.rows if row.method == "good"}
+    sections = re.findall(r'<section class=pair id="([^"]+)"', text)
+    assert sections == sorted(best, key=best.get, reverse=True)
+
+
+def test_pictures_of_a_very_large_report_stay_beside_it(folders, tmp_path, monkeypatch):
+    monkeypatch.setattr("evaluation.report.EMBEDDED_BYTES", 1000)
+    (tmp_path / "pairs.csv").write_text("driving,source\nsmile,hopper\n")
+    evaluate(
+        folders / "driving", tmp_path / "out", {"good": folders / "good"}, tmp_path / "pairs.csv", identity=False,
+        yardsticks=(), progress=False,
+    )  # fmt: skip
+    text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    files = re.findall(r'(?:src|data-sheet)="([^":]+)"', text)
+    assert len(files) == 4
+    for name in files:
+        assert (tmp_path / "out" / unquote(name)).is_file(), name
 
 
 @pytest.mark.skipif(programs() is None, reason="no Chromium with its driver on PATH")
@@ -272,6 +300,7 @@ def test_nothing_to_do_says_so(folders, tmp_path):
 
 def test_folders_of_results_have_names():
     assert named_folders(["ours=a/b", "results/B/"]) == {"ours": Path("a/b"), "B": Path("results/B")}
+    assert named_folders(["runs/lr=0.1/B"]) == {"B": Path("runs/lr=0.1/B")}
     with pytest.raises(EvaluationError, match="two folders of results are called 'x'"):
         named_folders(["a/x", "b/x"])
 

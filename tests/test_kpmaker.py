@@ -19,7 +19,8 @@ from faces.preview import MAX_TILES, TILE, Tile, contact_sheet, spread
 from media import read_image, write_frame_folder, write_gif, write_image, write_mp4, write_strip
 from modules.facial_prior import select_keypoints, template_keypoints
 from tests.conftest import ROOT
-from tests.faces.pictures import REAL, dlib_detector, face_crop, noise
+from tests.faces.pictures import dlib_detector, face_crop, noise
+from tests.real import REAL, needs_real
 
 SIZE = 96
 FACE = {name: face_crop(name, SIZE, "square", 0.2) for name in ("astronaut", "hopper")}
@@ -170,7 +171,7 @@ def test_workers_give_the_same_files(tmp_path, workers):
         assert torch.equal(load_keypoints(tmp_path / "out", f"clip{index}"), expected)
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the shared real clips are not on this machine")
+@needs_real
 def test_real_clips(tmp_path):
     for name in ("s3_po_05.gif", "westernMale.png"):
         (tmp_path / "in").mkdir(exist_ok=True)

@@ -14,8 +14,6 @@ from faces.crop import apply_crop, crop_matrix
 from faces.dlib_backend import DlibDetector
 from media import read_image
 
-REAL = Path(__file__).resolve().parent.parent.parent.parent / "shared" / "real"
-
 
 @lru_cache(maxsize=2)
 def dlib_detector(upsample: int = 1) -> DlibDetector:

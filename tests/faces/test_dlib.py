@@ -13,7 +13,8 @@ import skimage.data
 from faces import DetectorUnavailable, Face, dlib_model_file, largest_face, make_detector
 from faces.detector import by_area
 from media import open_clip, read_image, resize_frame
-from tests.faces.pictures import REAL, dlib_detector, face_crop, made_up_face, noise, portrait
+from tests.faces.pictures import dlib_detector, face_crop, made_up_face, noise, portrait
+from tests.real import REAL, needs_real
 
 # Where a person sees them in the portraits: left eye, right eye, mouth corners, chin; (x, y) in pixels.
 SEEN = {
@@ -149,7 +150,7 @@ def test_upsample_finds_smaller_faces():
     assert [face.attempt for face in dlib_detector(upsample=0).detect(image)] != ["plain"]
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the shared real clips are not on this machine")
+@needs_real
 @pytest.mark.parametrize("file", ["westernMale.png", "s3_po_05.gif"])
 def test_real_faces_cropped_to_their_box(file):
     image = read_image(REAL / file) if file.endswith("png") else open_clip(REAL / file).first()

@@ -1,20 +1,17 @@
 """The published results for one real clip give the figures measured by an independent implementation.
 
-The clips may not be shipped: they are read from ``../shared/real`` beside the checkout, and the test is skipped
-where they are absent.
+The clips may not be shipped, see `tests.real`.
 """
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 
 import media
 from evaluation.scorer import DrivingClip, FaceModels, measure_driving, score_result
 from faces import DetectorUnavailable
+from tests.real import REAL, needs_real
 
-REAL = Path(__file__).resolve().parents[3] / "shared" / "real"
 COLUMNS = (
     "rho", "vcor", "gain", "skill", "dir", "rho_rel", "amp", "gain_px", "tcor", "tcor_proj", "apex_err", "half_err",
     "leak", "leak_frac",
@@ -29,7 +26,7 @@ PUBLISHED = {
 }
 TOLERANCE = {"skill": 0.1, "apex_err": 2.0, "half_err": 2.0}
 
-pytestmark = pytest.mark.skipif(not REAL.is_dir(), reason=f"the real clips are not at {REAL}")
+pytestmark = needs_real
 
 
 @pytest.fixture(scope="module")

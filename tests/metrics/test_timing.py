@@ -44,6 +44,17 @@ def test_a_clip_without_the_driving_clips_repeats():
     assert aligned.times.tolist() == [0, 3, 5]
 
 
+def test_a_result_slowed_down_by_repeats_is_recognised():
+    doubled = np.arange(0, 154, 2)  # 77 frames, each twice
+    aligned = align_frames(ALL, 77, 154, 100.0, 50.0, doubled)
+    assert aligned.rule == "without repeats"
+    assert np.array_equal(aligned.indices, doubled) and np.array_equal(aligned.times, ALL)
+    some = np.arange(0, 77, 5)  # the driving clip's own distinct frames
+    aligned = align_frames(some, 77, 160, None, None, np.arange(0, 160, 10))
+    assert aligned.rule == "without repeats" and np.array_equal(aligned.times, some)
+    assert align_frames(ALL, 77, 154, None, None, np.arange(154)).rule == "spread evenly"
+
+
 def test_anything_else_is_spread_evenly():
     aligned = align_frames(ALL, 77, 60, 100.0, 25.0)
     assert aligned.rule == "spread evenly"
@@ -76,6 +87,15 @@ def test_half_the_frames_give_nearly_the_same_figures(smile, smile_motion):
     found = compare_motion(smile_motion, measure_aligned(half, smile.landmarks, aligned)).figures
     assert found["rho"] > 0.95
     assert found["gain"] == pytest.approx(1.0, abs=0.1)
+
+
+def test_a_result_with_repeats_gives_the_figures_of_the_one_without(smile, smile_motion):
+    slowed = np.repeat(smile.frames, 3, axis=0)
+    aligned = align_frames(
+        np.arange(len(smile.frames)), len(smile.frames), len(slowed), generated_distinct=distinct_frames(slowed)
+    )
+    found = compare_motion(smile_motion, measure_aligned(slowed, smile.landmarks, aligned)).figures
+    assert found["skill"] == found["vcor"] == pytest.approx(1.0)
 
 
 def test_a_driving_clip_with_repeats_gives_the_figures_of_the_one_without(smile, smile_motion):

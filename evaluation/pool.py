@@ -1,0 +1,108 @@
+"""Pairs scored side by side, in processes of their own: most of the work is optical flow, the rest is Python."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context
+
+import cv2
+from tqdm import tqdm
+
+from .pairs import EvaluationError, Pair
+from .work import Outcome, PairScorer
+
+LEAST_PAIRS = 4  # a worker, which takes seconds to start, is not started for fewer
+LEAST_CHUNK = 8
+
+_scorer: PairScorer | None = None  # of a worker process
+
+
+def default_workers(pairs: int) -> int:
+    """The cores this process may use, but at least four pairs for each."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, pairs // LEAST_PAIRS))
+
+
+def chunks(pairs: Sequence[Pair], workers: int) -> list[list[int]]:
+    """Indices of ``pairs`` for one worker after another: those of one driving clip together, so it is measured once.
+
+    A driving clip with so many pairs that others would wait for its worker is shared out.
+    """
+    by_driving: dict[str, list[int]] = {}
+    for index, pair in enumerate(pairs):
+        by_driving.setdefault(pair.driving, []).append(index)
+    limit = max(LEAST_CHUNK, math.ceil(len(pairs) / (4 * workers)))
+    return [
+        part
+        for group in by_driving.values()
+        for count in [math.ceil(len(group) / limit)]
+        for part in [group[number::count] for number in range(count)]
+    ]
+
+
+def score_all(
+    pairs: Sequence[Pair], make_scorer: Callable[[], PairScorer], workers: int | None = None, progress: bool = True
+) -> list[Outcome]:
+    """The outcome of every pair, in their order.
+
+    Args:
+        make_scorer: called once in each process.
+        workers: processes; 1: this one; default: :func:`default_workers`.
+
+    Raises:
+        EvaluationError: a worker was killed.
+    """
+    workers = default_workers(len(pairs)) if workers is None else workers
+    parts = chunks(pairs, workers)
+    outcomes: dict[int, Outcome] = {}
+    with tqdm(total=len(pairs), desc="evaluate", unit="pair", disable=not progress) as bar:
+        if workers == 1 or len(parts) == 1:
+            with _one_thread():
+                scorer = make_scorer()
+                for index in (index for part in parts for index in part):
+                    outcomes[index] = scorer(pairs[index])
+                    bar.update()
+            return [outcomes[index] for index in range(len(pairs))]
+        # Spawned, not forked: forking a process that has started threads can hang.
+        with ProcessPoolExecutor(min(workers, len(parts)), get_context("spawn"), _start, (make_scorer,)) as pool:
+            running = {pool.submit(_score, [pairs[index] for index in part]): part for part in parts}
+            try:
+                for done in as_completed(running):
+                    outcomes.update(zip(running[done], done.result(), strict=True))
+                    bar.update(len(running[done]))
+            except BrokenProcessPool as error:
+                raise EvaluationError(
+                    f"one of {workers} processes was killed, most likely because memory ran out: lower --workers"
+                ) from error
+            except BaseException:  # an interruption too: do not work on through the rest
+                pool.shutdown(cancel_futures=True)
+                raise
+    return [outcomes[index] for index in range(len(pairs))]
+
+
+def _start(make_scorer: Callable[[], PairScorer]) -> None:
+    global _scorer
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a worker without a word; the parent says it
+    cv2.setNumThreads(1)
+    _scorer = make_scorer()
+
+
+def _score(pairs: Sequence[Pair]) -> list[Outcome]:
+    return [_scorer(pair) for pair in pairs]
+
+
+@contextmanager
+def _one_thread():
+    """OpenCV's own threads off: flow is hardly faster with them, and many evaluations run beside each other."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
