@@ -23,9 +23,9 @@ from modules.track import Track, face_axes
 
 TRACK_FOLDER = "tracks"
 DISC_RADIUS = 0.03  # of the frame's larger side: the neighbourhood whose median motion a key point takes
-TIME_SIGMA = 1.0  # frames
+TIME_SIGMA = 0.7  # frames
 FIELD_STEP = 4  # pixels between the cells of the field; the motion network works at a quarter of the size too
-FIELD_SIGMA = 3.0  # pixels of a face whose eyes are 96 pixels apart, as in metrics.warp
+FIELD_SIGMA = 2.0  # pixels of a face whose eyes are 96 pixels apart
 HEAD_RADIUS = 0.11  # of the inter-ocular distance
 MIN_HEAD_PIXELS = 50
 

@@ -47,7 +47,9 @@ def scale_to_map(points: Tensor, frame_size: tuple[int, int], map_size: tuple[in
     return points * ratio
 
 
-def warp(image: Tensor, grid: Tensor, align_corners: bool = False, padding_mode: str = "zeros") -> Tensor:
+def warp(
+    image: Tensor, grid: Tensor, align_corners: bool = False, padding_mode: str = "zeros", mode: str = "bilinear"
+) -> Tensor:
     """Sample ``image`` (B, C, H, W) at ``grid`` (B, h, w, 2), (x, y) in [-1, 1] → (B, C, h, w), in float32.
 
     The default is PyTorch's since 1.3, which the published weights were trained with: the identity grid then
@@ -55,7 +57,7 @@ def warp(image: Tensor, grid: Tensor, align_corners: bool = False, padding_mode:
     grid by more than a micro-expression moves, so it is never used here, autocast or not.
     """
     with torch.autocast(image.device.type, enabled=False):
-        return F.grid_sample(image.float(), grid.float(), align_corners=align_corners, padding_mode=padding_mode)
+        return F.grid_sample(image.float(), grid.float(), mode, padding_mode, align_corners)
 
 
 def resize_map(x: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:

@@ -16,8 +16,9 @@ class OcclusionAwareGenerator(nn.Module):
     Args:
         dense_motion_params: arguments of :class:`~modules.dense_motion.DenseMotionNetwork`; None: no motion at all.
         align_corners: sampling convention, see :func:`modules.coords.warp`.
-        blend_source: where the occlusion map calls the source visible, show the warped source itself, and what the
-            decoder paints elsewhere, as MRAA's generator does.  False, as published: all is painted.
+        blend_source: where the occlusion map calls the source visible, show the warped source itself, sampled
+            bicubically to stay sharp, and what the decoder paints elsewhere; MRAA's generator does alike.  False, as
+            published: all is painted.
     """
 
     def __init__(
@@ -74,9 +75,10 @@ class OcclusionAwareGenerator(nn.Module):
             features = block(features)
         return features
 
-    def deform(self, x: Tensor, deformation: Tensor) -> Tensor:
+    def deform(self, x: Tensor, deformation: Tensor, padding_mode: str = "zeros", mode: str = "bilinear") -> Tensor:
         """Warp (B, C, H, W) by a deformation of any size (B, h, w, 2)."""
-        return warp(x, resize_grid(deformation, x.shape[-2:], self.align_corners), self.align_corners)
+        grid = resize_grid(deformation, x.shape[-2:], self.align_corners)
+        return warp(x, grid, self.align_corners, padding_mode, mode)
 
     def decode(self, features: Tensor, motion: dict[str, Tensor]) -> Tensor:
         """Features and dense motion → image (B, C, H, W) in [0, 1]."""
@@ -118,11 +120,9 @@ class OcclusionAwareGenerator(nn.Module):
         if self.dense_motion_network is None:
             return {"prediction": self.decode(features, {})}
         motion = self.dense_motion_network(source_image, kp_driving=kp_driving, kp_source=kp_source)
-        deformed, painted = self.deform(source_image, motion["deformation"]), self.decode(features, motion)
-        prediction = self.blend(deformed, painted, motion) if self.blend_source else painted
-        return {**motion, "deformed": deformed, "prediction": prediction}
-
-    def blend(self, deformed: Tensor, painted: Tensor, motion: dict[str, Tensor]) -> Tensor:
-        """deformed·occlusion + painted·(1 − occlusion), (B, C, H, W)."""
+        painted = self.decode(features, motion)
+        if not self.blend_source:
+            return {**motion, "deformed": self.deform(source_image, motion["deformation"]), "prediction": painted}
+        deformed = self.deform(source_image, motion["deformation"], "border", "bicubic").clamp(0, 1)
         visible = resize_map(motion["occlusion_map"], deformed.shape[-2:], self.align_corners)
-        return torch.lerp(painted, deformed, visible)
+        return {**motion, "deformed": deformed, "prediction": torch.lerp(painted, deformed, visible)}
