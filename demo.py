@@ -1,16 +1,20 @@
 """One face, one clip: make a face show the micro-expression of another one.
 
     python demo.py                                          # the built-in sample, compared with the known truth
-    python demo.py --source face.jpg --driving clip.mp4     # your own; the clip starts with the neutral face
+    python demo.py --source face.jpg --driving clip.mp4 --result out.mp4
+    python demo.py --source face.jpg --driving clip.mp4 --amplify 2 --slow 4 --compare
+    python demo.py --source face.jpg --driving clip.mp4 --regions brows,mouth:left --retime 0s:0.1s:0.3s --fps 200
     python demo.py --source face.jpg --driving clip/ --checkpoint 'log/my run/00000099-checkpoint.pth.tar'
 
-Writes the result as video and lossless frames, and a GIF that shows everything side by side in slow motion.
+Finds and crops both faces, animates, and puts the moving face back into the full photo.  The clip starts with the
+neutral face.  Writes the video and its lossless frames; --compare shows everything side by side in slow motion.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,42 +23,65 @@ import torch
 from tqdm import tqdm
 
 import media
+from animate import CONTROLS, STILL, ClipAnimator, Take, result_paths, write_result
 from checkpoint import LoadedModel, load_for_inference
 from corpora import read_clips, sample
 from evaluate import score_pair
 from faces import Detector, largest_face, make_detector
-from faces.crop import apply_crop, crop_matrix
+from faces.crop import Crop, add_crop_options, paste_crop, transform_points
 from faces.tracking import track_keypoints
-from frames_dataset import FALLBACK_FPS, read_pairs, to_frames, to_tensor
+from frames_dataset import FALLBACK_FPS, Pair, rate_is_known, read_pairs
 from grid import side_by_side
+from metrics.canonical import MetricError
 from metrics.image import image_figures
 from modules import get_family
 from modules.facial_prior import select_keypoints
+from modules.motion_control import REGIONS
+from modules.track import Track
+from options import load_config
 from run import choose_device
 
 SAMPLE_MODEL = Path(__file__).parent / "sup-mat" / "sample_model.pth.tar"
 SAMPLE_DATA = Path("data/sample")
+MARGIN = 0.1  # around the face, as the sample model's faces have it
 DIFFERENCE_GAIN = 4
+SHOWN_SLOWER = 8  # times, in the comparison
+HARDLY = 0.3  # pixels at 256×256: the noise gate of the motion figures, 0.003 inter-ocular distances
+SOURCE, DRIVING = "the source", "the driving clip"
 
 
 @dataclass(frozen=True)
 class Face:
-    """A clip or picture cut to its face: frames uint8 (N, S, S, 3), key points (18, 2) of frame 0, its rate."""
+    """A clip or picture and its face.
 
-    name: str
-    frames: np.ndarray
+    Attributes:
+        clip: the frames cut to the face, uint8 (N, S, S, 3), with the path and rate they came from.
+        keypoints: (18, 2), (x, y) in pixels of the cut frame 0.
+        photo: frame 0, uncut: uint8 (H, W, 3).
+        matrix: (2, 3), photo → cut.
+    """
+
+    clip: media.ArrayClip
     keypoints: torch.Tensor
-    fps: float
+    photo: np.ndarray
+    matrix: np.ndarray
+
+    @property
+    def name(self) -> str:
+        return self.clip.name
+
+    @property
+    def frames(self) -> np.ndarray:
+        return self.clip.frames
 
 
-def crop_face(path: Path, detector: Detector, size: int, cropped: bool, only_first: bool) -> Face:
+def crop_face(path: Path, detector: Detector, crop: Crop, only_first: bool) -> Face:
     """Read a clip or picture and cut it to its face, as the training data was cut.
 
     Args:
         path: picture, video, GIF or folder of frames.
         detector: finds the face in frame 0.
-        size: side of the square frames.
-        cropped: the frames are face crops already: they are resized only.
+        crop: how it is cut.
         only_first: keep frame 0 alone (a source).
 
     Raises:
@@ -65,36 +92,52 @@ def crop_face(path: Path, detector: Detector, size: int, cropped: bool, only_fir
     face = largest_face(detector, frames[0])
     if face is None:
         raise media.MediaError(f"no face found in the first frame of {path}: use a frontal, evenly lit face")
-    height, width = frames.shape[1:3]
-    if cropped:
-        matrix = np.array([[size / width, 0, 0], [0, size / height, 0]])
-        cut = np.stack([media.resize_frame(frame, size, size) for frame in frames])
-    else:
-        matrix = crop_matrix(face, (height, width), size, "square", 0.1)
-        cut = np.stack([apply_crop(frame, matrix, size) for frame in frames])
-    landmarks = face.landmarks @ matrix[:, :2].T + matrix[:, 2]
-    points = select_keypoints(torch.from_numpy(np.rint(landmarks)))
-    return Face(media.clip_name(path), cut, points, clip.fps or FALLBACK_FPS)
+    matrix = crop.matrix(face, frames.shape[1:3])
+    cut = np.stack([crop.apply(frame, matrix) for frame in frames])
+    points = select_keypoints(torch.from_numpy(np.rint(transform_points(matrix, face.landmarks))))
+    return Face(media.ArrayClip(path, cut, clip.fps), points, frames[0], matrix)
 
 
-def animate_face(model: LoadedModel, source: Face, driving: Face, device: torch.device, batch_size: int) -> np.ndarray:
-    """Frame 0 of ``source`` moving as ``driving`` does: uint8 (N, S, S, 3)."""
-    family, animator = get_family(model.config), model.animator()
-    track = track_keypoints(driving.frames, driving.keypoints).to(device) if family.uses_tracks else None
+class TwoClips:
+    """The source and the driving clip in memory, as :class:`animate.ClipAnimator` wants its clips."""
 
-    def points(face: Face) -> torch.Tensor:
-        return face.keypoints[None].to(device)
+    def __init__(self, source: Face, driving: Face, with_tracks: bool):
+        self.faces = {SOURCE: source, DRIVING: driving}
+        self.with_tracks = with_tracks
+        self.driving_track = track_keypoints(driving.frames, driving.keypoints)
 
-    images = [to_tensor(face.frames[:1]).to(device) for face in (source, driving)]
-    animator.start(*images, points(source), points(driving) if track is None else track[:1])
-    out = []
-    for first in tqdm(range(0, len(driving.frames), batch_size), desc="animate", unit="batch"):
-        batch = to_tensor(driving.frames[first : first + batch_size]).to(device)
-        moved = [] if track is None else [track[first : first + batch_size]]
-        out.append(to_frames(animator.animate(batch, *moved)["prediction"]))
-    return np.concatenate(out)
+    def open(self, name: str) -> media.ArrayClip:
+        return self.faces[name].clip
+
+    def fit(self, frame: np.ndarray) -> np.ndarray:
+        return frame
+
+    def keypoints(self, name: str, own_size: tuple[int, int]) -> torch.Tensor:
+        return self.faces[name].keypoints
+
+    def track(self, name: str, indices: Iterable[int]) -> Track:
+        return self.driving_track[list(indices)]
+
+    def largest_movement(self) -> float:
+        """Largest displacement of a key point in the driving clip, head motion removed, pixels at 256×256."""
+        track = self.driving_track
+        moved = track.points - track.onset - track.head_at(track.onset)
+        return float(moved.norm(dim=-1).max()) * 256 / track.size[0]
 
 
+def pasted(frames: Iterable[np.ndarray], face: Face) -> Iterable[np.ndarray]:
+    """Animated crops put back into the photo, with a soft border."""
+    for frame in frames:
+        yield paste_crop(face.photo, frame, face.matrix)
+
+
+def animated(take: Take, frames: int) -> np.ndarray:
+    """All frames of a take, uint8 (N, S, S, 3), with a progress bar."""
+    count = frames if take.positions is None else len(take.positions)
+    return np.stack(list(tqdm(take, desc="animate", total=count, unit="frame")))
+
+
+# ------------------------------------------------------------------------------------------------ the built-in sample
 def sample_inputs(data: Path) -> tuple[Path, Path, np.ndarray, str]:
     """Make the test part of the sample data; its first pair's source, driving clip, true result and label."""
     sample.build(data, only="test")
@@ -122,66 +165,161 @@ def print_figures(driving: np.ndarray, result: np.ndarray, truth: np.ndarray | N
         print(f"pictures against the true result, {name}: L1 {values['l1']:.4f}, PSNR {values['psnr']:.1f} dB")
 
 
+# ------------------------------------------------------------------------------------------------ command line
+def reference(text: str) -> str | int:
+    """``onset``, ``auto`` or a frame number."""
+    if text in ("onset", "auto"):
+        return text
+    if text.isdigit():
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no reference; legal: onset, auto and frame numbers from 0")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--source", type=Path, help="picture of the face to animate (default: Grace Hopper, from the sample)")
     add("--driving", type=Path, help="clip of a micro-expression, starting neutral (default: a sample clip)")
-    add("--cropped", action="store_true", help="both are face crops already: do not crop them again")
-    add("--checkpoint", type=Path, default=SAMPLE_MODEL, help="default: the small sample model")
+    add("--checkpoint", type=Path, default=SAMPLE_MODEL, help="default: the sample model")
     add("--config", type=Path, help="settings of a published checkpoint; ours carry their own")
-    add("--out", type=Path, default=Path("demo"), help="folder of the results (default: %(default)s)")
+    add("--result", type=Path, help=".mp4, .gif, or a folder for frames (default: <out>/<driving>-<source>.mp4)")
+    add("--out", type=Path, default=Path("demo"), help="folder of results that have no name (default: %(default)s)")
+    add("--compare", nargs="?", type=Path, const=True, metavar="FILE",
+        help="driving clip, source and result side by side, .gif or .mp4 (default: <result>-compare.gif)")  # fmt: skip
     add("--detector", choices=("dlib", "face-alignment"), default="dlib")
     add("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
-    add("--slow", type=float, default=8, help="slow motion of the GIF, times (default: %(default)g)")
+    add("--cpu", action="store_true", help="the same as --device cpu")
+    add("--no-paste", action="store_true", help="the face's crop alone, not put back into the photo")
+    add_crop_options(parser, "square", MARGIN)
+    add = parser.add_argument_group("movement").add_argument
+    add("--amplify", type=float, default=1.0, help="strength: 0 still, 1 as driven (default), 2 twice as strong")
+    add("--regions", help=f"parts that move: any of {','.join(REGIONS)}; one side of the picture: brows:left")
+    add("--reference", type=reference, default="onset",
+        help="driving frame that the movement starts from: onset (annotated, or the first frame; default), auto (the "
+        "one most like the source's expression), or its number")  # fmt: skip
+    add("--colour", choices=("model", "source"), default="model",
+        help="source: for models of grey faces; luminance from the model, colours from the photo")  # fmt: skip
+    add = parser.add_argument_group("time").add_argument
+    add("--retime", help="onset:apex:offset in frames of the result (0:20:60) or seconds (0s:0.1s:0.3s), or a CSV file "
+        "with the columns time (seconds), position (driving frames)")  # fmt: skip
+    add("--fps", type=float, help="frames a second of the result, which lasts as long (default: the driving clip's)")
+    add("--driving-fps", type=float, help="frames a second of the driving clip (default: by clips.csv or the file)")
+    add("--slow", type=float, help=f"play so many times slower (default: 1, and {SHOWN_SLOWER} in the comparison)")
     return parser
 
 
-def run(options: argparse.Namespace) -> Path:
-    """Carry out a parsed command line; returns the GIF's path."""
+def check_options(options: argparse.Namespace) -> None:
+    """What no single option can tell; completes them.
+
+    Raises:
+        ValueError: options that contradict each other, or a number out of range.
+    """
     if (options.source is None) != (options.driving is None):
         raise ValueError("give both --source and --driving, or neither for the built-in sample")
-    if not options.slow > 0:
-        raise ValueError(f"--slow {options.slow:g}: expected a number above 0")
-    truth, label, cropped = None, "driving", options.cropped
-    source_path, driving_path = options.source, options.driving
+    for name in ("slow", "fps", "driving_fps"):
+        value = getattr(options, name)
+        if value is not None and not 0 < value <= 1000:
+            raise ValueError(f"--{name.replace('_', '-')} {value:g}: expected a number above 0, at most 1000")
+    if options.cpu and options.device not in ("auto", "cpu"):
+        raise ValueError(f"--cpu and --device {options.device}: give one of them")
+    if options.cpu:
+        options.device = "cpu"
+    if options.crop != "square" and options.margin == MARGIN:
+        options.margin = 0.0
+    if options.result and options.result.suffix.lower() not in (".mp4", ".gif", ""):
+        raise ValueError(f"--result {options.result}: legal are .mp4, .gif and a folder (no suffix)")
+    if isinstance(options.compare, Path) and options.compare.suffix.lower() not in (".mp4", ".gif"):
+        raise ValueError(f"--compare {options.compare}: legal are .mp4 and .gif")
+
+
+def load_model(options: argparse.Namespace) -> LoadedModel:
+    """The checkpoint's networks, with the controls of the command line in their settings."""
+    config = None if options.config is None else load_config(options.config)
+    model = load_for_inference(options.checkpoint, config, choose_device(options.device))
+    names = {"output_fps": options.fps, "fps": options.driving_fps}
+    model.config["animate_params"] = {
+        "batch_size": 8, **(model.config.get("animate_params") or {}),
+        **{name: names[name] if name in names else getattr(options, name) for name in (*CONTROLS, "fps")},
+    }  # fmt: skip
+    return model
+
+
+def crop_of(options: argparse.Namespace, model: LoadedModel) -> Crop:
+    """How faces are cut: as the options say, at the model's size."""
+    size = (model.config.get("dataset_params") or {}).get("frame_shape") or [256]
+    return Crop(size[0], options.crop, options.margin, options.align, options.gray)
+
+
+def begin(model: LoadedModel, source: Face, driving: Face, device: torch.device) -> tuple[Take, TwoClips]:
+    """Start the animation; says what the driving clip does not tell about itself."""
+    if len(driving.frames) < 2:
+        raise media.MediaError(f"{driving.clip.path} has one frame: nothing moves in it. Give a clip")
+    if not model.config["animate_params"]["fps"] and not rate_is_known(driving.clip):
+        print(f"{driving.clip.path} does not say how many frames a second it has; taking {FALLBACK_FPS:g}. "
+              "Give --driving-fps if that is wrong.")  # fmt: skip
+    clips = TwoClips(source, driving, get_family(model.config).uses_tracks)
+    if clips.largest_movement() < HARDLY:
+        print(
+            f"{driving.clip.path} hardly moves: its key points by at most {clips.largest_movement():.2f} pixels of a "
+            "256 pixel face. Do not expect a movement."
+        )
+    animator = ClipAnimator(model, clips, device, model.config["animate_params"]["batch_size"])
+    return animator.take(Pair(DRIVING, SOURCE)), clips
+
+
+def write_comparison(
+    path: Path, columns: dict[str, np.ndarray], take: Take, driving: Face, fps: float, slow: float
+) -> str:
+    """Driving clip, source and result side by side, in step and in slow motion; returns how slow it is shown."""
+    if take.positions is not None:  # the driving frames that the result's frames show
+        shown = np.rint(take.positions).astype(int)
+        columns = {name: frames[shown] if frames is driving.frames else frames for name, frames in columns.items()}
+    wanted = fps / slow
+    rate = media.gif_rate(wanted) if path.suffix.lower() == ".gif" else wanted
+    foot = f"{fps:g} frames a second, shown {fps / rate:.3g} times slower"
+    media.write_clip(path, side_by_side(columns, [foot], DIFFERENCE_GAIN), wanted)
+    return foot.partition(", ")[2]
+
+
+def run(options: argparse.Namespace) -> Path:
+    """Carry out a parsed command line; returns the path of the result, or of the comparison if there is one."""
+    check_options(options)
+    truth, label, source_path, driving_path = None, "driving", options.source, options.driving
+    model = load_model(options)
     if source_path is None:
         source_path, driving_path, truth, label = sample_inputs(SAMPLE_DATA)
-        label, cropped = f"driving: {label}", True
-    device = choose_device(options.device)
-    config = None
-    if options.config is not None:
-        from options import load_config
+        options.crop, options.margin, options.no_paste = "whole", 0.0, True
+        options.compare = options.compare or True
+    detector, crop = make_detector(options.detector), crop_of(options, model)
+    source = crop_face(source_path, detector, crop, only_first=True)
+    driving = crop_face(driving_path, detector, crop, only_first=False)
+    take, clips = begin(model, source, driving, choose_device(options.device))
+    crops = animated(take, len(driving.frames))
 
-        config = load_config(options.config)
-    model = load_for_inference(options.checkpoint, config, device)
-    size = (model.config.get("dataset_params") or {}).get("frame_shape") or [256]
-    detector = make_detector(options.detector)
-    source = crop_face(source_path, detector, size[0], cropped, only_first=True)
-    driving = crop_face(driving_path, detector, size[0], cropped, only_first=False)
-    result = animate_face(model, source, driving, device, model.config["animate_params"]["batch_size"])
-
-    name = f"{driving.name}-{source.name}"
-    fps = driving.fps if options.driving else sample_rate(driving.name)
-    media.write_mp4(options.out / f"{name}.mp4", result, fps)
-    media.write_strip(options.out / "png" / f"{name}.png", result)
-    columns = {label: driving.frames, "source": source.frames, "result": result}
-    if truth is not None:
+    video = options.result or options.out / f"{driving.name}-{source.name}.mp4"
+    suffix = video.suffix.lower() or ".png"
+    video, lossless = result_paths(video.parent, video.name.removesuffix(video.suffix), suffix)
+    frames = crops if options.no_paste else pasted(crops, source)
+    write_result(frames, video, lossless, take.fps / (options.slow or 1))
+    if take.largest is not None and take.largest < STILL and options.amplify and clips.largest_movement() >= HARDLY:
+        print(f"the result hardly moves (at most {take.largest:.2f} pixels): the model does not carry this movement")
+    plain = options.retime is options.fps is options.regions is None and options.amplify == 1
+    if plain:
+        try:
+            print_figures(driving.frames, crops, truth)
+        except MetricError as error:
+            print(f"the motion could not be measured: {error}")
+    print(f"result: {video} ({take.fps / (options.slow or 1):g} frames a second), lossless: {lossless}")
+    if options.compare is None:
+        return video
+    compared = video.with_name(f"{video.stem}-compare.gif") if options.compare is True else options.compare
+    columns = {label: driving.frames, "source": source.frames, "result": crops}
+    if truth is not None and plain:
         columns["truth"] = truth
-    shown = fps / options.slow
-    foot = f"{fps:g} frames a second, shown {fps / media.gif_rate(shown):.3g} times slower"
-    gif = options.out / f"{name}.gif"
-    media.write_gif(gif, side_by_side(columns, [foot], DIFFERENCE_GAIN), shown)
-    print_figures(driving.frames, result, truth)
-    print(f"result: {options.out / f'{name}.mp4'} ({fps:g} frames a second), lossless: {options.out / 'png'}")
-    print(f"side by side, {foot.split(', ')[1]}: {gif}")
-    return gif
-
-
-def sample_rate(name: str) -> float:
-    """Frames a second of a sample clip, from its clip list."""
-    return next(float(record.fps) for record in read_clips(SAMPLE_DATA / "clips.csv") if record.clip == name)
+    slowly = write_comparison(compared, columns, take, driving, take.fps, options.slow or SHOWN_SLOWER)
+    print(f"side by side, {slowly}: {compared}")
+    return compared
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from animate import ClipAnimator, find_pairs
+from animate import CONTROLS, ClipAnimator, find_pairs
 from checkpoint import LoadedModel, read_checkpoint, write_checkpoint
 from evaluation.scorer import FaceModels
 from frames_dataset import ClipFolder, DataError, Pair
@@ -152,9 +152,10 @@ def evenly(pairs: Sequence[Pair], limit: int) -> list[Pair]:
 
 
 def _animatable(config: dict, mode: str) -> dict:
-    """``config`` with an animation mode whose networks this training mode trains."""
+    """``config`` with an animation mode whose networks this training mode trains, and movements as they are driven."""
     training, impossible, instead = UNTRAINED.get(config["model"], ("", "", ""))
-    params = config["animate_params"]
+    params = {**config["animate_params"], **CONTROLS}
+    config = {**config, "animate_params": params}
     if mode != training or params.get("mode", impossible) != impossible:
         return config
     tqdm.write(f"validation animates in mode {instead}: {impossible} needs a network that --mode {mode} does not train")

@@ -1,0 +1,246 @@
+"""The demo: any photo and any clip, put back into the photo; every option does what it says; bad input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import demo
+from checkpoint import write_checkpoint
+from corpora import ClipRecord, write_clips
+from corpora.sample import sample_clip
+from media import open_clip, read_image, write_frame_folder, write_image, write_mp4
+from metrics.canonical import MetricError
+from tests.conftest import golden_state, training_config
+from tests.faces.pictures import dlib_detector, noise, portrait
+
+FRAMES = 8
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory, fpb_golden) -> Path:
+    """A photo, a driving clip with its row in clips.csv, and a tiny model of 64×64 frames, made once."""
+    root = tmp_path_factory.mktemp("demo")
+    write_image(root / "face.png", portrait("hopper"))
+    clip = sample_clip(seed=3, movement="happiness", amplitude_px=12.0, frames=FRAMES, head=0.0)
+    write_frame_folder(root / "set" / "test" / "smile", clip.frames)
+    write_clips(root / "set" / "clips.csv", [
+        ClipRecord("smile", "test", "sample", "s3", "", 200.0, FRAMES, onset_index=1, apex_index=4, offset_index=6)
+    ])  # fmt: skip
+    config = training_config("fpb_fomm", root)
+    config["model_params"]["common_params"]["align_corners"] = True
+    states = {name: golden_state(fpb_golden, name) for name in ("generator", "kp_detector")}
+    states["generator"]["final.weight"] = states["generator"]["final.weight"] * 20
+    states["kp_detector"]["jacobian.weight"] = states["kp_detector"]["jacobian.weight"] * 3000
+    write_checkpoint(root / "model.pth", {**states, "config": config})
+    return root
+
+
+@pytest.fixture
+def make(inputs, tmp_path, monkeypatch):
+    """``make("--amplify", "2")`` runs the demo with further options; returns the path it ends with."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demo, "make_detector", lambda name: dlib_detector())
+    monkeypatch.setattr(demo, "score_pair", unmeasured)
+
+    def made(*options: str) -> Path:
+        given = ["--driving", str(inputs / "set" / "test" / "smile")] * ("--driving" not in options)
+        given += ["--source", str(inputs / "face.png")] * ("--source" not in options)
+        return demo.run(demo.build_parser().parse_args(
+            [*given, "--checkpoint", str(inputs / "model.pth"), "--cpu", *options]
+        ))  # fmt: skip
+
+    return made
+
+
+def unmeasured(*clips: np.ndarray) -> None:
+    """In place of the figures, which take seconds."""
+    raise MetricError("nobody looked")
+
+
+def lossless(video: Path) -> np.ndarray:
+    return open_clip(video.parent / "png" / f"{video.stem}.png", (600, 512)).read_all()
+
+
+def crops(make, *options: str) -> np.ndarray:
+    """The animated crops themselves."""
+    return open_clip(make("--no-paste", "--result", "crop", *options)).read_all()
+
+
+def difference(one: np.ndarray, other: np.ndarray) -> int:
+    return int(np.abs(one.astype(int) - other.astype(int)).max())
+
+
+# ------------------------------------------------------------------------------------------ results
+def test_the_face_moves_in_the_full_photo(make, inputs):
+    """Outside the face nothing changes; inside, it moves; the border between is soft."""
+    video = make("--result", "out.mp4")
+    assert video == Path("out.mp4") and open_clip(video).fps == pytest.approx(200)
+    photo, frames = read_image(inputs / "face.png"), lossless(video)
+    assert frames.shape == (FRAMES, *photo.shape)
+    changed = (frames != photo).any((0, 3))
+    rows, columns = np.nonzero(changed)
+    box = rows.min(), rows.max(), columns.min(), columns.max()
+    assert 80 < box[1] - box[0] < 350, "a square around the face"
+    assert abs((box[1] - box[0]) - (box[3] - box[2])) < 20
+    border = frames[0, (box[0] + box[1]) // 2, box[2] : box[2] + 3].astype(int)
+    beside = photo[(box[0] + box[1]) // 2, box[2] : box[2] + 3].astype(int)
+    assert np.abs(border - beside).max() < 30, "fades in"
+    assert difference(frames[0], frames[4]) > 10
+    assert not np.array_equal(frames[4][changed], photo[changed])
+
+
+def test_the_crop_alone(make):
+    frames = crops(make)
+    assert frames.shape == (FRAMES, SIZE, SIZE, 3)
+    assert difference(frames[0], frames[4]) > 10
+
+
+def test_names_follow_from_the_inputs(make):
+    assert make() == Path("demo/smile-face.mp4")
+    assert make("--out", "elsewhere") == Path("elsewhere/smile-face.mp4")
+    assert (Path("elsewhere/png/smile-face.png")).is_file()
+
+
+def test_slow_motion_keeps_every_frame(make):
+    slow = open_clip(make("--result", "slow.mp4", "--no-paste", "--slow", "4"))
+    assert slow.fps == pytest.approx(50) and len(slow) == FRAMES
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".mp4"])
+def test_comparison(make, capsys, suffix):
+    compared = make("--result", "out.mp4", "--no-paste", "--compare", f"side{suffix}")
+    assert compared == Path(f"side{suffix}")
+    frames = open_clip(compared).read_all()
+    assert frames.shape[0] == FRAMES and frames.shape[2] >= 3 * SIZE
+    assert "shown 8 times slower" in capsys.readouterr().out
+    assert make("--result", "out.mp4", "--no-paste", "--compare") == Path("out-compare.gif")
+
+
+# ------------------------------------------------------------------------------------------ movement
+def test_strength(make):
+    still, half, plain, double = (crops(make, "--amplify", a) for a in ("0", "0.5", "1", "2"))
+    assert difference(still, still[:1]) == 0
+    change = [np.abs(frames.astype(float) - still).mean() for frames in (half, plain, double)]
+    assert 0 < change[0] < change[1] < change[2]
+
+
+def test_regions(make):
+    plain, part = crops(make), crops(make, "--regions", "mouth:left,brows")
+    assert difference(plain, part) > 5
+    assert difference(part[0], part[4]) > 5
+
+
+def test_reference(make):
+    """The movement starts from the annotated onset, frame 1, unless asked otherwise."""
+    onset, first, one = crops(make), crops(make, "--reference", "0"), crops(make, "--reference", "1")
+    assert np.array_equal(onset, one) and difference(onset, first) > 2
+    assert crops(make, "--reference", "auto").shape == onset.shape
+
+
+def test_colour(make, inputs):
+    """Colours are the photo's, whatever the model paints."""
+    from frames_dataset import to_tensor
+    from modules.colour import chrominance
+
+    model, photo = crops(make, "--amplify", "0"), crops(make, "--amplify", "0", "--colour", "source")
+    crop = demo.Crop(SIZE, "square", demo.MARGIN)
+    source = demo.crop_face(inputs / "face.png", dlib_detector(), crop, only_first=True).frames
+    unclipped = ((photo[0] > 2) & (photo[0] < 253)).all(-1)
+
+    def error(frames: np.ndarray) -> float:
+        there, wanted = (chrominance(to_tensor(f[:1])).numpy()[0] for f in (frames, source))
+        return float(np.abs(there - wanted)[:, unclipped].mean())
+
+    assert error(photo) < 0.01 < error(model)
+
+
+# ------------------------------------------------------------------------------------------ time
+@pytest.mark.parametrize("rate", [25, 60, 100, 200])
+def test_frame_rates_keep_the_duration(make, rate):
+    clip = open_clip(make("--result", "rate.mp4", "--no-paste", "--fps", str(rate)))
+    assert clip.fps == pytest.approx(rate) and len(clip) == max(1, round(FRAMES * rate / 200))
+
+
+def test_the_driving_rate_can_be_given(make):
+    clip = open_clip(make("--result", "rate.mp4", "--no-paste", "--fps", "50", "--driving-fps", "100"))
+    assert clip.fps == pytest.approx(50) and len(clip) == 4
+
+
+def test_retiming(make):
+    own, later = crops(make), crops(make, "--retime", "3:11:15")
+    assert len(later) == 17
+    assert difference(later[:4], own[[1, 1, 1, 1]]) <= 1 and difference(later[[11, 15, 16]], own[[4, 6, 7]]) <= 1
+
+
+def test_curve_file(make, tmp_path):
+    (tmp_path / "curve.csv").write_text("time,position\n0,0\n0.02,4\n0.04,0\n")
+    own, there_and_back = crops(make), crops(make, "--retime", "curve.csv")
+    assert difference(there_and_back, own[[0, 1, 2, 3, 4, 3, 2, 1, 0]]) <= 1
+
+
+# ------------------------------------------------------------------------------------------ what is said
+def test_figures_are_of_plain_results_alone(make, capsys):
+    make("--no-paste")
+    assert "the motion could not be measured: nobody looked" in capsys.readouterr().out
+    for controls in (["--regions", "mouth"], ["--amplify", "2"], ["--fps", "50"], ["--retime", "1:3:7"]):
+        make("--no-paste", *controls)
+        assert "measured" not in capsys.readouterr().out
+
+
+def test_a_clip_without_movement_is_said(make, tmp_path, capsys, inputs):
+    frame = open_clip(inputs / "set" / "test" / "smile").first()
+    write_mp4(tmp_path / "still.mp4", [frame] * 4, 100)
+    make("--driving", "still.mp4", "--no-paste", "--regions", "mouth")
+    said = capsys.readouterr().out
+    assert "still.mp4 hardly moves: its key points by at most 0.0" in said
+
+
+def test_an_unknown_rate_is_said(make, tmp_path, capsys, inputs):
+    write_frame_folder(tmp_path / "loose" / "clip", open_clip(inputs / "set" / "test" / "smile").read_all()[:3])
+    make("--driving", "loose/clip", "--no-paste", "--fps", "50")
+    assert "taking 100. Give --driving-fps if that is wrong" in capsys.readouterr().out
+
+
+# ------------------------------------------------------------------------------------------ bad input
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--regions", "chin"], r"unknown region 'chin'; legal: brows, eyes, nose, cheeks, mouth"),
+        (["--amplify", "-1"], "amplify is -1; legal"),
+        (["--retime", "fast"], "retime is 'fast'; legal: onset:apex:offset"),
+        (["--retime", "0:9:5"], "should follow one another"),
+        (["--retime", "none.csv"], "no such curve file"),
+        (["--reference", "20"], r"frame 20 is outside the driving clip \(8 frames\)"),
+        (["--fps", "0"], "--fps 0: expected a number above 0"),
+        (["--slow", "-2"], "--slow -2"),
+        (["--device", "mps"], "--cpu and --device mps"),
+        (["--result", "out.avi"], r"--result out.avi: legal are .mp4, .gif and a folder"),
+        (["--compare", "side.png"], r"--compare side.png: legal are .mp4 and .gif"),
+        (["--crop", "paper", "--margin", "0.5"], "paper's recipe has none"),
+        (["--source", "nowhere.png"], "nowhere.png"),
+        (["--source", "noise.png"], "no face found in the first frame of noise.png"),
+        (["--driving", "noise.png"], "no face found in the first frame of noise.png"),
+        (["--driving", "one.png"], "one.png has one frame: nothing moves in it"),
+    ],
+)
+def test_bad_input(make, tmp_path, options, message):
+    write_image(tmp_path / "noise.png", noise(120, 120))
+    write_image(tmp_path / "one.png", portrait("astronaut"))
+    with pytest.raises(ValueError, match=message):
+        make(*options)
+    assert not list(tmp_path.glob("demo*")) + list(tmp_path.glob("out*")), "nothing is left behind"
+
+
+def test_half_of_the_inputs_is_an_error(capsys):
+    assert demo.main(["--source", "face.png"]) == 2
+    assert "give both --source and --driving" in capsys.readouterr().err
+
+
+def test_unknown_references_are_refused(capsys):
+    with pytest.raises(SystemExit):
+        demo.build_parser().parse_args(["--reference", "apex"])
+    assert "legal: onset, auto and frame numbers" in capsys.readouterr().err
