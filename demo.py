@@ -195,6 +195,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument_group("movement").add_argument
     add("--amplify", type=float, default=1.0, help="strength: 0 still, 1 as driven (default), 2 twice as strong")
     add("--regions", help=f"parts that move: any of {','.join(REGIONS)}; one side of the picture: brows:left")
+    add("--head", choices=("remove", "keep"), help="keep: the driving head's own motion is carried over too")
     add("--reference", type=reference, default="onset",
         help="driving frame that the movement starts from: onset (annotated, or the first frame; default), auto (the "
         "one most like the source's expression), or its number")  # fmt: skip
@@ -242,6 +243,11 @@ def load_model(options: argparse.Namespace) -> LoadedModel:
         "batch_size": 8, **(model.config.get("animate_params") or {}),
         **{name: names[name] if name in names else getattr(options, name) for name in (*CONTROLS, "fps")},
     }  # fmt: skip
+    if options.head is not None:
+        legal = get_family(model.config).animation_keys.get("head")
+        if legal is None:
+            raise ValueError(f"--head belongs to model: fpb_tracked; this checkpoint is of model: {model.family}")
+        model.config["animate_params"]["head"] = options.head
     return model
 
 

@@ -155,7 +155,8 @@ def _animatable(config: dict, mode: str) -> dict:
     """``config`` with an animation mode whose networks this training mode trains, and movements as they are driven."""
     training, impossible, instead = UNTRAINED.get(config["model"], ("", "", ""))
     params = {**config["animate_params"], **CONTROLS}
-    config = {**config, "animate_params": params}
+    if params != config["animate_params"]:
+        config = {**config, "animate_params": params}
     if mode != training or params.get("mode", impossible) != impossible:
         return config
     tqdm.write(f"validation animates in mode {instead}: {impossible} needs a network that --mode {mode} does not train")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import demo
 from checkpoint import write_checkpoint
@@ -13,7 +14,8 @@ from corpora import ClipRecord, write_clips
 from corpora.sample import sample_clip
 from media import open_clip, read_image, write_frame_folder, write_image, write_mp4
 from metrics.canonical import MetricError
-from tests.conftest import golden_state, training_config
+from modules import build_networks
+from tests.conftest import training_config
 from tests.faces.pictures import dlib_detector, noise, portrait
 
 FRAMES = 8
@@ -21,7 +23,7 @@ SIZE = 64
 
 
 @pytest.fixture(scope="module")
-def inputs(tmp_path_factory, fpb_golden) -> Path:
+def inputs(tmp_path_factory) -> Path:
     """A photo, a driving clip with its row in clips.csv, and a tiny model of 64×64 frames, made once."""
     root = tmp_path_factory.mktemp("demo")
     write_image(root / "face.png", portrait("hopper"))
@@ -30,12 +32,16 @@ def inputs(tmp_path_factory, fpb_golden) -> Path:
     write_clips(root / "set" / "clips.csv", [
         ClipRecord("smile", "test", "sample", "s3", "", 200.0, FRAMES, onset_index=1, apex_index=4, offset_index=6)
     ])  # fmt: skip
-    config = training_config("fpb_fomm", root)
+    config = training_config("fpb_tracked", root)
     config["model_params"]["common_params"]["align_corners"] = True
-    states = {name: golden_state(fpb_golden, name) for name in ("generator", "kp_detector")}
-    states["generator"]["final.weight"] = states["generator"]["final.weight"] * 20
-    states["kp_detector"]["jacobian.weight"] = states["kp_detector"]["jacobian.weight"] * 3000
-    write_checkpoint(root / "model.pth", {**states, "config": config})
+    generator = config["model_params"]["generator_params"]
+    # With these starting values, the source warped by the measured field.
+    generator["dense_motion_params"].update(locality=0.015, field_bias=12, occlusion_bias=6)
+    for name, blend in (("model", True), ("painter", False)):  # the latter paints all by itself, in random colours
+        generator["blend_source"] = blend
+        torch.manual_seed(0)
+        states = {name: network.state_dict() for name, network in build_networks(config).items()}
+        write_checkpoint(root / f"{name}.pth", {**states, "config": config})
     return root
 
 
@@ -134,6 +140,11 @@ def test_regions(make):
     assert difference(part[0], part[4]) > 5
 
 
+def test_head_motion_is_an_option(make):
+    assert difference(crops(make), crops(make, "--head", "remove")) == 0
+    assert difference(crops(make), crops(make, "--head", "keep")) > 2
+
+
 def test_reference(make):
     """The movement starts from the annotated onset, frame 1, unless asked otherwise."""
     onset, first, one = crops(make), crops(make, "--reference", "0"), crops(make, "--reference", "1")
@@ -146,7 +157,8 @@ def test_colour(make, inputs):
     from frames_dataset import to_tensor
     from modules.colour import chrominance
 
-    model, photo = crops(make, "--amplify", "0"), crops(make, "--amplify", "0", "--colour", "source")
+    painter = ["--amplify", "0", "--checkpoint", str(inputs / "painter.pth")]
+    model, photo = crops(make, *painter), crops(make, *painter, "--colour", "source")
     crop = demo.Crop(SIZE, "square", demo.MARGIN)
     source = demo.crop_face(inputs / "face.png", dlib_detector(), crop, only_first=True).frames
     unclipped = ((photo[0] > 2) & (photo[0] < 253)).all(-1)
