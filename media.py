@@ -25,7 +25,7 @@ from typing import BinaryIO
 import imageio.v2 as imageio
 import imageio_ffmpeg
 import numpy as np
-from PIL import Image, ImageOps, ImageSequence
+from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".gif")
@@ -143,6 +143,8 @@ def decode_image(file: Path | BinaryIO, name: str) -> np.ndarray:
             if picture.mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV"):
                 picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
             array = np.asarray(ImageOps.exif_transpose(picture))
+    except UnidentifiedImageError as error:
+        raise MediaError(f"cannot read {name}: it is no picture, or damaged") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise MediaError(f"cannot read {name}: {error}") from error
     return to_rgb8(array, name)

@@ -2,7 +2,7 @@
 
     python prepare.py casme2  --raw CASME2 --out data/casme2        # a corpus as its owners ship it …
     python prepare.py samm    --raw SAMM --out data/samm
-    python prepare.py smic_hs --raw SMIC_all_raw/HS --out data/smic_hs
+    python prepare.py smic_hs --raw SMIC_all_raw --out data/smic_hs
     python prepare.py megc2021 --raw MEGC2021_generation.zip --out data/megc2021
     python prepare.py folder  --raw my_clips --fps 200 --out data/mine   # … or any tree of videos or frame folders
     python prepare.py check   --root data/casme2 data/megc2021      # what is wrong with it, before training finds out
@@ -23,13 +23,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-# What prepare.py calls a corpus: its title; how its clips are split by default.
+SPLITS = ("paper", "subject", "train")
+# What prepare.py calls a corpus: its title; how its clips can be split, the default first.
 CORPORA = {
-    "casme2": ("CASME II", "paper"),
-    "samm": ("SAMM", "paper"),
-    "smic_hs": ("SMIC, high-speed part", "paper"),
-    "megc2021": ("MEGC 2021, generation task: its clips and faces", "train"),
-    "folder": ("any tree of videos or folders of frames", "train"),
+    "casme2": ("CASME II", SPLITS),
+    "samm": ("SAMM", SPLITS),
+    "smic_hs": ("SMIC, high-speed part", SPLITS),
+    "megc2021": ("MEGC 2021, generation task: its clips and faces", ("train",)),  # all of it is the test set
+    "folder": ("any tree of videos or folders of frames", ("train", "subject")),
 }
 FRAMES = {"casme2": ("selected", "raw", "cropped"), "smic_hs": ("raw", "cropped", "extended")}
 FINISHED, FAILED, INTERRUPTED = 0, 1, 130  # exit codes
@@ -89,7 +90,7 @@ def _run_sample(arguments: argparse.Namespace) -> int:
 # ------------------------------------------------------------------------------------------------------ corpora
 def _add_corpus(commands: argparse._SubParsersAction, corpus: str, chosen: bool) -> None:
     """The command of a corpus; ``chosen``: with the options whose import takes a while."""
-    title, split = CORPORA[corpus]
+    title, splits = CORPORA[corpus]
     parser = commands.add_parser(
         corpus,
         help=title,
@@ -108,7 +109,9 @@ def _add_corpus(commands: argparse._SubParsersAction, corpus: str, chosen: bool)
         add("--fps", type=_positive, metavar="N", help="frames a second (default: what a video says)")
     if chosen:
         _add_cutting(parser)
-    _add_splitting(parser, split)
+    parser.set_defaults(split="train", test_share=0.2, test_subjects="", seed=0, challenge=None)
+    if len(splits) > 1:
+        _add_splitting(parser, splits)
     _add_workers(parser)
     add("--overwrite", action="store_true", help="make anew what an earlier run wrote, whatever its settings")
     parser.set_defaults(command=_run_corpus, corpus=corpus)
@@ -123,7 +126,7 @@ def _add_cutting(parser: argparse.ArgumentParser) -> None:
     # fmt: off
     add("--detector", choices=("dlib", "face-alignment"), default="dlib", help="default: %(default)s, offline")
     add("--device", default="auto", help="where face-alignment runs: auto, cpu, cuda or mps")
-    add("--upsample", type=_whole_number(0), default=0, metavar="N",
+    add("--upsample", type=_whole_number(0), metavar="N",
         help="dlib: doublings of the frame before the search; 1 finds faces from 40 pixels, slowly (default: 0, as the "
         "paper: from 80)")
     add("--landmark-model", metavar="PATH", help="another landmark model, see kpmaker.py")
@@ -133,18 +136,19 @@ def _add_cutting(parser: argparse.ArgumentParser) -> None:
     # fmt: on
 
 
-def _add_splitting(parser: argparse.ArgumentParser, default: str) -> None:
+def _add_splitting(parser: argparse.ArgumentParser, splits: Sequence[str]) -> None:
     add = parser.add_argument
     # fmt: off
-    add("--split", choices=("paper", "subject", "train"), default=default,
+    add("--split", choices=splits, default=splits[0],
         help="paper: everything trains but the challenge's source clips; subject: no subject of a test clip in train; "
         "train: everything trains (default: %(default)s)")
     add("--test-share", type=float, default=0.2, metavar="S",
         help="subject: at least this share of the subjects is for testing (default: %(default)s)")
     add("--test-subjects", default="", metavar="A,B", help="subject: exactly these are for testing")
     add("--seed", type=_whole_number(0), default=0, help="of the draw of subjects (default: 0)")
-    add("--challenge", type=Path, metavar="CSV",
-        help="list of the challenge's clips (default: data/megc2021_challenge.csv)")
+    if "paper" in splits:
+        add("--challenge", type=Path, metavar="CSV",
+            help="list of the challenge's clips (default: data/megc2021_challenge.csv)")
     # fmt: on
 
 

@@ -33,7 +33,8 @@ def draw_onset(frame: np.ndarray, matrix: np.ndarray | None, size: int, landmark
         edges = [(-0.5, -0.5), (size - 0.5, -0.5), (size - 0.5, size - 0.5), (-0.5, size - 0.5)]
         corners = transform_points(invert_matrix(matrix), edges)
     low, high = corners.min(axis=0), corners.max(axis=0)
-    side = int(np.ceil((high - low).max() * (1.0 + 2.0 * SURROUNDINGS)))
+    around = 0.0 if matrix is None else SURROUNDINGS
+    side = int(np.ceil((high - low).max() * (1.0 + 2.0 * around)))
     x0, y0 = np.rint((low + high - side) / 2).astype(int)
     view = box_matrix((int(x0), int(y0), int(x0) + side, int(y0) + side), TILE)
     picture = Image.fromarray(apply_crop(frame, view, TILE))

@@ -50,14 +50,15 @@ class Settings:
     Attributes:
         crop: of all clips.
         keep_cropped: frames that are cut to the face already are resized only.
-        detector, upsample, device, landmark_model: see :func:`faces.make_detector`.
+        detector, upsample, device, landmark_model: see :func:`faces.make_detector`; dlib's ``upsample`` is 0 where
+            it is None, as in the released preprocessing.
         on_missing: ``skip``, ``whole`` (the whole frame) or ``error`` for a clip without a face.
     """
 
     crop: Crop = field(default_factory=Crop)
     keep_cropped: bool = True
     detector: str = "dlib"
-    upsample: int | None = 0
+    upsample: int | None = None
     device: str = "auto"
     landmark_model: str | None = None
     on_missing: str = "skip"
@@ -73,7 +74,7 @@ class Settings:
         return self.crop
 
     def make_detector(self) -> Detector:
-        upsample = self.upsample if self.detector == "dlib" else None
+        upsample = 0 if self.detector == "dlib" and self.upsample is None else self.upsample
         return make_detector(self.detector, self.device, self.landmark_model, upsample)
 
     def as_dict(self, corpus: str) -> dict:

@@ -115,7 +115,7 @@ def _html(title: str, tables: Sequence[Table], facts: Sequence[tuple], prepared:
         rows = [(notice.rule, _name(notice), notice.text) for notice in prepared.notices]
         body.append(f"<details><summary>Everything that was noticed ({len(rows)})</summary>")
         body.append(f"{_html_table(('rule', 'clip', 'what was found and done'), rows)}</details>")
-    body.append(f"<h2>Onsets</h2><p>Look them over before you train. {escape(LEGEND)}.</p><div class=sheet>")
+    body.append(f"<h2>Onsets</h2><p>Look them over before you train ({escape(LEGEND)}).</p><div class=sheet>")
     body += [_figure(name, entry, prepared) for name, entry in prepared.entries.items()]
     body.append(f"</div><h2>Settings</h2>{_html_table(('setting', 'value'), facts)}")
     return (

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 import prepare
-from corpora import read_clips
-from tests.corpora.trees import CASME2_HEADER, casme2_row, write_frames, write_sheet
+from corpora import casme2 as casme2_corpus
+from corpora import read_clips, smic_hs
+from corpora.splits import SPLIT_KINDS
+from tests.corpora.trees import CASME2_HEADER, READERS, casme2_row, write_frames, write_sheet
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -62,6 +64,7 @@ def test_a_corpus_from_the_command_line(tmp_path, capsys):
         (["casme2", "--raw", "raw", "--sheet", "none.xlsx"], "--sheet none.xlsx is no file"),
         (["casme2", "--raw", "raw", "--landmark-model", "none.dat"], "no such landmark model: none.dat"),
         (["casme2", "--raw", "raw", "--device", "cuda"], "dlib runs on the CPU"),
+        (["casme2", "--raw", "raw", "--detector", "face-alignment", "--upsample", "1"], "upsample belongs to dlib"),
         (["check", "--root", "raw"], "raw is no data set"),
     ],
 )
@@ -84,10 +87,18 @@ def test_errors_are_one_line_without_a_traceback(tmp_path, capsys):
     assert "--overwrite" in error
 
 
+def test_choices_are_those_of_the_corpora():
+    """The command line names them without importing the corpora, which takes a while."""
+    assert set(SPLIT_KINDS) == set(prepare.SPLITS)
+    assert {"casme2": casme2_corpus.CODING.kinds, "smic_hs": smic_hs.KINDS} == prepare.FRAMES
+    assert set(prepare.CORPORA) == set(READERS)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
-        "casme2", "casme2 --raw a --crop round", "folder --raw a --fps 0", "samm --raw a --fps 9", "sample --size ten",
+        "casme2", "casme2 --raw a --crop round", "folder --raw a --fps 0", "samm --raw a --fps 9",
+        "megc2021 --raw a --split paper", "folder --raw a --split paper", "sample --size ten",
         "sample --workers 0", "sample --only val", "", "casme9",
     ],
 )  # fmt: skip

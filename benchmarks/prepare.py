@@ -1,0 +1,88 @@
+"""How long a corpus takes from raw frames to crops: 640×480 JPEG frames in CASME II's layout, face detection included.
+
+    python -m benchmarks.prepare                  # 10,000 frames in 200 clips
+    python -m benchmarks.prepare --frames 2000 --workers 4
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+import media
+from corpora import casme2
+from corpora.coded import Source
+from corpora.pipeline import Prepared, Settings, prepare
+from corpora.splits import SplitOptions
+from corpora.tree import scan
+from faces.crop import Crop
+
+CLIP = 50  # frames
+DIFFERENT = 10  # frames made; all others are links to them
+HEIGHT, WIDTH, FACE = 480, 640, 420  # pixels; the portrait in the middle is FACE high
+
+
+def make_frames(folder: Path) -> list[Path]:
+    """Frames with a face before a noisy wall, as large in the file as a camera's."""
+    from corpora.sample import sample_clip
+
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    paths = []
+    for number, portrait in enumerate(sample_clip(seed=0, frames=DIFFERENT).frames):
+        frame = rng.normal(120, 4, (HEIGHT, WIDTH, 3))
+        top, left = (HEIGHT - FACE) // 2, (WIDTH - FACE) // 2
+        frame[top : top + FACE, left : left + FACE] = cv2.resize(portrait, (FACE, FACE))
+        paths.append(folder / f"{number}.jpg")
+        media.write_image(paths[-1], np.clip(frame, 0, 255).astype(np.uint8))
+    return paths
+
+
+def make_corpus(root: Path, frames: int) -> None:
+    """``frames`` frames in clips of 50, linked to the few that are made."""
+    made = make_frames(root / "made")
+    for number in range(frames):
+        clip, place = divmod(number, CLIP)
+        folder = root / "raw" / "CASME2_RAW_selected" / f"sub{clip % 26 + 1:02d}" / f"EP{clip // 26 + 1:02d}_01"
+        folder.mkdir(parents=True, exist_ok=True)
+        os.link(made[place % DIFFERENT], folder / f"img{place + 40}.jpg")
+
+
+def prepare_corpus(root: Path, workers: int) -> Prepared:
+    """Everything that prepare.py does but the report."""
+    listing = casme2.read(Source(scan(root / "raw"), use_sheet=False))
+    return prepare(listing, root / "out", "casme2", Settings(Crop()), SplitOptions("train"), workers)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=int, default=10_000)
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        make_corpus(root, options.frames)
+        before, start = os.times(), time.perf_counter()
+        done = prepare_corpus(root, options.workers)
+        wall, after = time.perf_counter() - start, os.times()
+        again = time.perf_counter()
+        prepare_corpus(root, options.workers)
+        again = time.perf_counter() - again
+    busy = sum(after[:4]) - sum(before[:4])  # of this process and its finished children
+    count = sum(record.frames for record in done.records)
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+    print(
+        f"{count} frames of {WIDTH}×{HEIGHT} in {len(done.records)} clips, {options.workers} processes: {wall:.1f} s "
+        f"({count / wall:.0f} frames a second), {busy:.1f} s of processor time ({1000 * busy / count:.2f} ms a frame); "
+        f"a second run with nothing to do: {again:.1f} s; system load {load:.1f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
