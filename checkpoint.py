@@ -23,7 +23,7 @@ import torchvision
 from torch import Tensor, nn
 
 from media import atomic_path
-from modules import build_networks, get_family
+from modules import FAMILIES, build_networks, get_family
 from modules.inference import prepare_for_inference
 from modules.vgg import Vgg19
 
@@ -115,15 +115,25 @@ def family_of(checkpoint: dict) -> str | None:
     config = checkpoint.get("config")
     if isinstance(config, dict):
         return config.get("model", "fpb_fomm")
-    if "region_predictor" in checkpoint:
+    states = {name: _clean(state, name) for name, state in checkpoint.items() if isinstance(state, dict)}
+    generator = states.get("generator", {})
+    if "region_predictor" in states or any(key.startswith("pixelwise_flow_predictor.") for key in generator):
         return "mraa"
-    detector = checkpoint.get("kp_detector")
-    if not isinstance(detector, dict):
-        return None
-    first = detector.get("predictor.encoder.down_blocks.0.conv.weight")
+    first = states.get("kp_detector", {}).get("predictor.encoder.down_blocks.0.conv.weight")
     if first is None:
         return None
     return "fpb_fomm" if first.shape[1] in (2, 4) else "fomm"
+
+
+def untrained_networks(checkpoint: dict, family: str) -> set[str]:
+    """Networks of ``family.later_networks`` that a checkpoint lacks, or carries as they were initialised."""
+    own = "config" in checkpoint  # other programs' files may hold nothing but networks
+    family = FAMILIES[family]
+    return {
+        name
+        for name, mode in family.later_networks.items()
+        if name not in checkpoint or (own and family.epoch_keys[mode] not in checkpoint)
+    }
 
 
 def compare_states(network: nn.Module, state: State, name: str) -> list[str]:
@@ -236,7 +246,8 @@ def load_for_inference(path: str | Path, config: dict | None, device: torch.devi
         raise CheckpointError(f"{path} carries no config (only this project's checkpoints do): give --config")
     family = get_family(config)
     networks = build_networks(config)
-    networks = {name: networks[name] for name in family.inference_networks if name in networks}
+    absent = untrained_networks(checkpoint, family.name) if family_of(checkpoint) in (family.name, None) else set()
+    networks = {name: networks[name] for name in family.inference_networks if name in networks and name not in absent}
     load_networks(networks, checkpoint, family.name, path)
     for network in networks.values():
         network.to(device).eval().requires_grad_(False)
@@ -257,7 +268,9 @@ def slim_checkpoint(checkpoint: dict) -> dict:
     config = checkpoint.get("config")
     if config is None:
         raise CheckpointError("only this project's checkpoints carry the settings that a slim one needs")
-    names = get_family(config).inference_networks
+    family = get_family(config)
+    untrained = untrained_networks(checkpoint, family.name)
+    names = [name for name in family.inference_networks if name not in untrained]
     slim: dict = {
         name: {key: _halved(key, value) for key, value in checkpoint[name].items()}
         for name in names
@@ -265,8 +278,7 @@ def slim_checkpoint(checkpoint: dict) -> dict:
     }
     kept = {key: config[key] for key in ("model", "model_params", "animate_params") if key in config}
     slim["config"] = {**kept, "dataset_params": {"frame_shape": config["dataset_params"]["frame_shape"]}}
-    slim["epoch"], slim["step"] = checkpoint.get("epoch"), checkpoint.get("step")
-    return slim
+    return slim | {key: checkpoint[key] for key in (*family.epoch_keys.values(), "step") if key in checkpoint}
 
 
 # ------------------------------------------------------------------------------------------------ VGG

@@ -120,6 +120,8 @@ def schema(family_name: str) -> dict:
     if family.animation_modes:
         keys["animate_params"]["mode"] = one_of(*family.animation_modes)
     keys["animate_params"] |= {name: one_of(*values) for name, values in family.animation_keys.items()}
+    flags = keys["animate_params"]["normalization_params"]
+    keys["animate_params"]["normalization_params"] = {name: flags[name] for name in family.normalization}
     for section in family.training_sections.values():
         keys = merge({section: TRAINING_KEYS}, keys)
     keys = merge(keys, family.train_keys())
@@ -173,16 +175,17 @@ def _unknown_key(name: str, prefix: str, keys: dict, family: str | None) -> str:
     if family is None:
         near = difflib.get_close_matches(name, list(keys), n=1, cutoff=0.0)[0]
         return f"unknown key {prefix}{name}. Nearest known key: {prefix}{near}; legal are {', '.join(keys)}."
-    others = [
-        other
-        for other in FAMILIES
-        if other != family and f"{prefix}{name}" in set(_paths(schema(other)))
-    ]
+    own = set(_paths(schema(family)))
+    known = {other: set(_paths(schema(other))) for other in FAMILIES if other != family}
+    remedy = f"but this config is of model: {family}. Set the top-level key model accordingly, or remove it."
+    others = [other for other, paths in known.items() if f"{prefix}{name}" in paths]
     if others:
-        return (
-            f"{prefix}{name} is a key of model: {' and '.join(others)}, but this config is of model: {family}. "
-            "Set the top-level key model accordingly, or remove it."
-        )
+        return f"{prefix}{name} is a key of model: {' and '.join(others)}, {remedy}"
+    if not any(path.split(".")[-1] == name for path in own):  # nowhere in this family: perhaps elsewhere in another
+        places = {path: other for other, paths in known.items() for path in paths if path.split(".")[-1] == name}
+        if places:
+            path, other = min(places.items())
+            return f"{prefix}{name} is unknown; {path} is a key of model: {other}, {remedy}"
     near = difflib.get_close_matches(name, [str(key) for key in keys], n=1, cutoff=0.0)
     elsewhere = [path for path in _paths(schema(family)) if path.split(".")[-1] == name]
     hint = f"It belongs to {elsewhere[0].rpartition('.')[0] or 'the top level'}." if elsewhere else (

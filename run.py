@@ -28,12 +28,14 @@ from checkpoint import CheckpointError, load_for_inference
 from compare import compare
 from evaluate import YARDSTICKS, evaluate, named_folders
 from faces import DetectorUnavailable
+from logger import read_lines
 from media import atomic_path, explain_write_error
 from modules import FAMILIES, build_networks
 from options import ConfigError, load_comparison, load_config
 from reconstruction import reconstruction
 from train import Interrupted, TrainingError, train
 
+ENVIRONMENT = "environment.jsonl"  # one line for every start of a run
 TRAINING_MODES = tuple(dict.fromkeys(mode for family in FAMILIES.values() for mode in family.training_sections))
 INFERENCE_MODES = {"reconstruction": reconstruction, "animate": animate}
 
@@ -97,18 +99,22 @@ def git_commit() -> str | None:
         return None
 
 
-def new_run_folder(log_dir: str, config_path: str) -> Path:
-    """``<log_dir>/<config name> <dd_mm_yy_HH.MM.SS>/``, or that with a number where it exists; not yet made."""
-    stamp = time.strftime("%d_%m_%y_%H.%M.%S")
-    folder = Path(log_dir) / f"{Path(config_path).stem} {stamp}"
+def new_run_folder(log_dir: str, config_path: str, mode: str = "train") -> Path:
+    """``<log_dir>/<config name> <dd_mm_yy_HH.MM.SS>/``, or that with a number where it exists; not yet made.
+
+    Training modes other than ``train`` stand behind the config's name.
+    """
+    name = Path(config_path).stem + ("" if mode == "train" else f" {mode}")
+    name = f"{name} {time.strftime('%d_%m_%y_%H.%M.%S')}"
+    folder = Path(log_dir) / name
     number = 1
     while folder.exists():
         number += 1
-        folder = Path(log_dir) / f"{Path(config_path).stem} {stamp}-{number}"
+        folder = Path(log_dir) / f"{name}-{number}"
     return folder
 
 
-def record_settings(folder: Path, config_path: str, config: dict) -> None:
+def record_settings(folder: Path, config_path: str, config: dict, mode: str = "train") -> None:
     """What ran: a copy of the YAML, ``resolved.yaml``, and a line in ``environment.jsonl`` with versions and commit."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -120,6 +126,7 @@ def record_settings(folder: Path, config_path: str, config: dict) -> None:
         temporary.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     environment = {
         "command": sys.argv,
+        "mode": mode,
         "started": time.strftime("%Y-%m-%d %H:%M:%S"),
         "commit": git_commit(),
         "python": platform.python_version(),
@@ -127,23 +134,26 @@ def record_settings(folder: Path, config_path: str, config: dict) -> None:
         "torchvision": torchvision.__version__,
         "machine": f"{platform.system()} {platform.machine()}",
     }
-    with (folder / "environment.jsonl").open("a", encoding="utf-8") as file:
+    with (folder / ENVIRONMENT).open("a", encoding="utf-8") as file:
         file.write(json.dumps(environment) + "\n")
 
 
-def is_run_folder(folder: Path) -> bool:
-    """Whether training left its records there, so that a resumed run belongs there too."""
-    return (folder / "resolved.yaml").is_file()
+def is_run_folder(folder: Path, mode: str = "train") -> bool:
+    """Whether a training of this mode left its records there, so that a resumed run belongs there too."""
+    if not (folder / "resolved.yaml").is_file():
+        return False
+    records = read_lines(folder / ENVIRONMENT)
+    return (records[-1].get("mode", "train") if records else "train") == mode
 
 
 def run_training(options: argparse.Namespace, config: dict, device: torch.device) -> Path:
-    """Train in a new run folder, or go on in the checkpoint's."""
+    """Train in a new run folder, or go on in the checkpoint's if that was trained in the same mode."""
     beside = Path(options.checkpoint).parent if options.checkpoint else None
-    going_on = beside is not None and is_run_folder(beside)
-    folder = beside if going_on else new_run_folder(options.log_dir, options.config)
+    going_on = beside is not None and is_run_folder(beside, options.mode)
+    folder = beside if going_on else new_run_folder(options.log_dir, options.config, options.mode)
 
     def ready() -> None:
-        record_settings(folder, options.config, config)
+        record_settings(folder, options.config, config, options.mode)
         print(f"run folder: {folder}")
 
     last = train(config, folder, device, options.mode, options.checkpoint, options.init_from, ready)

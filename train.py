@@ -20,7 +20,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from checkpoint import CheckpointError, load_networks, load_vgg19, read_checkpoint, warm_start, write_checkpoint
+from checkpoint import (
+    CheckpointError,
+    load_networks,
+    load_vgg19,
+    read_checkpoint,
+    untrained_networks,
+    warm_start,
+    write_checkpoint,
+)
 from frames_dataset import DataError, EpochSampler, FramesDataset, collate
 from logger import CHECKPOINT_SUFFIX, Logger, background_share, checkpoint_path, last_checkpoint
 from modules import build_networks, get_family
@@ -115,6 +123,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.params["precision"] == "fp16")
         self.epoch, self.step, self.epoch_step = 0, 0, 0  # next epoch; optimiser steps made; and in this epoch
         self.totals: dict[str, float] = {}  # sums of this epoch's values
+        self.earlier: dict = {}  # what the training modes before this one left in the checkpoint
 
     def _make_loader(self) -> tuple[DataLoader, EpochSampler]:
         params = self.params
@@ -156,8 +165,8 @@ class Trainer:
 
     # ------------------------------------------------------------------------------------------ states
     def state(self) -> dict:
-        """Everything a resumed run needs, with the config that rebuilds the model."""
-        data: dict = {name: network.state_dict() for name, network in self.networks.items()}
+        """Everything a resumed run needs, with the config that rebuilds the model, and what earlier modes left."""
+        data: dict = {**self.earlier, **{name: self.networks[name].state_dict() for name in self._made()}}
         data |= {f"optimizer_{name}": optimizer.state_dict() for name, optimizer in self.optimizers.items()}
         return data | {
             self.family.epoch_keys[self.mode]: self.epoch - 1,  # the last epoch that is complete
@@ -168,21 +177,71 @@ class Trainer:
             "config": self.config,
         }
 
+    def _made(self) -> list[str]:
+        """Networks that this mode or one before it trains: the others are as they were initialised."""
+        modes = list(self.family.training_sections)
+        later = modes[modes.index(self.mode) + 1 :]
+        return [name for name in self.networks if self.family.later_networks.get(name) not in later]
+
     def load(self, path: str | Path) -> None:
         """Continue from a checkpoint: ours (anywhere in an epoch) or a published one (after its epoch)."""
         data = read_checkpoint(path)
-        own = {name: net for name, net in self.networks.items() if name in data or not self._is_optional(name)}
-        load_networks(own, data, self.family.name, path)
+        key = self.family.epoch_keys[self.mode]
+        fresh = [] if key in data else self._starts_here()
+        names = [name for name in self._made() if name not in fresh and (name in data or not self._is_optional(name))]
+        load_networks({name: self.networks[name] for name in names}, data, self.family.name, path)
+        for name in set(self.networks) - set(self._made()) - untrained_networks(data, self.family.name):
+            tqdm.write(
+                f"{path} has a trained {name}, which belongs to networks that change now: the new checkpoints are "
+                f"without it. --mode {self.family.later_networks[name]} makes it again"
+            )
+        self._keep_earlier(data)
         for name, optimizer in self.optimizers.items():
             if f"optimizer_{name}" in data:
                 self._load_optimizer(optimizer, data[f"optimizer_{name}"], f"{path}: optimizer_{name}")
-        if self.family.epoch_keys[self.mode] in data:
-            self.epoch = int(data[self.family.epoch_keys[self.mode]]) + 1
+        if key in data:
+            self.epoch = int(data[key]) + 1
             self.step = int(data.get("step", self.epoch * len(self.loader)))
             self.epoch_step = int(data.get("epoch_step", 0))
             self.totals = dict(data.get("totals", {}))
-        if data.get("scaler"):
-            self.scaler.load_state_dict(data["scaler"])
+            if data.get("scaler"):
+                self.scaler.load_state_dict(data["scaler"])
+
+    def _starts_here(self) -> list[str]:
+        """Networks that this mode starts from nothing."""
+        return [name for name, mode in self.family.later_networks.items() if mode == self.mode]
+
+    def _keep_earlier(self, data: dict) -> None:
+        """Remember the optimisers and epochs of the modes before this one: they stay in the checkpoint."""
+        if not self._starts_here():
+            return
+        keys = [key for mode, key in self.family.epoch_keys.items() if mode != self.mode]
+        keys += [key for key in data if key.startswith("optimizer_") and key[10:] not in self.optimizers]
+        self.earlier = {key: data[key] for key in keys if key in data}
+
+    def warm_start(self, path: str | Path) -> tuple[list[str], list[str]]:
+        """Take what fits of another checkpoint; see :func:`checkpoint.warm_start`.
+
+        Raises:
+            CheckpointError: nothing fits, or a network that this mode needs trained and does not train is left out.
+        """
+        taken, left = warm_start(self.networks, read_checkpoint(path))
+        if not taken:
+            raise CheckpointError(f"nothing in {path} fits the config's networks")
+        if self._starts_here():
+            frozen = set(self._made()) - self._trained()
+            needed = [name for name in left if name.split(".")[0] in frozen]
+            if needed:
+                raise CheckpointError(f"--mode {self.mode} trains upon what {path} does not have: {needed[0]}")
+        return taken, left
+
+    def _trained(self) -> set[str]:
+        return {network for phase in self.phases for names, _ in phase.optimizers.values() for network in names}
+
+    @property
+    def needs_checkpoint(self) -> bool:
+        """Whether this mode builds upon what another one trained."""
+        return bool(self._starts_here())
 
     @staticmethod
     def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict, name: str) -> None:
@@ -195,9 +254,8 @@ class Trainer:
             ) from error
 
     def _is_optional(self, name: str) -> bool:
-        """Networks that this mode does not train may be absent from a checkpoint (MRAA's before ``train_avd``)."""
-        trained = {network for phase in self.phases for names, _ in phase.optimizers.values() for network in names}
-        return name not in trained and name not in self.family.inference_networks
+        """Networks that this mode does not train and animation does not need may be absent from a checkpoint."""
+        return name not in self._trained() and name not in self.family.inference_networks
 
     # ------------------------------------------------------------------------------------------ stepping
     def begin_epoch(self) -> None:
@@ -454,15 +512,17 @@ def train(
     if checkpoint and init_from:
         raise CheckpointError("--checkpoint goes on with a run, --init-from starts another one: give one of them")
     trainer = Trainer(config, mode, device)
+    if trainer.needs_checkpoint and not (checkpoint or init_from):
+        raise CheckpointError(
+            f"--mode {mode} trains upon a model that --mode train has made: give its checkpoint with --checkpoint"
+        )
     if checkpoint:
         trainer.load(checkpoint)
         tqdm.write(f"going on from {checkpoint}: epoch {trainer.epoch}, step {trainer.step}")
         if trainer.epoch >= trainer.params["num_epochs"]:
             raise CheckpointError(f"{checkpoint} has all {trainer.params['num_epochs']} epochs: raise num_epochs")
     if init_from:
-        taken, left = warm_start(trainer.networks, read_checkpoint(init_from))
-        if not taken:
-            raise CheckpointError(f"nothing in {init_from} fits the config's networks")
+        taken, left = trainer.warm_start(init_from)
         tqdm.write(f"from {init_from}: took {len(taken)} entries" + (", left:" if left else ""))
         for name in left:
             tqdm.write(f"  {name}")

@@ -63,8 +63,11 @@ class Family:
         animation_keys: keys of ``animate_params`` that only this family has, and their legal values; the first is the
             default.
         animation_modes: legal values of ``animate_params.mode``; the first is the default.
+        normalization: flags of ``animate_params.normalization_params`` that mean something to it.
         training_sections: training mode of ``run.py`` → section of the YAML that rules it.
         epoch_keys: training mode → key of the epoch in checkpoints.
+        later_networks: network → the training mode that makes it, upon what ``train`` has made.  Checkpoints hold such
+            a network once that mode has trained it, and are whole without.
     """
 
     name: str
@@ -74,8 +77,10 @@ class Family:
     uses_tracks: bool = False
     animation_modes: tuple[str, ...] = ()
     animation_keys: dict[str, tuple[str, ...]] = {}
+    normalization: tuple[str, ...] = ("adapt_movement_scale", "use_relative_movement", "use_relative_jacobian")
     training_sections: dict[str, str] = {"train": "train_params"}
     epoch_keys: dict[str, str] = {"train": "epoch"}
+    later_networks: dict[str, str] = {}
 
     def model_keys(self) -> dict:
         """Legal keys under ``model_params``: nested dictionaries; None marks a leaf."""

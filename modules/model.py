@@ -70,7 +70,7 @@ class GeneratorFullModel(nn.Module):
             weighted losses by log name, and the generator's outputs with ``kp_source``, ``kp_driving``.
         """
         if self.appearance_only:
-            return self._appearance_step(x)
+            return self._appearance_step(x, transform)
         regions = self._regions(x, "driving")
         regions_source = self._regions(x, "source") if "keypoint_source" in x else regions
         kp_source = self.kp_extractor(x["source"], prior_points(x, "source"), regions_source)
@@ -84,10 +84,15 @@ class GeneratorFullModel(nn.Module):
         values.update(self._equivariance_losses(x, generated, regions, transform))
         return values, generated
 
-    def _appearance_step(self, x: Batch) -> tuple[Losses, dict[str, Tensor]]:
+    def _appearance_step(self, x: Batch, transform: Transform | None) -> tuple[Losses, dict[str, Tensor]]:
+        """The appearance path by the image, the detector by equivariance: both apart, before they need each other."""
         generated = self.generator.reconstruct(x["source"])
         values = self.image_losses(x["source"], generated, self._regions(x, "source"))
         values.pop("deformed", None)  # nothing to learn: the identity is given
+        if active([self.loss_weights.get(f"equivariance_{name}") or 0 for name in ("value", "jacobian")]):
+            regions = self._regions(x, "driving")
+            kp_driving = self.kp_extractor(x["driving"], prior_points(x, "driving"), regions)
+            values.update(self._equivariance_losses(x, {"kp_driving": kp_driving}, regions, transform))
         return values, generated
 
     def _regions(self, x: Batch, frame: str) -> Tensor | None:

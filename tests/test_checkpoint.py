@@ -184,6 +184,10 @@ def test_other_models_are_named(published, networks, fomm_golden):
         "mraa",
     )
     assert family_of({"config": {"model": "fomm"}}) == "fomm"
+    for data in (fomm, published):  # saved from DataParallel
+        wrapped = {name: {f"module.{key}": value for key, value in data[name].items()} for name in fomm}
+        assert family_of(wrapped) == family_of(data)
+    assert family_of({"generator": {"pixelwise_flow_predictor.mask.bias": torch.zeros(1)}}) == "mraa"
     assert family_of({"weights": {}}) is None
     before = states(networks)
     for data, theirs in ((fomm, "fomm"), ({"region_predictor": {}, "generator": {}}, "mraa")):

@@ -222,6 +222,28 @@ def test_own_driving_clip_is_the_reconstruction(workplace):
     assert abs(animated - reconstructed).max() <= 1
 
 
+def test_train_avd_has_a_folder_of_its_own(workplace, capsys):
+    """The first mode's folder, whose epochs have the same names, stays as it was; each mode goes on in its own."""
+    config = training_config("mraa", Path("data"), num_epochs=1, num_repeats=1)
+    config["train_avd_params"] = {"num_epochs": 1, "batch_size": 2, "lr": 1e-3, "dataloader_workers": 0}
+    Path("tiny.yaml").write_text(yaml.safe_dump(config))
+    avd = ["--mode", "train_avd"]
+    assert run.main(["--config", "tiny.yaml", *CPU, *avd]) == 2
+    assert "--mode train_avd trains upon a model that --mode train has made" in capsys.readouterr().err
+    assert not Path("log").exists()
+    first = trained()
+    before = {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}
+    second = trained(*avd, "--checkpoint", str(first / "00000000-checkpoint.pth.tar"))
+    assert re.fullmatch(r"tiny train_avd \d\d_\d\d_\d\d_\d\d\.\d\d\.\d\d", second.name)
+    assert {path: path.read_bytes() for path in first.rglob("*") if path.is_file()} == before
+    more = ["--set", "train_avd_params.num_epochs=2", "--checkpoint", str(second / "00000000-checkpoint.pth.tar")]
+    assert run.main(["--config", "tiny.yaml", *CPU, *avd, *more]) == 0
+    assert (second / "00000001-checkpoint.pth.tar").is_file()
+    third = trained("--set", "train_params.num_epochs=2", *more[2:])
+    assert third not in (first, second), "going on with mode train does not write into train_avd's folder"
+    assert "avd_network, which belongs to networks that change now" in capsys.readouterr().out
+
+
 def test_lone_pictures_can_be_sources(workplace):
     """A portrait as a clip of one frame: moved by a clip, and of another size than it."""
     write_frame_folder("data/test/portrait", moving_frames(3, 1, 96))

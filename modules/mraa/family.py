@@ -27,8 +27,10 @@ class MraaFamily(Family):
     networks = ("generator", "region_predictor", "bg_predictor", "avd_network")
     inference_networks = ("generator", "region_predictor", "bg_predictor", "avd_network")
     animation_modes = MODES
+    normalization = ("adapt_movement_scale",)  # the mode says the rest
     training_sections = {"train": "train_params", "train_avd": "train_avd_params"}
     epoch_keys = {"train": "epoch_reconstruction", "train_avd": "epoch_avd"}
+    later_networks = {"avd_network": "train_avd"}
 
     def model_keys(self) -> dict:
         def leaves(network: type[nn.Module]) -> dict:
