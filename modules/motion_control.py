@@ -18,15 +18,25 @@ from modules.util import full_precision, inverse_2x2, matmul_2x2
 KeyPoints = dict[str, Tensor]
 
 SIDES = ("left", "right")
-# Rows of the facial prior by action-unit region: those on the picture's left, on its right, and in the middle.
+# Rows of the facial prior by action-unit region: those on the picture's left, on its right, and in the middle.  Rows
+# 12 and 13, the skin beside the nose wings, move with both the nose and the cheeks; as a place they are the cheeks'.
 REGIONS: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = {
     "brows": ((0,), (1,), ()),  # AU 1, 2, 4
     "eyes": ((3, 4), (5, 6), ()),  # AU 5, 7, blinks
-    "nose": ((12,), (13,), (2,)),  # AU 9: the wings' outer sides, and the bridge
-    "cheeks": ((14,), (15,), ()),  # AU 6: under the eyes
+    "nose": ((12,), (13,), (2,)),  # AU 9: beside the wings, and the bridge
+    "cheeks": ((12, 14), (13, 15), ()),  # AU 6: beside the nose, and under the eyes
     "mouth": ((7, 11, 16), (8, 9, 17), (10,)),  # AU 10 … 28: corners, the skin beside them, lower lip
 }
-PARTITION_VARIANCE = 0.005  # normalised units: how softly a motion field is cut between key points
+# The 18 key points alone do not share out a face: further places, as weighted sums of rows, by region and side.
+PLACES: tuple[tuple[str, str, dict[int, float]], ...] = (
+    ("brows", "left", {0: 1.25, 1: -0.25}), ("brows", "right", {0: -0.25, 1: 1.25}),  # outer ends
+    ("brows", "left", {0: 0.67, 1: 0.33}), ("brows", "right", {0: 0.33, 1: 0.67}),  # inner ends
+    ("brows", "", {0: 0.5, 1: 0.5}),  # between them
+    ("nose", "left", {12: 1, 7: 1, 16: -1}), ("nose", "right", {13: 1, 8: 1, 17: -1}),  # wings
+    ("cheeks", "left", {14: 0.5, 16: 0.5}), ("cheeks", "right", {15: 0.5, 17: 0.5}),  # beside the nose
+    ("mouth", "", {7: 0.5, 8: 0.5}),  # between the corners
+)  # fmt: skip
+PARTITION_VARIANCE = 0.003  # normalised units: how softly a motion field is cut between regions
 
 
 def parse_regions(regions: str | Iterable[str]) -> tuple[str, ...]:
@@ -90,14 +100,24 @@ def scale_jacobian(jacobian: Tensor, amount: Tensor | float) -> Tensor:
         return matmul_2x2(turn.unflatten(-1, (2, 2)), stretch.unflatten(-1, (2, 2)))
 
 
-def partition(points: Tensor, rows: list[int], size: tuple[int, int]) -> Tensor:
-    """How much each cell of a map belongs to the key points ``rows``: (B, K, 2) normalised → (B, h, w) in [0, 1].
+def partition(points: Tensor, regions: Iterable[str], size: tuple[int, int]) -> Tensor:
+    """How much each cell of a map belongs to ``regions``: (B, 18, 2) normalised → (B, h, w) in [0, 1].
 
-    The map is shared out among all key points by nearness, with soft borders.
+    The map is shared out by nearness, with soft borders, among the key points and :data:`PLACES`; what is in the
+    middle belongs to whole regions alone, as in :func:`region_rows`.
     """
+    regions = set(regions)
+    weights = points.new_tensor([[row.get(k, 0.0) for k in range(points.shape[1])] for *_, row in PLACES])
+    places = torch.cat([points, weights @ points], dim=1)  # (B, N, 2)
+    owners: dict[int, tuple[str, str]] = {}
+    for name, parts in REGIONS.items():
+        for side, rows in zip((*SIDES, ""), parts, strict=True):
+            owners.update(dict.fromkeys(rows, (name, side)))
+    owners |= {points.shape[1] + index: (name, side) for index, (name, side, _) in enumerate(PLACES)}
+    chosen = [i for i, (name, side) in owners.items() if name in regions or (side and f"{name}:{side}" in regions)]
     grid = make_coordinate_grid(*size, like=points)
-    distance = (grid - points[:, :, None, None]).square().sum(-1)  # (B, K, h, w)
-    return F.softmax(-0.5 * distance / PARTITION_VARIANCE, dim=1)[:, rows].sum(1)
+    distance = (grid - places[:, :, None, None]).square().sum(-1)  # (B, N, h, w)
+    return F.softmax(-0.5 * distance / PARTITION_VARIANCE, dim=1)[:, chosen].sum(1)
 
 
 def _exact(amount: Tensor, rest: Tensor, driven: Tensor, scaled: Tensor) -> Tensor:
@@ -154,7 +174,7 @@ class MotionControl:
         if "field" in kp_driving:
             field = kp_driving["field"] * self.amplify
             if self.rows is not None:
-                field = field * partition(rest, self.rows, tuple(field.shape[1:3]))[..., None]
+                field = field * partition(rest, self.regions, tuple(field.shape[1:3]))[..., None]
             out["field"] = field
         return out
 
