@@ -179,3 +179,17 @@ def test_writers_do_not_hold_the_clip(tmp_path, name, monkeypatch):
     assert most <= 3
     written = tmp_path / ("a" if name == "a.png" else name)
     assert len(media.open_clip(written)) == 400
+
+
+def test_a_gif_keeps_what_stays_only_once(tmp_path):
+    """A busy picture of 64 colours in which two far corners change: every frame is whole, and hardly costs anything."""
+    palette = np.random.default_rng(0).integers(0, 256, (64, 3)).astype(np.uint8)
+    picture = palette[np.random.default_rng(1).integers(0, 64, (120, 160))]
+    frames = np.stack([picture] * 10)
+    for index in range(10):
+        frames[index, :4, :4] = palette[index]
+        frames[index, -4:, -4:] = palette[index + 10]
+    media.write_gif(tmp_path / "a.gif", frames, 25)
+    media.write_gif(tmp_path / "first.gif", frames[:1], 25)
+    assert np.array_equal(media.open_clip(tmp_path / "a.gif").read_all(), frames)
+    assert (tmp_path / "a.gif").stat().st_size < 2 * (tmp_path / "first.gif").stat().st_size
