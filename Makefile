@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint setup clean
+.PHONY: demo test lint sup-mat setup clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python demo.py $(ARGS)
@@ -14,6 +14,10 @@ test: $(VENV)/.installed-dev
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
+
+# The pictures of sup-mat/, from the models there.
+sup-mat: $(VENV)/.installed
+	$(BIN)/python supplement.py $(ARGS)
 
 setup: $(VENV)/.installed
 

@@ -22,7 +22,7 @@ FILES = sorted(
 OWN = {path.stem for path in ROOT.glob("*.py")} | {path.parent.name for path in ROOT.glob("*/__init__.py")}
 
 # What a part may import of the project besides itself (architecture.md).
-SCRIPTS = {"run", "kpmaker", "prepare", "demo"}
+SCRIPTS = {"run", "kpmaker", "prepare", "demo", "supplement"}
 ENGINES = {"train", "validation", "reconstruction", "animate", "compare", "evaluate"}
 ALLOWED = {
     "modules": set(),
