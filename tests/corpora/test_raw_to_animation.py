@@ -17,9 +17,9 @@ import prepare
 import run
 from corpora import read_clips
 from tests.conftest import training_config
-from tests.faces.pictures import REAL
+from tests.real import REAL, needs_real
 
-pytestmark = pytest.mark.skipif(not REAL.is_dir(), reason=f"the real clips are not at {REAL}")
+pytestmark = needs_real
 
 
 @pytest.fixture
