@@ -19,7 +19,7 @@ import torch
 from tqdm import tqdm
 
 from animate import animate, driving_rate
-from checkpoint import CheckpointError, file_hash, load_for_inference
+from checkpoint import file_hash, load_for_inference
 from evaluation import player
 from evaluation.pairs import EvaluationError, clips_by_name
 from frames_dataset import ClipFolder, DataError, Pair, frame_size, read_pairs
@@ -35,6 +35,10 @@ STYLE = (
     "body { max-width: none; } .row { flex-wrap: nowrap; } figure { flex: 1 1 0; min-width: 0; max-width: 320px; }"
     "canvas { width: 100%; height: auto; } figcaption b { color: #202020; }"
 )
+
+
+class ComparisonError(ValueError):
+    """A column that cannot be had; the message names it and says why."""
 
 
 @dataclass
@@ -75,27 +79,27 @@ def make_columns(settings: dict, out: Path) -> list[Column]:
     """The columns, everything about them checked that can be told without their networks.
 
     Raises:
-        ConfigError, CheckpointError: a column that cannot be had; it is named.
+        ComparisonError: a column that cannot be had.
     """
     columns: list[Column] = []
     for entry in settings["columns"]:
         name = entry["name"]
         if name.lower() in RESERVED:
-            raise ConfigError(f"a column cannot be called {name!r}: that column is there already. Choose another name")
+            raise ComparisonError(f"a column cannot be called {name!r}: there is one already. Choose another name")
         try:
             config = load_config(entry["config"], entry.get("set"))
         except ConfigError as error:
-            raise ConfigError(f"column {name}: {error}") from error
+            raise ComparisonError(f"column {name}: {error}") from error
         checkpoint = Path(entry["checkpoint"])
         if not checkpoint.is_file():
-            raise CheckpointError(
+            raise ComparisonError(
                 f"column {name}: no such checkpoint: {checkpoint}. Train it with `python run.py --config "
                 f"{entry['config']}`, put the file there, or take the column out of the comparison"
             )
         config = merge(config, {"dataset_params": {k: settings["dataset_params"][k] for k in OURS}})
         folder = out / folder_name(name)
         if any(folder == other.folder for other in columns):
-            raise ConfigError(f"column {name}: its results would lie in {folder}, as another column's. Rename one")
+            raise ComparisonError(f"column {name}: its results would lie in {folder}, as another column's. Rename one")
         columns.append(Column(name, entry["config"], checkpoint, config, folder))
     return columns
 
@@ -119,8 +123,8 @@ def animate_column(column: Column, pairs: list[Pair], device: torch.device, over
     try:
         model = load_for_inference(column.checkpoint, column.config, device)
         results = animate(model, column.checkpoint, column.folder, device, overwrite, pairs)
-    except (ValueError, OSError) as error:
-        raise type(error)(f"column {column.name}: {error}") from error
+    except ValueError as error:
+        raise ComparisonError(f"column {column.name}: {error}") from error
     for result in results:
         whole = result.lossless.exists()
         column.clips[result.pair.name] = result.lossless if whole else result.lossless.with_suffix("")
@@ -231,7 +235,8 @@ def compare(settings: dict, out: str | Path, device: torch.device, overwrite: bo
         the page.
 
     Raises:
-        ConfigError, CheckpointError, DataError, MediaError: what is wrong, with the column's name.
+        ComparisonError: a column that cannot be had or animated; all of them are looked at before any work.
+        DataError: rows or a truth that are not there.
     """
     out = Path(out)
     columns = make_columns(settings, out)

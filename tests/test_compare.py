@@ -13,8 +13,8 @@ import torch
 import yaml
 from PIL import Image
 
-from checkpoint import CheckpointError, write_checkpoint
-from compare import compare, folder_name, how_slow
+from checkpoint import write_checkpoint
+from compare import ComparisonError, compare, folder_name, how_slow
 from frames_dataset import DataError
 from grid import CAPTION_HEIGHT
 from media import gif_rate, open_clip, write_frame_folder
@@ -150,7 +150,7 @@ def test_a_column_of_another_size_is_shown_at_the_tables(world, tmp_path):
 def test_a_column_without_a_checkpoint_is_named(world, tmp_path):
     folder, settings = world
     columns = [settings["columns"][0], {**settings["columns"][1], "checkpoint": "nowhere.pth.tar"}]
-    with pytest.raises(CheckpointError, match=r"column mraa: no such checkpoint: nowhere\.pth\.tar.*run\.py --config"):
+    with pytest.raises(ComparisonError, match=r"column mraa: no such checkpoint: nowhere\.pth\.tar.*run\.py --config"):
         compare(load(folder, settings, columns=columns), tmp_path / "out", CPU)
     assert not (tmp_path / "out").exists(), "columns are checked before anything is made"
     del columns[1]["checkpoint"]
@@ -161,7 +161,21 @@ def test_a_column_without_a_checkpoint_is_named(world, tmp_path):
 def test_a_checkpoint_of_another_family_names_column_and_families(world, tmp_path):
     folder, settings = world
     column = {**settings["columns"][0], "checkpoint": settings["columns"][1]["checkpoint"]}
-    with pytest.raises(CheckpointError, match=r"column fomm: .*model: mraa.*model: fomm"):
+    with pytest.raises(ComparisonError, match=r"column fomm: .*model: mraa.*model: fomm"):
+        compare(load(folder, settings, columns=[column]), tmp_path / "out", CPU)
+
+
+def test_a_column_that_cannot_be_animated_is_named(world, tmp_path):
+    folder, settings = world
+    column = {**settings["columns"][1], "set": ["animate_params.mode=avd"]}
+    states = torch.load(column["checkpoint"], weights_only=True)
+    del states["avd_network"]
+    write_checkpoint(tmp_path / "regions.pth.tar", states)
+    column["checkpoint"] = str(tmp_path / "regions.pth.tar")
+    with pytest.raises(ComparisonError, match="column mraa: .*mode: avd needs the network avd_network"):
+        compare(load(folder, settings, columns=[column]), tmp_path / "out", CPU)
+    column["set"] = ["animate_params.mod=avd"]
+    with pytest.raises(ComparisonError, match="column mraa: unknown key animate_params.mod"):
         compare(load(folder, settings, columns=[column]), tmp_path / "out", CPU)
 
 
@@ -173,7 +187,7 @@ def test_a_changed_checkpoint_is_not_mixed_with_older_results(world, tmp_path):
     states = {name: network.state_dict() for name, network in build_networks(tiny_config("fomm")).items()}
     write_checkpoint(tmp_path / "other.pth.tar", states)
     changed = load(folder, settings, columns=[{**column, "checkpoint": str(tmp_path / "other.pth.tar")}])
-    with pytest.raises(DataError, match=r"column fomm: .*checkpoint differ.*--overwrite"):
+    with pytest.raises(ComparisonError, match=r"column fomm: .*checkpoint differ.*--overwrite"):
         compare(changed, tmp_path / "out", CPU)
     compare(changed, tmp_path / "out", CPU, overwrite=True)
 
@@ -201,11 +215,11 @@ def test_names_that_would_mix_results(world, tmp_path):
     one, other = settings["columns"][:2]
     with pytest.raises(ConfigError, match="two columns are called 'fomm'"):
         load(folder, settings, columns=[one, {**other, "name": "fomm"}])
-    with pytest.raises(ConfigError, match="cannot be called 'Truth'"):
+    with pytest.raises(ComparisonError, match="cannot be called 'Truth'"):
         compare(load(folder, settings, columns=[{**one, "name": "Truth"}]), tmp_path, CPU)
     assert folder_name("FOMM (VoxCeleb)") == folder_name("FOMM [VoxCeleb]") == "FOMM_VoxCeleb"
     columns = [{**one, "name": "FOMM (VoxCeleb)"}, {**other, "name": "FOMM [VoxCeleb]"}]
-    with pytest.raises(ConfigError, match=r"column FOMM \[VoxCeleb\]: its results would lie in"):
+    with pytest.raises(ComparisonError, match=r"column FOMM \[VoxCeleb\]: its results would lie in"):
         compare(load(folder, settings, columns=columns), tmp_path, CPU)
 
 
