@@ -1,0 +1,63 @@
+"""Measure the project's paths, alone or in turns with the published way of working (benchmarks/README.md).
+
+    python -m benchmarks animate --compare                # frames a second, float32 and bf16
+    python -m benchmarks train --compare --batch-size 2
+    python -m benchmarks data --compare
+    python -m benchmarks region_map --compare
+    python -m benchmarks kpmaker --clips 100
+    python -m benchmarks evaluate
+    python -m benchmarks animate --device cuda --frames 512 --batch-size 32
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+import torch
+
+from benchmarks.scenes import CONFIG
+from benchmarks.turns import machine
+
+NAMES = ("animate", "train", "kpmaker", "data", "region_map", "memory", "evaluate")
+PRECISIONS = ("float32", "bf16")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("what", choices=NAMES)
+    add("--device", default="cpu", help="cpu, cuda or cuda:1 (default: %(default)s)")
+    add("--compare", action="store_true", help="also measure the reference path, in turns")
+    add("--rounds", type=int, default=5, help="turns (default: %(default)s)")
+    add("--threads", type=int, help="of the processor (default: torch's)")
+    add("--config", default=str(CONFIG), help="settings of the networks (default: the paper's size)")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="change a setting")
+    add("--frames", type=int, default=16, help="of a clip (default: %(default)s)")
+    add("--clips", type=int, default=20, help="kpmaker, data: number of clips (default: %(default)s)")
+    add("--batch-size", type=int, default=4, help="animate, train (default: %(default)s)")
+    add("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS), help="animate, train")
+    add("--workers", type=int, nargs="+", default=[1, 2], help="kpmaker, data (default: 1 2)")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    options = build_parser().parse_args(arguments)
+    options.device = torch.device(options.device)
+    if options.device.type == "cuda" and not torch.cuda.is_available():
+        print(f"error: --device {options.device}: there is no CUDA device. Use --device cpu", file=sys.stderr)
+        return 2
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    lines = importlib.import_module(f"benchmarks.{options.what}").run(options)
+    print("\n".join([machine(options.device), *lines]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
