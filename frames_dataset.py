@@ -246,21 +246,35 @@ class EpochSampler(Sampler):
     Args:
         length: of the data set.
         seed: of the order.
+        shares: how many equal shares a batch is cut into; a part of a batch that is worked on at a time has one share
+            for every process.
+        size: number of processes.
+        rank: whose shares are wanted.
+        batch_size: of the whole batch; needed where there are several shares.
 
     Attributes:
         epoch: set it before each epoch.
-        start: number of addresses to leave out, for going on in the middle of an epoch.
+        start: number of addresses, of all processes, to leave out, for going on in the middle of an epoch.
     """
 
-    def __init__(self, length: int, seed: int = 0):
+    def __init__(
+        self, length: int, seed: int = 0, shares: int = 1, size: int = 1, rank: int = 0, batch_size: int | None = None
+    ):
         self.length, self.seed, self.epoch, self.start = length, seed, 0, 0
+        self.shares, self.size, self.rank, self.batch_size = shares, size, rank, batch_size
 
     def __len__(self) -> int:
-        return self.length - self.start
+        if self.shares == 1:
+            return self.length - self.start
+        return (self.length - self.start) // self.batch_size * self.batch_size // self.size
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = np.random.default_rng((self.seed, self.epoch, self.length)).permutation(self.length)
-        return iter([(self.epoch, int(index)) for index in order[self.start :]])
+        order = np.random.default_rng((self.seed, self.epoch, self.length)).permutation(self.length)[self.start :]
+        if self.shares > 1:
+            whole = len(order) // self.batch_size * self.batch_size
+            parts = order[:whole].reshape(-1, self.size, self.batch_size // self.shares)  # (parts, processes, rows)
+            order = parts[:, self.rank].reshape(-1)
+        return iter([(self.epoch, int(index)) for index in order])
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,7 @@ TRAINING_KEYS = {
         "a list of epochs", lambda value: isinstance(value, list) and all(NATURAL.accepts(v) for v in value)
     ),
     "batch_size": COUNT,
+    "accumulate_steps": COUNT,
     "checkpoint_freq": COUNT,
     "dataloader_workers": optional(NATURAL),
     "seed": NATURAL,
@@ -106,7 +107,7 @@ TRAINING_KEYS = {
 TRAIN_KEYS = {
     **TRAINING_KEYS,
     "scales": list_of(POSITIVE, "a list such as [1, 0.5, 0.25]"),
-    "use_sync_bn": Rule("False: a run trains on one device", lambda value: value in (False, None)),
+    "use_sync_bn": Rule("False: several processes always synchronise it", lambda value: value in (False, None)),
     "freeze_bn_after": None,
     "freeze_bn_except": Rule(
         "a list of networks or parts of them",
@@ -195,6 +196,7 @@ DEFAULTS: dict[str, Any] = {
 TRAINING_DEFAULTS: dict[str, Any] = {
     "num_repeats": 1,
     "epoch_milestones": [],
+    "accumulate_steps": 1,
     "checkpoint_freq": 50,
     "dataloader_workers": None,
     "seed": 0,

@@ -4,6 +4,7 @@
     python run.py --config config/your_dataset_test.yaml --mode animate --checkpoint path/to/checkpoint
     python run.py --config config/your_dataset_test.yaml --mode reconstruction --checkpoint path/to/checkpoint
     python run.py --config config/sample.yaml --set train_params.batch_size=4 --device cpu
+    torchrun --nproc_per_node 4 run.py --config config/your_dataset_train.yaml      # or --device_ids 0,1,2,3
     python run.py --mode compare --config config/compare.yaml --out comparison
     python run.py --mode evaluate --driving data/sample/test --generated log/RUN/animation/png --truth data/sample/truth
 """
@@ -23,6 +24,7 @@ import torch
 import torchvision
 import yaml
 
+import team
 from animate import animate
 from checkpoint import CheckpointError, load_for_inference
 from compare import compare
@@ -53,7 +55,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--overwrite", action="store_true", help="make finished results again")
     add("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="change a setting")
     add("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
-    add("--device_ids", default="0", help="number of the GPU to use (default: %(default)s)")
+    add("--device_ids", default="0", help="number of the GPU to use; several, such as 0,1, work together "
+        "(default: %(default)s)")
     add("--verbose", action="store_true", help="print the networks, and tracebacks of errors")
     add = parser.add_argument_group("evaluate", "score results of any program, named <driving>-<source>").add_argument
     add("--driving", metavar="DIR", help="driving clips")
@@ -66,25 +69,40 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def device_numbers(device_ids: str) -> list[int]:
+    """``0`` or ``0,1`` → numbers.
+
+    Raises:
+        ConfigError: they are none, or one comes twice.
+    """
+    ids = [part.strip() for part in device_ids.split(",")]
+    if not all(part.isdigit() for part in ids) or len(set(ids)) < len(ids):
+        raise ConfigError(f"--device_ids {device_ids!r}: expected a number such as 0, or different ones such as 0,1")
+    return [int(part) for part in ids]
+
+
 def choose_device(name: str, device_ids: str = "0") -> torch.device:
     """``auto`` takes CUDA, then MPS, then the CPU; anything else must be there.
+
+    Of several processes on a machine each takes the GPU of its number.
 
     Raises:
         ConfigError: the device is not there, or the numbers are none.
     """
-    ids = [part.strip() for part in device_ids.split(",")]
-    if not all(part.isdigit() for part in ids):
-        raise ConfigError(f"--device_ids {device_ids!r}: expected a number such as 0")
-    if len(ids) > 1:
-        raise ConfigError(f"--device_ids {device_ids}: one device a run; start one run per device")
+    ids = device_numbers(device_ids)
+    if team.launched():
+        ids = ids if len(ids) > 1 else list(range(ids[0], ids[0] + team.local_rank() + 1))
+        if team.local_rank() >= len(ids):
+            raise ConfigError(f"--device_ids {device_ids}: process {team.local_rank()} has no device; give one each")
+    number = ids[team.local_rank()] if team.launched() else ids[0]
     mps = torch.backends.mps.is_available()
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
     if name == "cuda":
         count = torch.cuda.device_count()
-        if int(ids[0]) >= count:
-            raise ConfigError(f"--device cuda --device_ids {ids[0]}: there are {count} CUDA devices. Use --device cpu")
-        return torch.device("cuda", int(ids[0]))
+        if number >= count:
+            raise ConfigError(f"--device cuda --device_ids {number}: there are {count} CUDA devices. Use --device cpu")
+        return torch.device("cuda", number)
     if name == "mps" and not mps:
         raise ConfigError("--device mps: this machine has no Metal device. Use --device cpu")
     return torch.device(name)
@@ -156,8 +174,10 @@ def run_training(options: argparse.Namespace, config: dict, device: torch.device
         record_settings(folder, options.config, config, options.mode)
         print(f"run folder: {folder}")
 
-    last = train(config, folder, device, options.mode, options.checkpoint, options.init_from, ready)
-    print(f"last checkpoint: {last}")
+    with team.join(device) as members:
+        last = train(config, folder, device, options.mode, options.checkpoint, options.init_from, ready, members)
+        if members.first:
+            print(f"last checkpoint: {last}")
     return last
 
 
@@ -206,16 +226,24 @@ def run_comparison(options: argparse.Namespace) -> None:
     print(f"table: {page}")
 
 
-def run(options: argparse.Namespace) -> None:
-    """Carry out a parsed command line."""
+def start_team(options: argparse.Namespace, arguments: list[str]) -> int:
+    """Run the same command in a process for each of ``--device_ids``; returns the exit code."""
+    numbers = device_numbers(options.device_ids)
+    for number in numbers:
+        choose_device(options.device, str(number))
+    return team.start(len(numbers), __file__, arguments)
+
+
+def run(options: argparse.Namespace, arguments: list[str]) -> int:
+    """Carry out a parsed command line, ``arguments``; returns the exit code."""
     if options.mode == "evaluate":
         run_evaluation(options)
-        return
+        return 0
     if not options.config:
         raise ConfigError(f"--mode {options.mode} needs --config; config/ holds some to start from")
     if options.mode == "compare":
         run_comparison(options)
-        return
+        return 0
     config = load_config(options.config, options.overrides)
     if "dataset_params" not in config:
         raise ConfigError(f"--mode {options.mode} needs dataset_params in the config")
@@ -226,6 +254,8 @@ def run(options: argparse.Namespace) -> None:
         raise ConfigError(f"--init-from starts a training; --mode {options.mode} takes --checkpoint")
     if options.out and options.mode in TRAINING_MODES:
         raise ConfigError(f"--out is for results; --mode {options.mode} makes a run folder in --log_dir")
+    if len(device_numbers(options.device_ids)) > 1 and not team.launched():
+        return start_team(options, arguments)
     device = choose_device(options.device, options.device_ids)
     if options.verbose:
         for name, network in build_networks(config).items():
@@ -234,6 +264,7 @@ def run(options: argparse.Namespace) -> None:
         run_training(options, config, device)
     else:
         run_inference(options, config, device)
+    return 0
 
 
 def message(error: BaseException) -> str:
@@ -244,9 +275,10 @@ def message(error: BaseException) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code: 2 for an error of use or data, 1 for a failed training, 130 for Ctrl-C."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     options = build_parser().parse_args(arguments)
     try:
-        run(options)
+        return run(options, arguments)
     except KeyboardInterrupt as stop:
         print(stop if isinstance(stop, Interrupted) else "interrupted", file=sys.stderr)
         return 130
@@ -255,7 +287,6 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         print(f"error: {message(error)}", file=sys.stderr)
         return 1 if isinstance(error, TrainingError) else 2
-    return 0
 
 
 if __name__ == "__main__":

@@ -33,6 +33,8 @@ from frames_dataset import DataError, EpochSampler, FramesDataset, collate
 from logger import CHECKPOINT_SUFFIX, Logger, background_share, checkpoint_path, last_checkpoint
 from modules import build_networks, get_family
 from modules.family import Phase
+from modules.sync_batch_norm import synchronise_batch_norms
+from team import ALONE, Team, lost_another
 from validation import BestCheckpoint, Validation, Validator
 
 COLLAPSED = 0.98  # mean background share above which the motion masks count as collapsed
@@ -88,6 +90,50 @@ def check_exceptions(networks: dict[str, nn.Module], exceptions: list[str]) -> N
             )
 
 
+def layout(device: torch.device) -> torch.memory_format:
+    """How images and weights lie in memory where convolutions are fastest: channels last on processors and CUDA."""
+    return torch.channels_last if device.type in ("cpu", "cuda") else torch.contiguous_format
+
+
+class LossModel:
+    """A phase's model; in a team its gradients are averaged over the processes.
+
+    Args:
+        model: ``forward(batch, generated) -> (losses, generated)``, see :class:`modules.family.Phase`.
+        team: its parameters that require gradients now are the ones that are averaged.
+    """
+
+    class _LossesAlone(nn.Module):
+        """DistributedDataParallel waits for the gradients of all that a model returns: so of the losses alone."""
+
+        def __init__(self, model: nn.Module):
+            super().__init__()
+            self.model, self.generated = model, {}
+
+        def forward(self, batch: dict, generated: dict) -> dict[str, Tensor]:
+            losses, self.generated = self.model(batch, generated)
+            return losses
+
+    def __init__(self, model: nn.Module, team: Team):
+        self.own = self._LossesAlone(model)
+        self.wrapped = team.wrap(self.own)
+
+    def alone(self) -> contextlib.AbstractContextManager:
+        """Context in which gradients are only added up, to be averaged by the next backward pass outside it."""
+        return self.wrapped.no_sync() if self.wrapped is not self.own else contextlib.nullcontext()
+
+    def __call__(self, step: int, batch: dict, generated: dict) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        if hasattr(self.own.model, "set_step"):
+            self.own.model.set_step(step)
+        losses = self.wrapped(batch, generated)
+        made, self.own.generated = self.own.generated, {}
+        return losses, _detached(made)
+
+
+def _detached(tree: dict) -> dict:
+    return {k: _detached(v) if isinstance(v, dict) else v.detach() for k, v in tree.items()}
+
+
 class Trainer:
     """State of a run.
 
@@ -95,10 +141,11 @@ class Trainer:
         config: checked settings.
         mode: training mode of the family (``train``, ``train_avd``).
         device: where to train.
+        team: the processes that train together; each works on its share of every batch.
     """
 
-    def __init__(self, config: dict, mode: str, device: torch.device):
-        self.config, self.mode, self.device = config, mode, device
+    def __init__(self, config: dict, mode: str, device: torch.device, team: Team = ALONE):
+        self.config, self.mode, self.device, self.team = config, mode, device, team
         self.family = get_family(config)
         if mode not in self.family.training_sections:
             legal = ", ".join(self.family.training_sections)
@@ -109,6 +156,7 @@ class Trainer:
         self.params = config[section]
         self.seed = int(self.params["seed"])
         self.freeze_epoch, self.freeze_step = parse_freeze(self.params.get("freeze_bn_after"))
+        self.parts = self.params["accumulate_steps"]
         self.loader, self.sampler = self._make_loader()
         torch.manual_seed(self.seed)
         self.networks = build_networks(config)
@@ -116,7 +164,11 @@ class Trainer:
         vgg = load_vgg19(self.params.get("vgg_weights")) if self.family.needs_vgg(config, mode) else None
         self.phases = self.family.phases(self.networks, config, vgg, mode)
         for module in (*self.networks.values(), *(phase.model for phase in self.phases)):
-            module.to(device)
+            module.to(device, memory_format=layout(device))
+        if team.size > 1:
+            for network in self.networks.values():
+                synchronise_batch_norms(network)
+        self.models = [self._wrap(phase) for phase in self.phases]
         self.optimizers = {
             name: self._make_optimizer(phase, name) for phase in self.phases for name in phase.optimizers
         }
@@ -140,13 +192,20 @@ class Trainer:
                 f"batch_size is {batch_size}, but an epoch has only {len(data)} samples ({len(data.groups)} clips × "
                 f"num_repeats {params['num_repeats']}). Lower batch_size or raise num_repeats."
             )
+        shares = self.parts * self.team.size
+        if batch_size % shares:
+            raise DataError(
+                f"batch_size is {batch_size}, which cannot be cut into {shares} equal shares ({self.team.size} "
+                f"processes × accumulate_steps {self.parts}): make it a multiple of {shares}"
+            )
+        self.steps = len(data) // batch_size  # an epoch
         workers = params["dataloader_workers"]
         if workers is None:
-            workers = min(4, max(0, (os.cpu_count() or 1) - 1))
-        sampler = EpochSampler(len(data), self.seed)
+            workers = min(4, max(0, (os.cpu_count() or 1) // self.team.size - 1))
+        sampler = EpochSampler(len(data), self.seed, shares, self.team.size, self.team.rank, batch_size)
         loader = DataLoader(
             data,
-            batch_size=batch_size,
+            batch_size=batch_size // shares,
             sampler=sampler,
             drop_last=True,
             collate_fn=collate,
@@ -160,8 +219,23 @@ class Trainer:
         if rate not in self.params:
             raise DataError(f"{rate} is missing from the config's training section")
         parameters = [p for network in network_names for p in self.networks[network].parameters()]
-        fused = self.device.type == "cuda"
+        fused = self.device.type in ("cuda", "cpu")
         return torch.optim.Adam(parameters, lr=self.params[rate], betas=ADAM_BETAS, fused=fused)
+
+    @staticmethod
+    def _trained(*phases: Phase) -> set[str]:
+        return {network for phase in phases for names, _ in phase.optimizers.values() for network in names}
+
+    def _require_gradients(self, phase: Phase | None) -> None:
+        """Of the networks that ``phase`` trains alone; of all without one."""
+        for name, network in self.networks.items():
+            network.requires_grad_(phase is None or name in self._trained(phase))
+
+    def _wrap(self, phase: Phase) -> LossModel:
+        self._require_gradients(phase)
+        model = LossModel(phase.model, self.team)
+        self._require_gradients(None)
+        return model
 
     # ------------------------------------------------------------------------------------------ states
     def state(self) -> dict:
@@ -201,7 +275,7 @@ class Trainer:
                 self._load_optimizer(optimizer, data[f"optimizer_{name}"], f"{path}: optimizer_{name}")
         if key in data:
             self.epoch = int(data[key]) + 1
-            self.step = int(data.get("step", self.epoch * len(self.loader)))
+            self.step = int(data.get("step", self.epoch * self.steps))
             self.epoch_step = int(data.get("epoch_step", 0))
             self.totals = dict(data.get("totals", {}))
             if data.get("scaler"):
@@ -229,14 +303,11 @@ class Trainer:
         if not taken:
             raise CheckpointError(f"nothing in {path} fits the config's networks")
         if self._starts_here():
-            frozen = set(self._made()) - self._trained()
+            frozen = set(self._made()) - self._trained(*self.phases)
             needed = [name for name in left if name.split(".")[0] in frozen]
             if needed:
                 raise CheckpointError(f"--mode {self.mode} trains upon what {path} does not have: {needed[0]}")
         return taken, left
-
-    def _trained(self) -> set[str]:
-        return {network for phase in self.phases for names, _ in phase.optimizers.values() for network in names}
 
     @property
     def needs_checkpoint(self) -> bool:
@@ -252,10 +323,14 @@ class Trainer:
                 f"{name} does not fit the networks ({error}), so this run cannot be gone on with. --init-from in place "
                 "of --checkpoint starts a new one from its weights."
             ) from error
+        for parameter, moments in optimizer.state.items():  # the fused step wants them in the parameter's layout
+            for key, value in moments.items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    moments[key] = torch.empty_like(parameter).copy_(value)
 
     def _is_optional(self, name: str) -> bool:
         """Networks that this mode does not train and animation does not need may be absent from a checkpoint."""
-        return name not in self._trained() and name not in self.family.inference_networks
+        return name not in self._trained(*self.phases) and name not in self.family.inference_networks
 
     # ------------------------------------------------------------------------------------------ stepping
     def begin_epoch(self) -> None:
@@ -280,33 +355,64 @@ class Trainer:
         dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.params["precision"])
         return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None)
 
-    def train_step(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """All phases of one step → detached losses by name (and ``background_share``), generated tensors."""
-        torch.manual_seed(self.seed * 1_000_003 + self.step)
+    def train_step(self, *parts: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """All phases of one step.
+
+        Args:
+            parts: this process's share of the batch, in ``accumulate_steps`` parts.
+
+        Returns:
+            detached losses by name (and ``background_share``), means over the parts; the last part's generated tensors.
+        """
         self.train_mode()
-        values: dict[str, Tensor] = {}
-        generated: dict[str, Tensor] = {}
-        for phase in self.phases:
-            if hasattr(phase.model, "set_step"):
-                phase.model.set_step(self.step)
-            with self.autocast():
-                losses, generated = phase.model(batch, generated)
-            if losses:
-                self._update(phase, torch.stack(list(losses.values())).sum())
-                values |= {name: loss.detach() for name, loss in losses.items()}
-        share = background_share(generated)
-        if share is not None:
-            values["background_share"] = share
+        parts = tuple(self._placed(part, number) for number, part in enumerate(parts))
+        generated: list[dict[str, Tensor]] = [{} for _ in parts]
+        values: dict[str, list[Tensor]] = {}
+        for phase, model in zip(self.phases, self.models, strict=True):
+            if not all(name in entry for entry in generated for name in phase.needs):
+                continue
+            self._require_gradients(phase)
+            for optimizer in self.optimizers.values():
+                optimizer.zero_grad(set_to_none=True)
+            for number, part in enumerate(parts):
+                losses, generated[number] = self._backward(model, part, generated[number], number == len(parts) - 1)
+                for name, loss in losses.items():
+                    values.setdefault(name, []).append(loss)
+            self._update(phase)
+        self._require_gradients(None)
+        shares = [background_share(entry) for entry in generated]
+        if shares[0] is not None:
+            values["background_share"] = shares
         self.step += 1
         self.epoch_step += 1
-        return values, generated
+        return {name: torch.stack(entries).mean() for name, entries in values.items()}, generated[-1]
 
-    def _update(self, phase: Phase, loss: Tensor) -> None:
-        optimizers = [self.optimizers[name] for name in phase.optimizers]
-        for optimizer in self.optimizers.values():  # the generator's loss reaches the discriminator's weights too
-            optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
-        for optimizer in optimizers:
+    def _placed(self, part: dict[str, Tensor], number: int) -> dict:
+        """A part, channels last, that knows which rows of the whole batch it holds."""
+        total, rows = self.params["batch_size"], len(part["source"])
+        first = (number * self.team.size + self.team.rank) * rows
+        images = {k: v.contiguous(memory_format=layout(v.device)) for k, v in part.items() if v.dim() == 4}
+        return {**part, **images, "rows": (first, max(total, first + rows))}
+
+    def _backward(
+        self, model: LossModel, part: dict, generated: dict[str, Tensor], last: bool
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Losses of one part, detached, and what was generated; adds its share to the gradients.
+
+        Random transforms are drawn for the whole batch, in the same way by every process and for every part.
+        """
+        torch.manual_seed(self.seed * 1_000_003 + self.step)
+        with contextlib.nullcontext() if last else model.alone():
+            with self.autocast():
+                losses, generated = model(self.step, part, generated)
+            if losses:
+                total = torch.stack(list(losses.values())).sum()
+                self.scaler.scale(total / self.parts if self.parts > 1 else total).backward()
+        return {name: loss.detach() for name, loss in losses.items()}, generated
+
+    def _update(self, phase: Phase) -> None:
+        stepped = False
+        for optimizer in (self.optimizers[name] for name in phase.optimizers):
             if not any(p.grad is not None for group in optimizer.param_groups for p in group["params"]):
                 continue
             if self.params.get("clip_grad_norm"):
@@ -314,7 +420,9 @@ class Trainer:
                 parameters = [p for group in optimizer.param_groups for p in group["params"]]
                 nn.utils.clip_grad_norm_(parameters, self.params["clip_grad_norm"])
             self.scaler.step(optimizer)
-        self.scaler.update()
+            stepped = True
+        if stepped:
+            self.scaler.update()
 
     def add(self, values: dict[str, float]) -> None:
         """Add a step's values to the epoch's sums."""
@@ -331,13 +439,16 @@ class Trainer:
 
 @contextlib.contextmanager
 def stop_requests() -> Iterator[dict[str, int]]:
-    """Ctrl-C and SIGTERM ask for a stop at the next step; a second one stops at once."""
+    """Ctrl-C and SIGTERM ask for a stop at the next step; the same one again stops at once.
+
+    (A launcher passes Ctrl-C on as SIGTERM to processes that got it from the terminal already.)
+    """
     request: dict[str, int] = {}
 
     def handle(number: int, frame: object) -> None:
-        if request:
+        if request.setdefault("signal", number) == number and "asked" in request:
             raise KeyboardInterrupt
-        request["signal"] = number
+        request["asked"] = True
 
     try:
         before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -352,13 +463,16 @@ def stop_requests() -> Iterator[dict[str, int]]:
 
 
 class Run:
-    """A :class:`Trainer` with its folder: log, checkpoints, progress bar, warnings; and its validator, if any."""
+    """A :class:`Trainer` with its folder: log, checkpoints, progress bar, warnings; and its validator, if any.
+
+    In a team rank 0 alone has them; the others train with it, and stop when it stops.
+    """
 
     def __init__(self, trainer: Trainer, folder: Path, validator: Validator | None = None):
-        self.trainer, self.folder, self.validator = trainer, folder, validator
+        self.trainer, self.folder, self.validator, self.team = trainer, folder, validator, trainer.team
         if validator:
             self.best = BestCheckpoint(folder, trainer.params["validate_figure"], trainer.mode)
-        self.logger = Logger(folder, trainer.config["visualizer_params"])
+        self.logger = Logger(folder, trainer.config["visualizer_params"]) if self.team.first else None
         self.pending: list[tuple[int, dict[str, Tensor]]] = []  # values still on the device
         self.warned = False
         self.saved: Path | None = None
@@ -370,9 +484,13 @@ class Run:
             while trainer.epoch < params["num_epochs"]:
                 batch, generated = self._epoch(request)
                 epoch, found = trainer.epoch, None
-                if self.validator and self._validation_is_due():
-                    found = self._validate(request)
+                if params["validate_every"] and self._validation_is_due():
+                    found = self._validate(request) if self.validator else None
+                    if self.team.any(bool(request)):
+                        self._interrupt(request)
                 means = trainer.end_epoch() | (found.means if found else {})
+                if not self.team.first:
+                    continue
                 tqdm.write(self.logger.log_epoch(epoch, means))
                 self._check_masks(means)
                 if "prediction" in generated:
@@ -384,6 +502,11 @@ class Run:
                     write_checkpoint(self.saved, trainer.state())
                     (self.folder / INTERRUPTED).unlink(missing_ok=True)
         return self.saved or last_checkpoint(self.folder)
+
+    def close(self) -> None:
+        """Finish the log."""
+        if self.logger:
+            self.logger.close()
 
     def _validation_is_due(self) -> bool:
         done, params = self.trainer.epoch + 1, self.trainer.params
@@ -401,8 +524,6 @@ class Run:
                 f"validation after step {trainer.step} failed: {error}. Lower animate_params.batch_size if memory ran "
                 f"out, or set train_params.validate_every to null; then go on with --checkpoint '{path}'"
             ) from error
-        if request:
-            self._interrupt(request["signal"])
         return found
 
     def _keep_best(self, epoch: int, found: Validation) -> None:
@@ -414,55 +535,74 @@ class Run:
     def _epoch(self, request: dict[str, int]) -> tuple[dict, dict]:
         trainer = self.trainer
         trainer.begin_epoch()
-        steps = len(trainer.loader.dataset) // trainer.params["batch_size"]
-        batch: dict = {}
+        parts: list[dict] = []
         generated: dict = {}
-        with tqdm(total=steps, initial=trainer.epoch_step, desc=f"epoch {trainer.epoch}", leave=False) as bar:
+        description = f"epoch {trainer.epoch}"
+        with tqdm(
+            total=trainer.steps, initial=trainer.epoch_step, desc=description, leave=False, disable=not self.team.first
+        ) as bar:
             for batch in trainer.loader:
-                batch = {k: v.to(trainer.device, non_blocking=True) for k, v in batch.items() if isinstance(v, Tensor)}
-                values, generated = self._step(batch)
+                if len(parts) == trainer.parts:
+                    parts = []
+                parts.append(
+                    {k: v.to(trainer.device, non_blocking=True) for k, v in batch.items() if isinstance(v, Tensor)}
+                )
+                if len(parts) < trainer.parts:
+                    continue
+                values, generated = self._step(parts)
                 self.pending.append((trainer.step - 1, values))
-                if trainer.device.type == "cpu" or len(self.pending) >= 20 or trainer.epoch_step == steps:
-                    bar.set_postfix({n: f"{v:.3g}" for n, v in self._flush().items()}, refresh=False)
                 bar.update()
-                if request:
-                    self._flush()
-                    self._interrupt(request["signal"])
-        return batch, generated
+                if self._flush_is_due(request):
+                    shown, stop = self._flush(bool(request))
+                    bar.set_postfix({n: f"{v:.3g}" for n, v in shown.items()}, refresh=False)
+                    if stop:
+                        self._interrupt(request)
+        return parts[-1] if parts else {}, generated
 
-    def _step(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def _flush_is_due(self, request: dict[str, int]) -> bool:
+        """A GPU is not waited for in every step.  All processes of a team come to the same answer."""
+        trainer = self.trainer
+        due = trainer.device.type == "cpu" or len(self.pending) >= 20 or trainer.epoch_step == trainer.steps
+        return due or (self.team.size == 1 and bool(request))
+
+    def _step(self, parts: list[dict[str, Tensor]]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         try:
-            return self.trainer.train_step(batch)
+            return self.trainer.train_step(*parts)
         except torch.OutOfMemoryError as error:
-            size = self.trainer.params["batch_size"]
-            raise TrainingError(
-                f"out of memory on {self.trainer.device} with batch_size {size}: set train_params.batch_size to "
-                f"{max(1, size // 2)}, or train_params.precision to bf16. {self._left()}"
-            ) from error
+            raise TrainingError(f"{out_of_memory(self.trainer)} {self._left()}") from error
 
-    def _flush(self) -> dict[str, float]:
-        """Bring the waiting values to the host, check and log them; returns the last ones."""
+    def _flush(self, request: bool) -> tuple[dict[str, float], bool]:
+        """Bring the waiting values, means over the team, to the host, check and log them.
+
+        Returns:
+            the last ones, and whether any process was asked to stop (``request`` says whether this one was).
+        """
         values: dict[str, float] = {}
-        for step, tensors in self.pending:
-            values = dict(zip(tensors, torch.stack([t.float() for t in tensors.values()]).tolist(), strict=True))
+        rows = [torch.stack([t.float() for t in tensors.values()]) for _, tensors in self.pending]
+        stop = self.team.any(request)
+        for (step, tensors), row in zip(self.pending, rows, strict=True):
+            values = dict(zip(tensors, self.team.mean(row).tolist(), strict=True))
             bad = {name: value for name, value in values.items() if not math.isfinite(value)}
             if bad:
                 raise TrainingError(f"step {step}: {_listed(bad)} is not finite (of {_listed(values)}). {self._left()}")
             self.trainer.add(values)
-            if step % self.trainer.params["log_every"] == 0:
+            if self.logger and step % self.trainer.params["log_every"] == 0:
                 self.logger.log_step(step, self.trainer.epoch, values)
         self.pending.clear()
-        return values
+        return values, stop
 
     def _left(self) -> str:
         path = self.saved or last_checkpoint(self.folder)
         return f"Last good checkpoint: {path}" if path else "No checkpoint was written yet."
 
-    def _interrupt(self, number: int) -> None:
+    def _interrupt(self, request: dict[str, int]) -> None:
         path = self.folder / INTERRUPTED
-        write_checkpoint(path, self.trainer.state())
+        if self.team.first:
+            write_checkpoint(path, self.trainer.state())
+        self.team.any(True)  # the launcher ends all once one has ended: not before the checkpoint is whole
+        name = signal.Signals(request["signal"]).name if request else "another process was asked to stop"
         raise Interrupted(
-            f"{signal.Signals(number).name}: stopped after step {self.trainer.step}. "
+            f"{name}: stopped after step {self.trainer.step}. "
             f"Go on with the same command and --checkpoint '{path}'"
         )
 
@@ -478,6 +618,24 @@ class Run:
             )
 
 
+def out_of_memory(trainer: Trainer) -> str:
+    """What to do when the device's memory does not suffice: the largest share of a batch that fits, by doubling."""
+    params, team = trainer.params, trainer.team
+    size, parts = params["batch_size"], trainer.parts
+    share = size // (parts * team.size)
+    message = f"out of memory on {trainer.device} with batch_size {size}"
+    if parts * team.size > 1:
+        message += f" ({share} at a time on each of {team.size} processes)"
+    more = next((p for p in range(parts + 1, size + 1) if size % (p * team.size) == 0), None)
+    if more is None:
+        return f"{message}: set train_params.precision to bf16, or dataset_params.frame_shape to a smaller size."
+    return (
+        f"{message}: set train_params.accumulate_steps to {more}, which gives the same losses with "
+        f"{size // (more * team.size)} at a time; or train_params.batch_size to {max(1, size // 2)}, or "
+        "train_params.precision to bf16."
+    )
+
+
 def _listed(values: dict[str, float]) -> str:
     return ", ".join(f"{name} = {value:g}" for name, value in values.items())
 
@@ -490,6 +648,7 @@ def train(
     checkpoint: str | Path | None = None,
     init_from: str | Path | None = None,
     ready: Callable[[], None] = lambda: None,
+    team: Team = ALONE,
 ) -> Path:
     """Train a model.
 
@@ -501,6 +660,8 @@ def train(
         checkpoint: continue from it, after its last complete step.
         init_from: start from what fits of another model's checkpoint; excludes ``checkpoint``.
         ready: called once data, networks and checkpoint are found good, before anything is written.
+        team: the processes that train together (:mod:`team`); ``folder``, ``ready`` and what is written and said are
+            rank 0's.
 
     Returns:
         the last checkpoint.
@@ -511,25 +672,33 @@ def train(
     """
     if checkpoint and init_from:
         raise CheckpointError("--checkpoint goes on with a run, --init-from starts another one: give one of them")
-    trainer = Trainer(config, mode, device)
+    trainer = Trainer(config, mode, device, team)
+    say = tqdm.write if team.first else (lambda text: None)
     if trainer.needs_checkpoint and not (checkpoint or init_from):
         raise CheckpointError(
             f"--mode {mode} trains upon a model that --mode train has made: give its checkpoint with --checkpoint"
         )
     if checkpoint:
         trainer.load(checkpoint)
-        tqdm.write(f"going on from {checkpoint}: epoch {trainer.epoch}, step {trainer.step}")
+        say(f"going on from {checkpoint}: epoch {trainer.epoch}, step {trainer.step}")
         if trainer.epoch >= trainer.params["num_epochs"]:
             raise CheckpointError(f"{checkpoint} has all {trainer.params['num_epochs']} epochs: raise num_epochs")
     if init_from:
         taken, left = trainer.warm_start(init_from)
-        tqdm.write(f"from {init_from}: took {len(taken)} entries" + (", left:" if left else ""))
+        say(f"from {init_from}: took {len(taken)} entries" + (", left:" if left else ""))
         for name in left:
-            tqdm.write(f"  {name}")
-    validator = Validator(config, mode, device) if trainer.params["validate_every"] else None
-    ready()
-    run = Run(trainer, Path(folder), validator)
+            say(f"  {name}")
+    validator = Validator(config, mode, device) if trainer.params["validate_every"] and team.first else None
+    if team.first:
+        ready()
+    run = Run(trainer, team.share(Path(folder)), validator)
     try:
         return run.loop()
+    except RuntimeError as error:
+        if isinstance(error, TrainingError) or not lost_another(error):
+            raise
+        raise TrainingError(
+            f"process {team.rank} of {team.size} lost another one, whose own error says why ({error}). {run._left()}"
+        ) from error
     finally:
-        run.logger.close()
+        run.close()

@@ -80,5 +80,6 @@ def run(arguments: argparse.Namespace) -> list[str]:
         if arguments.compare:
             expected = _pictures(reference_frames())
             for name, animator in animators.items():
-                lines.append(f"{name} against the reference, 8 bit: {difference(_pictures(animator.frames(PAIR)), expected)}")
+                found = difference(_pictures(animator.frames(PAIR)), expected)
+                lines.append(f"{name} against the reference, 8 bit: {found}")
     return lines

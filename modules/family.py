@@ -23,10 +23,12 @@ class Phase:
             ``generated`` what the phases before it made ({} for the first).  May have ``set_step(step)``.
         optimizers: name → (names of the networks it trains, key of its learning rate in ``train_params``).
             Checkpoints hold ``optimizer_<name>``.
+        needs: entries of ``generated`` without which the phase is left out.
     """
 
     model: nn.Module
     optimizers: dict[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
 
 
 def keyword_names(function: Callable) -> set[str]:

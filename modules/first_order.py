@@ -34,15 +34,13 @@ class GeneratorPhase(nn.Module):
 
 
 class DiscriminatorPhase(nn.Module):
-    """Adapter: :class:`DiscriminatorFullModel` as the second phase; idle while only the appearance is trained."""
+    """Adapter: :class:`DiscriminatorFullModel` as the second phase, left out while only the appearance is trained."""
 
     def __init__(self, full_model: DiscriminatorFullModel):
         super().__init__()
         self.full_model = full_model
 
     def forward(self, batch: dict, generated: dict) -> tuple[dict, dict]:
-        if "kp_driving" not in generated:
-            return {}, generated
         return self.full_model(batch, generated), generated
 
 
@@ -130,7 +128,8 @@ class FirstOrderFamily(Family):
         ]
         if discriminator is not None and active(weights.get("generator_gan")):
             model = DiscriminatorFullModel(discriminator, train_params, self.num_channels(config))
-            phases.append(Phase(DiscriminatorPhase(model), {"discriminator": (("discriminator",), "lr_discriminator")}))
+            optimizers = {"discriminator": (("discriminator",), "lr_discriminator")}
+            phases.append(Phase(DiscriminatorPhase(model), optimizers, needs=("kp_driving",)))
         return phases
 
     def animator(

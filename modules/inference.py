@@ -16,11 +16,24 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from modules.util import DownBlock2d, ResBlock2d, SameBlock2d, UpBlock2d
 
 
-def upsampling_convolution(conv: nn.Conv2d) -> nn.ConvTranspose2d:
-    """Nearest ×2 followed by ``conv`` (3×3, padding 1) as one transposed 4×4 convolution of stride 2.
+def doubling_weight(weight: Tensor) -> Tensor:
+    """Weight of the transposed 4×4 convolution, stride 2 and padding 1, that equals nearest ×2 and a 3×3 convolution.
 
-    An output pixel sees its 3×3 neighbours on the doubled grid, which are copies of 2×2 pixels of the small one:
-    the weights of those copies are added up beforehand.
+    A pixel of the doubled map sees 3×3 neighbours there, which are copies of 2×2 pixels of the small map: the weights
+    of the copies are added up, which leaves 4/9 of the multiplications.
+
+    Args:
+        weight: (out, in, 3, 3) of a convolution with padding 1.
+
+    Returns:
+        (in, out, 4, 4).
+    """
+    flipped = weight.flip(-1, -2).transpose(0, 1)
+    return sum(F.pad(flipped, (x, 1 - x, y, 1 - y)) for x in (0, 1) for y in (0, 1))
+
+
+def upsampling_convolution(conv: nn.Conv2d) -> nn.ConvTranspose2d:
+    """Nearest ×2 followed by ``conv`` (3×3, padding 1) as one transposed convolution.
 
     Raises:
         ValueError: a convolution of another shape.
@@ -29,10 +42,7 @@ def upsampling_convolution(conv: nn.Conv2d) -> nn.ConvTranspose2d:
         raise ValueError(f"only 3×3 convolutions with padding 1, stride 1 and one group can follow; got {conv}")
     out = nn.ConvTranspose2d(conv.in_channels, conv.out_channels, 4, stride=2, padding=1, bias=conv.bias is not None)
     out.to(conv.weight.device, conv.weight.dtype)
-    # Input pixel i is at 2i and 2i + 1 of the doubled grid: output 2i − 1 + t sees it through taps 1 − t + {1, 2}.
-    flipped = conv.weight.detach().flip(-1, -2).transpose(0, 1)  # (in, out, 3, 3)
-    weight = sum(F.pad(flipped, (x, 1 - x, y, 1 - y)) for x in (0, 1) for y in (0, 1))
-    out.weight.data.copy_(weight)
+    out.weight.data.copy_(doubling_weight(conv.weight.detach()))
     if conv.bias is not None:
         out.bias.data.copy_(conv.bias.detach())
     return out

@@ -63,7 +63,8 @@ class GeneratorFullModel(nn.Module):
         Args:
             x: ``source``, ``driving`` (B, C, H, W) in [0, 1]; with the facial prior ``keypoint`` (B, 18, 2), pixels,
                 of both frames, or ``keypoint_source`` and ``keypoint_driving`` of one each, with the displacements
-                ``field_source`` and ``field_driving`` (B, h, w, 2), see :func:`modules.track.field_motion`.
+                ``field_source`` and ``field_driving`` (B, h, w, 2), see :func:`modules.track.field_motion`;
+                ``rows`` where it is a part of a larger batch, see :class:`modules.transform.Transform`.
             transform: of the equivariance losses; drawn at random when None.
 
         Returns:
@@ -132,7 +133,7 @@ class GeneratorFullModel(nn.Module):
             return {}
         driving, kp_driving = x["driving"], generated["kp_driving"]
         if transform is None:
-            transform = Transform(driving.shape[0], **self.train_params["transform_params"])
+            transform = Transform(driving.shape[0], **self.train_params["transform_params"], rows=x.get("rows"))
         frame = transform.transform_frame(driving, self.generator.align_corners)
         prior = prior_points(x, "driving")
         if self.train_params.get("equivariance_prior", "unmoved") == "warped" and regions is not None:

@@ -21,6 +21,8 @@ class Transform:
         sigma_affine: standard deviation of theta around the identity.
         sigma_tps: standard deviation of the control parameters; None for no thin-plate part.
         points_tps: P; the control points are a P×P grid over the image.
+        rows: (first, total) where the B items are rows of a larger batch that is worked on in parts: the numbers are
+            those of the whole batch's.
 
     Attributes:
         theta: (B, 2, 3).
@@ -30,14 +32,23 @@ class Transform:
     move to the device of whatever they are applied to.
     """
 
-    def __init__(self, bs: int, sigma_affine: float, sigma_tps: float | None = None, points_tps: int | None = None):
+    def __init__(
+        self,
+        bs: int,
+        sigma_affine: float,
+        sigma_tps: float | None = None,
+        points_tps: int | None = None,
+        rows: tuple[int, int] | None = None,
+    ):
         self.bs = bs
-        self.theta = torch.eye(2, 3).expand(bs, 2, 3) + sigma_affine * torch.randn(bs, 2, 3)
+        first, total = rows or (0, bs)
+        own = slice(first, first + bs)
+        self.theta = torch.eye(2, 3).expand(bs, 2, 3) + sigma_affine * torch.randn(total, 2, 3)[own]
         self.control_points: Tensor | None = None
         self.control_params: Tensor | None = None
         if sigma_tps is not None and points_tps is not None:
             self.control_points = make_coordinate_grid(points_tps, points_tps).view(1, -1, 2)  # (1, P², 2)
-            self.control_params = sigma_tps * torch.randn(bs, 1, points_tps**2)
+            self.control_params = sigma_tps * torch.randn(total, 1, points_tps**2)[own]
 
     def _offsets(self, coordinates: Tensor) -> tuple[Tensor, Tensor]:
         difference = coordinates[:, :, None] - self.control_points.to(coordinates)  # (B, N, P², 2)

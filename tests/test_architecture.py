@@ -31,6 +31,7 @@ ALLOWED = {
     "grid": set(),
     "augmentation": {"modules"},
     "option_keys": set(),
+    "team": set(),
     "retiming": set(),
     "options": {"modules", "option_keys"},
     "faces": {"media", "metrics", "modules"},
@@ -39,7 +40,7 @@ ALLOWED = {
     "frames_dataset": {"augmentation", "corpora", "faces", "media", "modules"},
     "checkpoint": {"media", "modules"},
     "logger": {"media"},
-    "train": {"checkpoint", "frames_dataset", "logger", "media", "metrics", "modules", "validation"},
+    "train": {"checkpoint", "frames_dataset", "logger", "media", "metrics", "modules", "team", "validation"},
     "validation": {"animate", "checkpoint", "evaluation", "frames_dataset", "logger", "metrics", "modules"},
     "animate": {
         "checkpoint", "corpora", "faces", "frames_dataset", "logger", "media", "metrics", "modules", "retiming",

@@ -284,7 +284,7 @@ def test_devices(workplace, capsys):
     expected = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     assert run.choose_device("auto").type == expected
     for ids, message in (
-        ("0,1", "one device a run"),
+        ("0,0", "different ones"),
         ("x", "expected a number"),
         ("-1", "expected a number"),
     ):

@@ -40,7 +40,8 @@ class ReconstructionModel(nn.Module):
         """One step's losses.
 
         Args:
-            x: ``source``, ``driving`` (B, C, H, W) in [0, 1].
+            x: ``source``, ``driving`` (B, C, H, W) in [0, 1]; ``rows`` where it is a part of a larger batch, see
+                :class:`modules.transform.Transform`.
             generated: not used, this is the first phase of a step.
             transform: of the equivariance losses; drawn at random when None.
 
@@ -52,18 +53,19 @@ class ReconstructionModel(nn.Module):
         generated = self.generator(x["source"], driving, source, background)
         generated.update(kp_source=as_keypoints(source), kp_driving=as_keypoints(driving))
         values = self.image_losses(x["driving"], generated)
-        values.update(self._equivariance_losses(x["driving"], driving, generated, transform))
+        values.update(self._equivariance_losses(x, driving, generated, transform))
         return values, generated
 
     def _equivariance_losses(
-        self, frame: Tensor, regions: Regions, generated: dict, transform: Transform | None
+        self, x: Batch, regions: Regions, generated: dict, transform: Transform | None
     ) -> Losses:
+        frame = x["driving"]
         shift_weight = self.loss_weights.get("equivariance_shift") or 0
         affine_weight = self.loss_weights.get("equivariance_affine") or 0
         if not shift_weight and not affine_weight:
             return {}
         if transform is None:
-            transform = Transform(frame.shape[0], **self.train_params["transform_params"])
+            transform = Transform(frame.shape[0], **self.train_params["transform_params"], rows=x.get("rows"))
         moved_frame = transform.transform_frame(frame, self.generator.align_corners)
         moved = self.region_predictor(moved_frame)
         generated.update(transformed_frame=moved_frame, transformed_kp=as_keypoints(moved))
@@ -84,13 +86,16 @@ class ReconstructionModel(nn.Module):
         return revert_swap(ratio) if self.generator.pixelwise_flow_predictor.revert_axis_swap else ratio
 
 
-def random_scale(regions: Regions, amount: float) -> Regions:
+def random_scale(regions: Regions, amount: float, rows: tuple[int, int] | None = None) -> Regions:
     """Regions stretched along x and y by factors drawn uniformly from 1 ± ``amount``, a pair a batch item.
+
+    ``rows`` is (first, total) where the items are rows of a larger batch that is worked on in parts.
 
     Drawn on the CPU, so that every device gets the same numbers for the same seed.
     """
     shift, affine = regions["shift"], regions["affine"]
-    factors = 1 + amount * (2 * torch.rand(shift.shape[0], 1, 2) - 1)
+    first, total = rows or (0, len(shift))
+    factors = 1 + amount * (2 * torch.rand(total, 1, 2)[first : first + len(shift)] - 1)
     factors = factors.to(shift)  # (B, 1, 2)
     return {"shift": shift * factors, "affine": affine * factors[..., None]}
 
@@ -124,6 +129,6 @@ class AVDModel(nn.Module):
         if x["source"].shape[0] < 2:
             raise ValueError("train_avd_params.batch_size is 1; BatchNorm needs 2 or more")
         identity, pose = self._regions(x["source"]), self._regions(x["driving"])
-        rebuilt = self.avd_network(x_id=identity, x_pose=random_scale(pose, self.random_scale))
+        rebuilt = self.avd_network(x_id=identity, x_pose=random_scale(pose, self.random_scale, x.get("rows")))
         values = {f"rec_{name}": w * losses.l1(rebuilt[name], pose[name]) for name, w in self.weights.items()}
         return values, {}
