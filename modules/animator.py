@@ -7,7 +7,7 @@ from scipy.spatial import ConvexHull, QhullError
 from torch import Tensor, nn
 
 from modules.motion_control import MotionControl
-from modules.track import Carrier, Track, normalised_units
+from modules.track import Carrier, Track, limit_slope, normalised_units
 from modules.util import inverse_2x2
 
 KeyPoints = dict[str, Tensor]
@@ -220,6 +220,11 @@ class TrackedAnimator(KeyPointAnimator):
         size, rescale = tuple(source.shape[-2:]), self.normalization["adapt_movement_scale"]
         self.carrier = Carrier.between(keypoint_source[0], size, reference, rescale, self.keep_head)
         self.initial_field, self.initial_points = self.carrier.field(reference), self.carrier.points(reference)
+
+    def motion(self, driving: Tensor, track: Track) -> KeyPoints:
+        """As above, and ``field``, a displacement at the source's cells that can be inverted."""
+        out = super().motion(driving, track)
+        return {**out, "field": limit_slope(out["field"])}
 
     def _carried(self, driving: Tensor, track: Track) -> KeyPoints:
         size = driving.shape[-2:]

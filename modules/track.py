@@ -20,7 +20,9 @@ LEFT_EYE, RIGHT_EYE = (3, 4), (5, 6)
 # The face in inter-ocular distances, upright, from the middle between the eyes: centre and half axes of an ellipse
 # around it, forehead and chin included, and the width over which a carried motion fades out at its border.
 FACE_CENTRE, FACE_AXES, FACE_FADE = (0.0, 0.45), (1.15, 1.45), 0.25
-INVERSION_STEPS = 5
+INVERSION_STEPS = 10
+MAX_SLOPE = 0.8  # of a field that is rendered; the inversion's error is below MAX_SLOPE ** INVERSION_STEPS of it
+SMOOTHING_ROUNDS = 40
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,39 @@ def field_motion(driving: Tensor, source: Tensor, size: tuple[int, int]) -> Tens
     for _ in range(INVERSION_STEPS):
         rest = arrived - sample_field(driving, rest)
     return rest + sample_field(source, rest)
+
+
+def field_slope(field: Tensor) -> Tensor:
+    """How steep a displacement (B, h, w, 2) is: spectral norm of its derivative between cells, (B, h − 1, w − 1).
+
+    Below 1 everywhere, no two points change places: the movement can be inverted.
+    """
+    height, width = field.shape[1:3]
+    along_x = (field[:, :-1, 1:] - field[:, :-1, :-1]) * (width - 1) / 2
+    along_y = (field[:, 1:, :-1] - field[:, :-1, :-1]) * (height - 1) / 2
+    a, b, c, d = along_x[..., 0], along_y[..., 0], along_x[..., 1], along_y[..., 1]
+    half = 0.5 * (a * a + b * b + c * c + d * d)
+    return (half + (half * half - (a * d - b * c) ** 2).clamp_min(0).sqrt()).sqrt()
+
+
+def limit_slope(field: Tensor, limit: float = MAX_SLOPE) -> Tensor:
+    """A displacement (B, h, w, 2), smoothed where it is steeper than ``limit``, and only there, until it is not.
+
+    Measured and amplified movements may be steeper than any movement of skin: a closing lid hides what is behind it,
+    and the flow there jumps.  A field that folds cannot be inverted, and tears the picture.
+    """
+    for _ in range(SMOOTHING_ROUNDS):
+        steep = (field_slope(field) > limit).float()[:, None]
+        if not steep.any():
+            return field
+        # From the steep cells' corners outwards, softly.
+        share = F.max_pool2d(F.pad(steep, (1, 1, 1, 1)), 2, stride=1)
+        share = F.avg_pool2d(F.max_pool2d(share, 3, stride=1, padding=1), 3, stride=1, padding=1)
+        planes = F.pad(field.permute(0, 3, 1, 2), (1, 1, 1, 1), mode="replicate")
+        smooth = F.avg_pool2d(planes, 3, stride=1)
+        field = torch.lerp(field, smooth.permute(0, 2, 3, 1), share.permute(0, 2, 3, 1))
+    steepest = field_slope(field).flatten(1).amax(1).clamp_min(limit)
+    return field * (limit / steepest)[:, None, None, None]  # smoothing has done nearly all of it
 
 
 def face_axes(keypoints: Tensor) -> tuple[Tensor, Tensor]:

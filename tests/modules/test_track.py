@@ -10,11 +10,14 @@ import torch
 from modules.coords import make_coordinate_grid
 from modules.facial_prior import flip_keypoints, template_keypoints
 from modules.track import (
+    MAX_SLOPE,
     Carrier,
     Track,
     face_turn,
     face_weight,
     field_motion,
+    field_slope,
+    limit_slope,
     thin_plate_spline,
 )
 
@@ -161,3 +164,37 @@ def test_without_rescaling_pixels_stay_pixels():
     track = make_track()
     moved = Carrier.between(other, SIZE, track, rescale=False).points(track)[1]
     assert torch.allclose(moved, track.points[1] - FACE, atol=1e-3)
+
+
+# ------------------------------------------------------------------------------------------ folds
+def test_slope_of_known_fields():
+    """A stretch, a shear, a turn: the largest singular value of the derivative."""
+    places = make_coordinate_grid(17, 17)[None]
+    for matrix in ([[0.3, 0.0], [0.0, -0.5]], [[0.0, 0.7], [0.0, 0.0]], [[0.0, -0.2], [0.2, 0.0]]):
+        matrix = torch.tensor(matrix)
+        expected = torch.linalg.matrix_norm(matrix, 2)
+        assert torch.allclose(field_slope(places @ matrix.T), expected, atol=1e-3)
+
+
+def test_movements_of_skin_are_left_as_they_are():
+    field = make_track(move=(0.0, -6.0)).field / 127.5
+    assert limit_slope(field) is field
+
+
+@pytest.mark.parametrize("factor", [1.0, 3.0])
+def test_a_closing_lid_does_not_fold(factor):
+    """Displacements that jump from cell to cell are smoothed until they can be inverted, and nothing else is."""
+    field = make_track(move=(0.0, -3.0)).field / 127.5  # the mouth
+    lid = torch.zeros_like(field)
+    lid[1, 9:12, 6:12, 1] = factor * 0.2  # 25 pixels down, next to nothing
+    assert field_slope(lid).max() > 1.5 * factor
+    out = limit_slope(field + lid)
+    assert field_slope(out).max() <= MAX_SLOPE + 1e-4
+    assert torch.equal(out[0], field[0])
+    assert torch.equal(out[1, 20:], field[1, 20:]), "the mouth moves as before"
+    assert out[1, 9:12, 6:12, 1].mean() > 0.03, "the lid still moves"
+    arrived = field_motion(out, torch.zeros_like(out), (33, 33))
+    forth = arrived + torch.nn.functional.grid_sample(
+        out.permute(0, 3, 1, 2), arrived, align_corners=True, padding_mode="border"
+    ).permute(0, 2, 3, 1)
+    assert (forth - make_coordinate_grid(33, 33)).abs().max() < 0.02, "there and back"
