@@ -43,6 +43,9 @@ LATER_FRAMES = 5  # after the onset, in which a face is looked for where the ons
 WRITTEN, SKIPPED = "written", "skipped"
 
 
+_load_detector = functools.lru_cache(maxsize=1)(make_detector)
+
+
 @dataclass(frozen=True)
 class Settings:
     """What the written frames depend on.
@@ -74,8 +77,9 @@ class Settings:
         return self.crop
 
     def make_detector(self) -> Detector:
+        """The detector, loaded once a process."""
         upsample = 0 if self.detector == "dlib" and self.upsample is None else self.upsample
-        return make_detector(self.detector, self.device, self.landmark_model, upsample)
+        return _load_detector(self.detector, self.device, self.landmark_model, upsample)
 
     def as_dict(self, corpus: str) -> dict:
         """For ``prepare.json``; the device is left out, as it does not matter."""
@@ -142,7 +146,7 @@ def prepare(
     if double is not None:
         raise CorpusError(f"two clips of {corpus} get the name {double!r}; this should not happen: rename one on disk")
     splits, notices = assign_splits(listing.clips, split)
-    settings.make_detector()  # what it lacks is said before the work
+    settings.make_detector()  # here too: what it lacks is said before the work
     _settle(out, settings.as_dict(corpus), overwrite)
     entries, tasks = _plan(listing.clips, out, splits, settings)
     _restart(tasks)
@@ -299,12 +303,6 @@ class _TooShort(Exception):
     """Raised to leave the writing of a clip that has too few frames."""
 
 
-@functools.lru_cache(maxsize=1)
-def _detector(settings: Settings) -> Detector:
-    """One a process."""
-    return settings.make_detector()
-
-
 def prepare_clip(task: Task) -> tuple[str, dict]:
     """Write one clip, its onset picture and its record; returns its name and the record.
 
@@ -340,7 +338,7 @@ def _find_face(
     head: list[tuple[int, np.ndarray]], frames: Iterator[tuple[int, np.ndarray]], source: _Frames, settings: Settings
 ) -> Face | None:
     """The largest face of the first frame that shows one; frames that are read on the way join ``head``."""
-    detector = _detector(settings)
+    detector = settings.make_detector()
     for later in range(LATER_FRAMES + 1):
         if later:
             following = next(frames, None)
