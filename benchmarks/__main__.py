@@ -5,6 +5,7 @@
     python -m benchmarks data --compare
     python -m benchmarks region_map --compare
     python -m benchmarks kpmaker --clips 100
+    python -m benchmarks prepare --clips 200 --frames 50 --workers 2
     python -m benchmarks evaluate
     python -m benchmarks animate --device cuda --frames 512 --batch-size 32
 """
@@ -20,7 +21,7 @@ import torch
 from benchmarks.scenes import CONFIG
 from benchmarks.turns import machine
 
-NAMES = ("animate", "train", "kpmaker", "data", "region_map", "memory", "evaluate")
+NAMES = ("animate", "train", "kpmaker", "data", "region_map", "memory", "prepare", "evaluate")
 PRECISIONS = ("float32", "bf16")
 
 
@@ -38,10 +39,10 @@ def build_parser() -> argparse.ArgumentParser:
     add("--config", default=str(CONFIG), help="settings of the networks (default: the paper's size)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="change a setting")
     add("--frames", type=int, default=16, help="of a clip (default: %(default)s)")
-    add("--clips", type=int, default=20, help="kpmaker, data: number of clips (default: %(default)s)")
+    add("--clips", type=int, default=20, help="kpmaker, data, prepare: number of clips (default: %(default)s)")
     add("--batch-size", type=int, default=4, help="animate, train (default: %(default)s)")
     add("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS), help="animate, train")
-    add("--workers", type=int, nargs="+", default=[1, 2], help="kpmaker, data (default: 1 2)")
+    add("--workers", type=int, nargs="+", default=[1, 2], help="kpmaker, data, prepare (default: 1 2)")
     return parser
 
 

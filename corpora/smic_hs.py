@@ -19,7 +19,7 @@ from corpora import CORPUS_FPS
 from corpora.coded import Source, choose_copies, nearest_mark
 from corpora.raw import Layout, Listing, RawClip, fit_annotations, note_gaps, numbered_frames
 from corpora.sheets import Row, find_sheet, read_rows
-from corpora.tree import RawFile
+from corpora.tree import CorpusError, RawFile
 
 KINDS = ("raw", "cropped", "extended")
 EMOTIONS = {"ne": "negative", "po": "positive", "sur": "surprise"}
@@ -77,7 +77,17 @@ def _name(match: re.Match) -> str:
 
 
 def _leave_out(source: Source, listing: Listing) -> None:
-    """Take the other cameras' folders and the clips without an expression out of the tree."""
+    """Take the other cameras' folders and the clips without an expression out of the tree.
+
+    Raises:
+        CorpusError: the tree itself is one of them.
+    """
+    own = source.tree.names("")[-1]
+    if _ELSEWHERE.search(own.lower()):
+        raise CorpusError(
+            f"--raw {source.tree.root} is SMIC's {own} part, not the high-speed one: give the folder HS beside it. "
+            "Other parts can be read with: python prepare.py folder --fps 25"
+        )
     folders = [f for f in source.tree.image_folders() if any(_ELSEWHERE.search(part.lower()) for part in f.split("/"))]
     for folder in folders:
         del source.tree.folders[folder]

@@ -32,6 +32,8 @@ def test_raw_clips_and_what_is_left_out(tmp_path):
     assert rules(listing, "label-conflict") == ["s3_sur_01"]
     assert rules(listing, "no-frames") == ["s5_ne_01"]
     assert "3 folders" in text_of(listing, "not-micro")
+    with pytest.raises(CorpusError, match="is SMIC's VIS part, not the high-speed one: give the folder HS"):
+        read("smic_hs", tmp_path / "SMIC_all_raw/VIS")
     assert not rules(listing, "several-copies")
 
 
