@@ -20,7 +20,7 @@ from reconstruction import reconstruction
 from tests.conftest import FRAME_SIZE, tiny_config, training_config
 
 CPU = torch.device("cpu")
-EPOCHS = 8
+EPOCHS = 6
 
 # A bias before BatchNorm in train mode, or added to all inputs of a softmax, has no effect on anything.
 IDLE = ("conv.bias", "conv1.bias", "kp.bias", "regions.bias")
