@@ -22,6 +22,10 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from corpora.pipeline import Prepared
 
 SPLITS = ("paper", "subject", "train")
 # What prepare.py calls a corpus: its title; how its clips can be split, the default first.
@@ -193,11 +197,14 @@ def _run_corpus(arguments: argparse.Namespace) -> int:
     prepared = prepare(listing, out, arguments.corpus, settings, split, arguments.workers, arguments.overwrite)
     facts = settings.as_dict(arguments.corpus) | {"raw": str(arguments.raw), "split": arguments.split}
     report, _ = write_reports(out, f"{CORPORA[arguments.corpus][0]}: {out}", prepared, facts)
-    _tell(out, prepared, report)
+    _tell(out, prepared)
+    # SAMM's and SMIC's clips of the challenge are called alike in their corpus: key points of their own.
+    points = f" --out {out / 'keypoints'}" if arguments.corpus == "megc2021" else ""
+    print(f"look at {report}; next: python kpmaker.py --root {out}{points} --detector dlib")
     return FINISHED if prepared.records else FAILED
 
 
-def _tell(out: Path, prepared: object, report: Path) -> None:
+def _tell(out: Path, prepared: Prepared) -> None:
     """What a run came to, in a few lines."""
     counts = Counter(notice.rule for notice in prepared.notices)
     for rule, count in counts.items():
@@ -211,7 +218,6 @@ def _tell(out: Path, prepared: object, report: Path) -> None:
         f"{out}: {parts['train']} clips in train, {parts['test']} in test ({frames} frames), {left_out} left out; "
         f"{prepared.written} written now, {len(prepared.records) - prepared.written} were there"
     )
-    print(f"look at {report}; next: python kpmaker.py --root {out} --detector dlib")
 
 
 # ------------------------------------------------------------------------------------------------------ check

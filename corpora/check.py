@@ -82,7 +82,7 @@ def check(
     problems = [
         *(problem for root in roots for problem in _check_list(root, records[root], places, looks)),
         *_check_frames(places, looks),
-        *_check_names(places),
+        *_check_names(places, looks, keypoints is not None),
         *_check_copies(places, looks),
         *_check_subjects(records),
     ]
@@ -175,16 +175,22 @@ def _sizes(sizes: Sequence[tuple[int, int]]) -> str:
     return ", ".join(f"{width}×{height}" for height, width in sizes)
 
 
-def _check_names(places: Sequence[_Place]) -> list[Problem]:
-    """One name, several clips: they would share one key point file."""
-    by_name = defaultdict(list)
+def _check_names(places: Sequence[_Place], looks: dict[Path, _Look], one_folder: bool) -> list[Problem]:
+    """One name, several clips: they would share one key point file, and cannot be in one split of a run.
+
+    Two test sets are a warning only, unless their key points are in ``one_folder``: they may be used one by one.
+    """
+    by_name: dict[str, list[_Place]] = defaultdict(list)
     for place in places:
-        by_name[place.name].append(place.label)
-    return [
-        Problem(ERROR, "one name", name, f"{', '.join(labels)} would share their key points: rename one")
-        for name, labels in by_name.items()
-        if len(labels) > 1
-    ]
+        by_name[place.name].append(place)
+    problems = []
+    for name, own in by_name.items():
+        if len({looks[place.path].digests for place in own}) > 1:
+            level = ERROR if one_folder or any(place.split == "train" for place in own) else WARNING
+            where = ", ".join(place.label for place in own)
+            text = f"{where} are different clips: rename one, or keep their key points in different folders"
+            problems.append(Problem(level, "one name", name, text))
+    return problems
 
 
 def _check_copies(places: Sequence[_Place], looks: dict[Path, _Look]) -> list[Problem]:
@@ -232,7 +238,7 @@ def _check_keypoints(places: Sequence[_Place], looks: dict[Path, _Look], folder:
         try:
             load_keypoints(folder, place.name)
         except FileNotFoundError:
-            missing.append(place.label)
+            missing.append(place)
         except KeypointError as error:
             problems.append(Problem(ERROR, "key points", place.label, str(error)))
         entry = manifest.get(place.name, {})
@@ -244,8 +250,8 @@ def _check_keypoints(places: Sequence[_Place], looks: dict[Path, _Look], folder:
             text = f"made for frames of {_sizes([entry['frame_size']])}, not {_sizes(sizes[:1])}: run kpmaker.py again"
             problems.append(Problem(ERROR, "key points", place.label, text))
     if missing:
-        shown = ", ".join(missing[:4]) + (" …" if len(missing) > 4 else "")
-        roots = media.natural_sorted({str(place.root) for place in places})
+        shown = ", ".join(place.label for place in missing[:4]) + (" …" if len(missing) > 4 else "")
+        roots = media.natural_sorted({str(place.root) for place in missing})
         commands = "; ".join(f"kpmaker.py --root {root} --out {folder}" for root in roots)
         text = f"{len(missing)} clips have none: {commands}"
         problems.append(Problem(ERROR, "key points", shown, text))

@@ -92,7 +92,12 @@ def test_leaks_between_train_and_test(root, tmp_path):
 def test_one_name_in_two_roots(root, tmp_path):
     other = tmp_path / "other"
     media.write_frame_folder(other / "train/train_0", moving_frames(40))
-    assert ("error", "one name", "train_0") in found(root, other)
+    media.write_frame_folder(other / "test/test_0", moving_frames(41))
+    media.write_frame_folder(other / "test/test_1", moving_frames(101))  # the same clip
+    names = {(level, name) for level, kind, name in found(root, other) if kind == "one name"}
+    assert names == {("error", "train_0"), ("warning", "test_0")}
+    names = {(level, name) for level, kind, name in found(root, other, keypoints=tmp_path) if kind == "one name"}
+    assert names == {("error", "train_0"), ("error", "test_0")}
 
 
 def test_key_points(root):
