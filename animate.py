@@ -81,6 +81,8 @@ class Take:
         fps: frames a second of the result.
         positions: (N,) driving frame that each frame of the result shows, fractions in between; None: frame by frame.
         count: frames given out so far.
+        grid: (h, w, 2) where each cell of the frame given out last comes from in the source, normalised (x, y); None
+            where the model has no dense motion to tell.
         largest: largest displacement of any pixel since the first frame, in pixels, so far; None where the model has
             no dense motion to tell.
     """
@@ -89,16 +91,18 @@ class Take:
         self._animator, self._motions = animator, motions
         self.pair, self.fps = pair, fps
         self.positions: np.ndarray | None = None
-        self.count, self.largest = 0, None
+        self.count, self.largest, self.grid = 0, None, None
         self._first: Tensor | None = None
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for motion in self._motions:
             out = self._animator.animator.render(motion)
-            self._watch(out.get("deformation", out.get("optical_flow")), out["prediction"].shape[-2:])
-            frames = to_frames(self._animator.coloured(out))
-            self.count += len(frames)
-            yield from frames
+            deformation = out.get("deformation", out.get("optical_flow"))
+            self._watch(deformation, out["prediction"].shape[-2:])
+            for index, frame in enumerate(to_frames(self._animator.coloured(out))):
+                self.count += 1
+                self.grid = None if deformation is None else deformation[index].float().cpu().numpy()
+                yield frame
 
     def _watch(self, deformation: Tensor | None, size: tuple[int, int]) -> None:
         if deformation is None:

@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from tqdm import tqdm
@@ -125,16 +126,61 @@ class TwoClips:
         return float(moved.norm(dim=-1).max()) * 256 / track.size[0]
 
 
-def pasted(frames: Iterable[np.ndarray], face: Face) -> Iterable[np.ndarray]:
-    """Animated crops put back into the photo, with a soft border."""
-    for frame in frames:
-        yield paste_crop(face.photo, frame, face.matrix)
+class Paster:
+    """Puts animated crops back into the photo, with a soft border.
+
+    What a photo finer than the crop loses by being cut is put back too, moved along by the model's own motion.
+
+    Args:
+        face: the source.
+    """
+
+    def __init__(self, face: Face):
+        self.face, size = face, face.frames.shape[1]
+        lost = face.photo.astype(np.float32) - paste_crop(face.photo, face.frames[0], face.matrix)
+        rows, columns = np.nonzero(lost.any(-1))
+        self.lost: np.ndarray | None = None
+        if len(rows) == 0:
+            return
+        self.area = slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
+        self.lost = lost[self.area]
+        y, x = np.mgrid[self.area].astype(np.float32)
+        places = transform_points(face.matrix, np.stack([x, y], axis=-1)) / (size - 1)  # 0 … 1 over the crop
+        self.places = places.astype(np.float32)
+        self.back = np.linalg.inv(face.matrix[:, :2]) * (size - 1) / 2  # normalised units → pixels of the photo
+
+    def paste(self, frame: np.ndarray, grid: np.ndarray | None) -> np.ndarray:
+        """One frame uint8 (S, S, 3), with the grid (h, w, 2) it was sampled at → the photo, uint8 (H, W, 3)."""
+        out = paste_crop(self.face.photo, frame, self.face.matrix)
+        if self.lost is None:
+            return out
+        out[self.area] = np.clip(np.rint(out[self.area] + self._moved(grid)), 0, 255).astype(np.uint8)
+        return out
+
+    def _moved(self, grid: np.ndarray | None) -> np.ndarray:
+        if grid is None:
+            return self.lost
+        height, width = grid.shape[:2]
+        y, x = np.mgrid[: self.lost.shape[0], : self.lost.shape[1]].astype(np.float32)
+        own = np.stack(np.meshgrid(np.linspace(-1, 1, width), np.linspace(-1, 1, height)), axis=-1)
+        cells = self.places * np.float32([width - 1, height - 1])
+        moved = cv2.remap((grid - own).astype(np.float32), cells, None, cv2.INTER_LINEAR, borderValue=0) @ self.back.T
+        origin = np.stack([x, y], axis=-1) + moved.astype(np.float32)
+        return cv2.remap(self.lost, origin, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
 
 
-def animated(take: Take, frames: int) -> np.ndarray:
-    """All frames of a take, uint8 (N, S, S, 3), with a progress bar."""
+def animated(take: Take, frames: int, paster: Paster | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """All frames of a take, uint8 (N, S, S, 3), and the same in the photo where there is a paster.
+
+    ``frames`` is the driving clip's number of them, for the progress bar.
+    """
     count = frames if take.positions is None else len(take.positions)
-    return np.stack(list(tqdm(take, desc="animate", total=count, unit="frame")))
+    crops, photos = [], []
+    for frame in tqdm(take, desc="animate", total=count, unit="frame"):
+        crops.append(frame)
+        if paster is not None:
+            photos.append(paster.paste(frame, take.grid))
+    return np.stack(crops), np.stack(photos or crops)
 
 
 # ------------------------------------------------------------------------------------------------ the built-in sample
@@ -301,12 +347,11 @@ def run(options: argparse.Namespace) -> Path:
     source = crop_face(source_path, detector, crop, only_first=True)
     driving = crop_face(driving_path, detector, crop, only_first=False)
     take, clips = begin(model, source, driving, choose_device(options.device))
-    crops = animated(take, len(driving.frames))
+    crops, frames = animated(take, len(driving.frames), None if options.no_paste else Paster(source))
 
     video = options.result or options.out / f"{driving.name}-{source.name}.mp4"
     suffix = video.suffix.lower() or ".png"
     video, lossless = result_paths(video.parent, video.name.removesuffix(video.suffix), suffix)
-    frames = crops if options.no_paste else pasted(crops, source)
     write_result(frames, video, lossless, take.fps / (options.slow or 1))
     if take.largest is not None and take.largest < STILL and options.amplify and clips.largest_movement() >= HARDLY:
         print(f"the result hardly moves (at most {take.largest:.2f} pixels): the model does not carry this movement")

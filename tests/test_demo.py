@@ -99,6 +99,23 @@ def test_the_face_moves_in_the_full_photo(make, inputs):
     assert not np.array_equal(frames[4][changed], photo[changed])
 
 
+def test_a_photo_finer_than_the_crop_stays_as_fine(make, tmp_path, inputs):
+    """The crop of this face is 64 pixels wide, the face itself 250: at rest the photo comes back, pixel by pixel,
+    and in movement its detail moves along."""
+    photo = read_image(inputs / "face.png")
+    still = lossless(make("--amplify", "0", "--result", "still.mp4"))
+    assert np.abs(still[0].astype(int) - photo).mean() < 0.3
+    moved = lossless(make("--result", "moved.mp4"))[4]
+    changed = (moved != photo).any(-1)
+    assert changed.mean() > 0.01
+
+    def detail(image: np.ndarray) -> float:
+        grey = image.astype(float).mean(-1)
+        return float((grey[1:] - grey[:-1])[changed[1:]].std())
+
+    assert detail(moved) > 0.85 * detail(photo)
+
+
 def test_the_crop_alone(make):
     frames = crops(make)
     assert frames.shape == (FRAMES, SIZE, SIZE, 3)
