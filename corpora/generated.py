@@ -104,15 +104,18 @@ def generated_record(
 
     Args:
         name: of the clip.
-        driving: gives the labels; of action units, those of ``regions`` that move; none, and the emotion ``neutral``,
-            where ``amplify`` is 0.
+        driving: gives the labels; of action units, those of ``regions`` that move.  Where none is left, or
+            ``amplify`` is 0, there is no expression: the emotion is ``neutral``.
         source: gives the subject.
         fps, frames: of the clip.
         marks: frames of the clip that show the driving clip's onset, apex and offset; None where not annotated.
     """
-    labels = {"action_units": units_of_regions(driving.action_units, regions)}
-    if amplify == 0:
-        labels = {"action_units": "", "emotion": "neutral", "class3": ""}
+    units = units_of_regions(driving.action_units, regions)
+    labels = {"action_units": units}
+    if units != driving.action_units:
+        labels["objective_class"] = ""  # it goes by the action units
+    if amplify == 0 or (driving.action_units and not units):
+        labels = {"action_units": "", "emotion": "neutral", "class3": "", "objective_class": ""}
     onset, apex, offset = marks
     return replace(
         driving, clip=name, split=SPLIT, corpus=CORPUS, subject=source.subject,

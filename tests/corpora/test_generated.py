@@ -10,7 +10,7 @@ from modules.motion_control import REGIONS
 
 DRIVING = ClipRecord(
     "sub01_EP02", "test", "casme2", "sub01", "raw/EP02", 200.0, 60, 46, 60, 90, 0, 14, 44, "4+L12", "happiness",
-    "positive", (1, 2, 3, 4),
+    "positive", (1, 2, 3, 4), objective_class="1",
 )  # fmt: skip
 SOURCE = ClipRecord("s3_po_05", "test", "smic_hs", "s3", "", 100.0, 30, emotion="surprise", class3="surprise")
 
@@ -57,9 +57,11 @@ def test_labels_of_the_driving_clip_and_subject_of_the_source():
 
 
 def test_what_does_not_move_has_no_label():
-    assert record(regions=["brows"]).action_units == "4"
-    still = record(amplify=0)
-    assert (still.action_units, still.emotion, still.class3) == ("", "neutral", "")
+    part = record(regions=["brows"])
+    assert (part.action_units, part.emotion, part.objective_class) == ("4", "happiness", "")
+    assert record(regions=["brows", "mouth"]).objective_class == "1"
+    for still in (record(amplify=0), record(regions=["nose"])):
+        assert (still.action_units, still.emotion, still.class3, still.objective_class) == ("", "neutral", "", "")
 
 
 # ------------------------------------------------------------------------------------------ the list
