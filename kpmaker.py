@@ -37,12 +37,13 @@ from faces.keypoint_files import (
 from faces.onset import Onset, detect_onsets, read_onset
 from faces.preview import MAX_TILES, Tile, contact_sheet, draw_tile, spread
 from faces.records import Plan, Recorder, make_entry, make_plan
-from faces.tracking import TRACK_FOLDER, save_track, track_keypoints
+from faces.tracking import TRACK_FOLDER, save_track, still_jitter, track_keypoints
 from media import MediaError, clip_name, list_clips, open_clip, write_image
 from modules.facial_prior import select_keypoints, template_keypoints
 
 PREVIEW = "preview.png"
 SPLITS = ("train", "test")
+JITTER_CLIPS = 5
 FINISHED, FAILED, INTERRUPTED = 0, 2, 130  # exit codes
 
 
@@ -271,6 +272,17 @@ def track_clips(clips: dict[str, Path], renewed: set[Path], arguments: argparse.
         for _ in tqdm(pool.map(track, todo), total=len(todo), unit="clip", desc="tracks", disable=not todo):
             pass
     print(f"{arguments.out / TRACK_FOLDER}: {len(todo)} clips followed, {len(clips) - len(todo)} left as they were")
+    jitters = [
+        jitter
+        for name in spread(todo, JITTER_CLIPS)
+        if (jitter := still_jitter(open_clip(clips[name], arguments.frame_size), load_keypoints(arguments.out, name)))
+    ]
+    if jitters:
+        points, field = np.median(jitters, axis=0)
+        print(
+            f"jitter, on stills with the cameras' noise: key points {points:.2f}, field {field:.2f} pixels (RMS, "
+            f"median of {len(jitters)} clips)"
+        )
 
 
 def main(argv: list[str] | None = None) -> int:

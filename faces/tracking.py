@@ -8,6 +8,7 @@ head's similarity motion, fitted on the bridge of the nose and around the eye so
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -19,7 +20,7 @@ from torch import Tensor
 from faces.keypoint_files import KeypointError, MissingKeypoints, read_tensors, write_tensors
 from metrics.flow import fit_similarity, make_dis
 from modules.facial_prior import NUM_KEYPOINTS
-from modules.track import Track, face_axes
+from modules.track import Track, face_axes, face_weight, grid_pixels
 
 TRACK_FOLDER = "tracks"
 DISC_RADIUS = 0.03  # of the frame's larger side: the neighbourhood whose median motion a key point takes
@@ -28,6 +29,7 @@ FIELD_STEP = 4  # pixels between the cells of the field; the motion network work
 FIELD_SIGMA = 2.0  # pixels of a face whose eyes are 96 pixels apart
 HEAD_RADIUS = 0.11  # of the inter-ocular distance
 MIN_HEAD_PIXELS = 50
+STILL_FRAMES = 6
 
 
 def track_keypoints(frames: Iterable[np.ndarray], keypoints: Tensor) -> Track:
@@ -57,6 +59,32 @@ def track_keypoints(frames: Iterable[np.ndarray], keypoints: Tensor) -> Track:
         head=_smooth(heads),
         size=follower.onset.shape,
     )
+
+
+def camera_noise(first: np.ndarray, second: np.ndarray) -> float:
+    """Standard deviation, in grey levels, of the noise between two successive frames, uint8 (H, W, 3).
+
+    Robust to what moves: from the median deviation of their difference's finest detail.
+    """
+    a, b = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32) for frame in (first, second))
+    detail = cv2.filter2D(a - b, -1, np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6)  # norm 1
+    return float(1.4826 * np.median(np.abs(detail)) / np.sqrt(2))
+
+
+def still_jitter(frames: Iterable[np.ndarray], keypoints: Tensor, seed: int = 0) -> tuple[float, float] | None:
+    """How much a track moves where nothing does: RMS pixels of the key points, and of the field on the face.
+
+    A clip's onset is repeated with the noise of its camera and followed; None for a clip of one frame.
+    """
+    first, second = (list(islice(frames, 2)) + [None, None])[:2]
+    if second is None:
+        return None
+    noise = np.random.default_rng(seed).standard_normal((STILL_FRAMES, *first.shape[:2], 1))
+    still = np.clip(np.rint(first + camera_noise(first, second) * noise), 0, 255).astype(np.uint8)
+    track = track_keypoints([first, *still], keypoints)
+    moved, field = track.points[1:] - keypoints, track.field[1:] + track.head_at(grid_pixels(track))[1:]
+    on_face = face_weight(keypoints.float(), grid_pixels(track)) == 1
+    return tuple(float(values.square().sum(-1).mean().sqrt()) for values in (moved, field[:, on_face]))
 
 
 def _smooth(curves: list[np.ndarray]) -> Tensor:

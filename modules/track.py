@@ -93,8 +93,7 @@ class Track:
 
     def displacement(self) -> Tensor:
         """All of the motion on the grid, (T, h, w, 2), in normalised units: what :func:`field_motion` takes."""
-        grid = _pixels(self.field.shape[1:3], self.size, self.field)
-        return (self.field + self.head_at(grid)) * normalised_units(self.size, self.field)
+        return (self.field + self.head_at(grid_pixels(self))) * normalised_units(self.size, self.field)
 
 
 def normalised_units(size: tuple[int, int], like: Tensor) -> Tensor:
@@ -110,6 +109,11 @@ def _pixels(cells: tuple[int, int], size: tuple[int, int], like: Tensor) -> Tens
 def _sample(field: Tensor, places: Tensor, size: tuple[int, int]) -> Tensor:
     """``field`` (T, h, w, 2) of frames of ``size`` at ``places`` (T, h', w', 2) in pixels; constant beyond the edge."""
     return sample_field(field, places * normalised_units(size, field) - 1)
+
+
+def grid_pixels(track: Track) -> Tensor:
+    """(h, w, 2) pixels of the cells of a track's field."""
+    return _pixels(track.field.shape[1:3], track.size, track.field)
 
 
 def sample_field(field: Tensor, grid: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 
 from corpora.sample import sample_clip
 from faces.keypoint_files import KeypointError, MissingKeypoints, read_tensors, write_tensors
-from faces.tracking import load_track, save_track, track_keypoints
+from faces.tracking import camera_noise, load_track, save_track, still_jitter, track_keypoints
 from modules.facial_prior import select_keypoints
 
 
@@ -109,3 +109,23 @@ def test_broken_files_say_how_to_make_them_anew(tmp_path, track, content):
     write_tensors(tmp_path / "tracks", "clip", content)
     with pytest.raises(KeypointError, match=r"the track of 'clip' .*--track .* --overwrite"):
         load_track(tmp_path, "clip")
+
+
+@pytest.mark.parametrize("noise", [0.0, 2.0, 6.0])
+def test_camera_noise_is_measured(clip, noise):
+    rng = np.random.default_rng(0)
+    frames = [np.clip(clip.frames[0] // 2 + 60 + noise * rng.standard_normal((256, 256, 1)), 0, 255) for _ in range(2)]
+    assert camera_noise(*(np.rint(frame).astype(np.uint8) for frame in frames)) == pytest.approx(noise, abs=0.3)
+
+
+def test_jitter_grows_with_the_noise(clip, points):
+    rng = np.random.default_rng(0)
+
+    def noisy(amount: float) -> list[np.ndarray]:
+        frames = [clip.frames[0] + amount * rng.standard_normal((256, 256, 1)) for _ in range(2)]
+        return [np.clip(frame, 0, 255).astype(np.uint8) for frame in frames]
+
+    (quiet, quiet_field), (loud, loud_field) = still_jitter(noisy(0.5), points), still_jitter(noisy(6), points)
+    assert quiet < loud < 0.5
+    assert quiet_field < loud_field < 0.5
+    assert still_jitter(clip.frames[:1], points) is None
