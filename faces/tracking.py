@@ -8,7 +8,6 @@ head's similarity motion, fitted on the bridge of the nose and around the eye so
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -74,9 +73,12 @@ def camera_noise(first: np.ndarray, second: np.ndarray) -> float:
 def still_jitter(frames: Iterable[np.ndarray], keypoints: Tensor, seed: int = 0) -> tuple[float, float] | None:
     """How much a track moves where nothing does: RMS pixels of the key points, and of the field on the face.
 
-    A clip's onset is repeated with the noise of its camera and followed; None for a clip of one frame.
+    A clip's onset is repeated with the noise of its camera, taken from the next frame that is not a mere copy, and
+    followed; None where there is no such frame.
     """
-    first, second = (list(islice(frames, 2)) + [None, None])[:2]
+    frames = iter(frames)
+    first = next(frames)
+    second = next((frame for frame in frames if not np.array_equal(frame, first)), None)
     if second is None:
         return None
     noise = np.random.default_rng(seed).standard_normal((STILL_FRAMES, *first.shape[:2], 1))
