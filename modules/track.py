@@ -20,6 +20,7 @@ LEFT_EYE, RIGHT_EYE = (3, 4), (5, 6)
 # The face in inter-ocular distances, upright, from the middle between the eyes: centre and half axes of an ellipse
 # around it, forehead and chin included, and the width over which a carried motion fades out at its border.
 FACE_CENTRE, FACE_AXES, FACE_FADE = (0.0, 0.45), (1.15, 1.45), 0.25
+RIGIDITY = 1.0  # of the spline between two faces: landmarks err by a pixel or two, which it should not follow
 INVERSION_STEPS = 10
 MAX_SLOPE = 0.8  # of a field that is rendered; the inversion's error is below MAX_SLOPE ** INVERSION_STEPS of it
 SMOOTHING_ROUNDS = 40
@@ -213,15 +214,18 @@ def face_weight(keypoints: Tensor, places: Tensor) -> Tensor:
     return 1 - beyond.square() * (3 - 2 * beyond)
 
 
-def thin_plate_spline(origins: Tensor, targets: Tensor, places: Tensor) -> Tensor:
-    """The thin-plate spline through ``origins`` (K, 2) → ``targets`` (K, 2), at ``places`` (..., 2)."""
+def thin_plate_spline(origins: Tensor, targets: Tensor, places: Tensor, rigidity: float = 0.0) -> Tensor:
+    """The thin-plate spline ``origins`` (K, 2) → ``targets`` (K, 2), at ``places`` (..., 2).
+
+    With ``rigidity`` 0 it goes through all targets; the greater, the nearer it is to the best affine map.
+    """
     origins, targets = origins.double(), targets.double()
     scale = (origins - origins.mean(0)).norm(dim=-1).mean()
     centred = (origins - origins.mean(0)) / scale
     count = len(centred)
     system = centred.new_zeros(count + 3, count + 3)
     affine = torch.cat([centred.new_ones(count, 1), centred], dim=1)  # (K, 3)
-    system[:count, :count] = _kernel(centred, centred)
+    system[:count, :count] = _kernel(centred, centred) + rigidity * torch.eye(count).to(centred)
     system[:count, count:], system[count:, :count] = affine, affine.T
     weights = torch.linalg.lstsq(system, torch.cat([targets, targets.new_zeros(3, 2)])).solution
     at = ((places.double() - origins.mean(0)) / scale).reshape(-1, 2)
@@ -271,7 +275,7 @@ class Carrier:
         back = torch.linalg.inv(face_turn(source, driving.onset))
         return cls(
             turn=turn,
-            places=thin_plate_spline(source, driving.onset, grid)[None],
+            places=thin_plate_spline(source, driving.onset, grid, RIGIDITY)[None],
             weight=face_weight(source, grid)[..., None],
             head_places=(grid - middle) @ back.T + driving_middle,
             anchors=driving.onset,
