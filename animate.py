@@ -193,7 +193,7 @@ class ClipAnimator:
             parts = list(motions)
             whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
             take.positions = self._positions(pair, driving, fps, whole)
-            take._motions = self._retimed(whole, torch.from_numpy(take.positions))
+            take._motions = self._retimed(whole, torch.from_numpy(take.positions).float())  # Metal knows no float64
         return take
 
     def _reference(self, pair: Pair, driving: Clip, source: Clip) -> int:
