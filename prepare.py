@@ -169,7 +169,8 @@ def _positive(text: str) -> float:
 
 def _run_corpus(arguments: argparse.Namespace) -> int:
     from corpora.coded import Source
-    from corpora.pipeline import Settings, prepare
+    from corpora.cutting import Settings
+    from corpora.pipeline import prepare
     from corpora.report import write_reports
     from corpora.splits import CHALLENGE_FILE, SplitOptions
     from corpora.tree import CorpusError, scan

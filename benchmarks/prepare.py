@@ -17,7 +17,8 @@ import numpy as np
 import media
 from corpora import casme2
 from corpora.coded import Source
-from corpora.pipeline import Prepared, Settings, prepare
+from corpora.cutting import Settings
+from corpora.pipeline import Prepared, prepare
 from corpora.splits import SplitOptions
 from corpora.tree import scan
 from faces.crop import Crop

@@ -4,8 +4,9 @@ Every corpus ends in the same layout: ``<root>/{train,test}/<clip>/<frame>.png``
 clip, which this module reads and writes.
 
 The way there: a corpus's own module (`casme2`, `samm`, `smic_hs`, `megc2021`, `folder`) turns a `tree` of files and
-its coding sheet (`sheets`) into a list of `raw` clips and notices; `splits` sends each to train or test; `pipeline`
-cuts and writes them, in parallel; `report` says what was done.  `check` looks a finished data set over.
+its coding sheet (`sheets`) into a list of `raw` clips, and notices by named `rules`; `splits` sends each clip to train
+or test; `pipeline` writes them in parallel, each as `cutting` says; `report` says what was done.  `check` looks a
+finished data set over.
 """
 
 from __future__ import annotations

@@ -1,89 +1,32 @@
 """Raw clips → folders of face crops: one task a clip, in parallel, resumable.
 
 Of every clip, the onset frame's face is found once, all frames are cut alike and written to a temporary folder that
-takes its name when it is whole.  ``<out>/onsets/`` keeps, for each clip, a small picture of the onset with what was
-cut, and a record of it:
-
-    onsets/<clip>.png
-    onsets/<clip>.json      frame numbers, box, matrix (raw → crop), landmarks (68, 2) in raw pixels, notices
-
-A second run does the clips whose record is missing, or whose raw frames have changed.
+takes its name when it is whole (`cutting`).  ``<out>/onsets/`` keeps, for each clip, a small picture of the onset with
+what was cut, and a record of it.  A second run does the clips whose record is missing or whose raw frames have changed.
 """
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import itertools
 import json
 import os
 import shutil
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 import media
 from corpora import SPLITS, ClipRecord, write_clips
-from corpora.contact import draw_onset
+from corpora.cutting import SKIPPED, WRITTEN, Settings, Task, clip_digest, prepare_clip, write_json
 from corpora.parallel import run_parallel
-from corpora.raw import Listing, Notice, RawClip
+from corpora.raw import Listing, RawClip
+from corpora.rules import Notice
 from corpora.splits import SplitOptions, assign_splits, write_splits
 from corpora.tree import CorpusError
-from faces import Detector, Face, make_detector
-from faces.crop import Crop, crop_box
 
-VERSION = 1  # raised when the same settings would give other pictures
 SETTINGS = "prepare.json"
 ONSETS = "onsets"
-ON_MISSING = ("skip", "whole", "error")
-LATER_FRAMES = 5  # after the onset, in which a face is looked for where the onset shows none
-WRITTEN, SKIPPED = "written", "skipped"
-
-
-_load_detector = functools.lru_cache(maxsize=1)(make_detector)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the written frames depend on.
-
-    Attributes:
-        crop: of all clips.
-        keep_cropped: frames that are cut to the face already are resized only.
-        detector, upsample, device, landmark_model: see :func:`faces.make_detector`; dlib's ``upsample`` is 0 where
-            it is None, as in the released preprocessing.
-        on_missing: ``skip``, ``whole`` (the whole frame) or ``error`` for a clip without a face.
-    """
-
-    crop: Crop = field(default_factory=Crop)
-    keep_cropped: bool = True
-    detector: str = "dlib"
-    upsample: int | None = None
-    device: str = "auto"
-    landmark_model: str | None = None
-    on_missing: str = "skip"
-
-    def __post_init__(self) -> None:
-        if self.on_missing not in ON_MISSING:
-            raise ValueError(f"--on-missing is {self.on_missing!r}; legal are {', '.join(ON_MISSING)}")
-
-    def crop_of(self, clip: RawClip) -> Crop:
-        """The crop of one clip."""
-        if clip.cropped and self.keep_cropped:
-            return replace(self.crop, recipe="whole", margin=0.0)
-        return self.crop
-
-    def make_detector(self) -> Detector:
-        """The detector, loaded once a process."""
-        upsample = 0 if self.detector == "dlib" and self.upsample is None else self.upsample
-        return _load_detector(self.detector, self.device, self.landmark_model, upsample)
-
-    def as_dict(self, corpus: str) -> dict:
-        """For ``prepare.json``; the device is left out, as it does not matter."""
-        return {"version": VERSION, "corpus": corpus} | {k: v for k, v in asdict(self).items() if k != "device"}
 
 
 @dataclass
@@ -101,19 +44,6 @@ class Prepared:
     entries: dict[str, dict]
     notices: list[Notice]
     written: int
-
-
-@dataclass(frozen=True)
-class Task:
-    """One clip to write: its folder, and where its onset picture and record go (without suffix)."""
-
-    clip: RawClip
-    folder: Path
-    record: Path
-    settings: Settings
-
-    def __len__(self) -> int:
-        return max(1, len(self.clip.frames))
 
 
 def prepare(
@@ -188,7 +118,7 @@ def _settle(out: Path, settings: dict, overwrite: bool) -> None:
             _remove_written(out)
     elif any((out / part).is_dir() and any((out / part).iterdir()) for part in SPLITS):
         raise CorpusError(f"{out} holds clips that this command did not make. Choose another folder with --out")
-    _write_json(file, settings)
+    write_json(file, settings)
 
 
 def _remove_written(out: Path) -> None:
@@ -221,7 +151,7 @@ def _plan(
 
 
 def _is_done(clip: RawClip, folder: Path, entry: dict) -> bool:
-    if entry["stamp"] != _digest(clip):
+    if entry["stamp"] != clip_digest(clip):
         return False
     if entry["status"] == SKIPPED:
         return True
@@ -237,10 +167,6 @@ def _restart(tasks: Sequence[Task]) -> None:
         task.record.with_suffix(".json").unlink(missing_ok=True)
 
 
-def _digest(clip: RawClip) -> str:
-    return hashlib.sha256(f"{clip.stamp} {clip.cropped} {clip.fps}".encode()).hexdigest()[:16]
-
-
 def _read_json(file: Path) -> dict:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -249,163 +175,6 @@ def _read_json(file: Path) -> dict:
     except ValueError as error:
         raise CorpusError(f"{file} is damaged ({error}); remove it, and the clip of that name") from error
     return content
-
-
-def _write_json(file: Path, content: dict) -> None:
-    with media.atomic_path(file) as temporary:
-        temporary.write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-# ------------------------------------------------------------------------------------------------------ one clip
-class _Frames:
-    """The frames of a raw clip, one by one; unreadable ones are noted and left out."""
-
-    def __init__(self, clip: RawClip):
-        self.clip, self.notices, self.fps = clip, [], clip.fps
-
-    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
-        size = None
-        for number, frame in self._video() if self.clip.video is not None else self._files():
-            size = size or frame.shape
-            if frame.shape == size:
-                yield number, frame
-            else:
-                sizes = f"{frame.shape[1]}×{frame.shape[0]}, the first one {size[1]}×{size[0]}"
-                self.note("frame-size", f"frame {number} is {sizes} (width × height)")
-
-    def note(self, rule: str, text: str) -> None:
-        self.notices.append(Notice(rule, self.clip.name, text))
-
-    def _files(self) -> Iterator[tuple[int, np.ndarray]]:
-        for frame in self.clip.frames:
-            try:
-                with frame.file.open() as stream:
-                    image = media.decode_image(stream, frame.file.label)
-            except (media.MediaError, OSError) as error:
-                self.note("unreadable-frame", f"frame {frame.number}: {error}. Fetch or unpack this file again")
-                continue
-            yield frame.number, image
-
-    def _video(self) -> Iterator[tuple[int, np.ndarray]]:
-        try:
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
-                clip = media.open_clip(self.clip.video.path)
-                self.fps = self.fps or clip.fps
-                yield from enumerate(clip)
-        except media.MediaError as error:
-            self.note("unreadable-frame", str(error))
-        for warning in caught:
-            self.note("unreadable-frame", str(warning.message))
-
-
-class _TooShort(Exception):
-    """Raised to leave the writing of a clip that has too few frames."""
-
-
-def prepare_clip(task: Task) -> tuple[str, dict]:
-    """Write one clip, its onset picture and its record; returns its name and the record.
-
-    Raises:
-        CorpusError: no face, with ``on_missing="error"``.
-    """
-    clip, source = task.clip, _Frames(task.clip)
-    crop, frames = task.settings.crop_of(clip), iter(source)
-    head = list(itertools.islice(frames, 1))
-    face = _find_face(head, frames, source, task.settings) if head else None
-    entry: dict = {"stamp": _digest(clip), "status": SKIPPED, "frames": [], "fps": source.fps}
-    matrix = None
-    if head:
-        crop, matrix = _crop_matrix(crop, face, head[0][1].shape[:2], source, task.settings)
-    if matrix is not None:
-        entry["frames"] = _write_frames(task, crop, matrix, itertools.chain(head, frames), source)
-        entry["status"] = WRITTEN if entry["frames"] else SKIPPED
-    elif not head:
-        source.note("no-frames", "no frame of it can be read")
-    if entry["status"] == SKIPPED:
-        shutil.rmtree(task.folder, ignore_errors=True)  # of an earlier run, when it could be used
-    entry |= _describe(head, face, crop, matrix)
-    entry["fps"] = source.fps
-    entry["notices"] = [(notice.rule, notice.clip, notice.text) for notice in source.notices]
-    if head:
-        picture = draw_onset(head[0][1], matrix, crop.size, face and face.landmarks)
-        media.write_image(task.record.parent / f"{task.record.name}.png", picture)
-    _write_json(task.record.parent / f"{task.record.name}.json", entry)
-    return clip.name, entry
-
-
-def _find_face(
-    head: list[tuple[int, np.ndarray]], frames: Iterator[tuple[int, np.ndarray]], source: _Frames, settings: Settings
-) -> Face | None:
-    """The largest face of the first frame that shows one; frames that are read on the way join ``head``."""
-    detector = settings.make_detector()
-    for later in range(LATER_FRAMES + 1):
-        if later:
-            following = next(frames, None)
-            if following is None:
-                return None
-            head.append(following)
-        found = detector.detect(head[-1][1])
-        if found:
-            if later:
-                source.note("face-in-later-frame", f"frame {head[-1][0]} instead of {head[0][0]}")
-            if len(found) > 1:
-                source.note("several-faces", f"{len(found)} in frame {head[-1][0]}")
-            return found[0]
-    return None
-
-
-def _crop_matrix(
-    crop: Crop, face: Face | None, size: tuple[int, int], source: _Frames, settings: Settings
-) -> tuple[Crop, np.ndarray | None]:
-    """The crop that is used, and its matrix; None for a clip that is left out."""
-    if face is not None or not crop.needs_face:
-        return crop, crop.matrix(face, size)
-    where = f"{source.clip.source}, {size[1]}×{size[0]} pixels"
-    if settings.on_missing == "error":
-        raise CorpusError(
-            f"no face in the onset frame of {source.clip.name} ({where}). Look at the frame; --on-missing skip leaves "
-            "such clips out, whole keeps them uncut"
-        )
-    source.note("no-face", f"{where}: {'used whole' if settings.on_missing == 'whole' else 'left out'}")
-    if settings.on_missing == "skip":
-        return crop, None
-    whole = replace(crop, recipe="whole", margin=0.0, align="none")
-    return whole, whole.matrix(None, size)
-
-
-def _write_frames(
-    task: Task, crop: Crop, matrix: np.ndarray, frames: Iterable[tuple[int, np.ndarray]], source: _Frames
-) -> list[int]:
-    """Cut and write; returns the frames' numbers, none where there are too few."""
-    numbers: list[int] = []
-    least = 1 if len(task.clip.frames) == 1 else 2
-    try:
-        # The writer asks for a number when a frame comes, and the list's iterator sees what was added until then.
-        with media.folder_writer(task.folder, iter(numbers)) as append:
-            for number, frame in frames:
-                numbers.append(number)
-                append(crop.apply(frame, matrix))
-            if len(numbers) < least:
-                raise _TooShort
-    except _TooShort:
-        source.note("no-frames", f"{len(numbers)} of {max(1, len(task.clip.frames))} frames can be read")
-        return []
-    return numbers
-
-
-def _describe(head: list, face: Face | None, crop: Crop, matrix: np.ndarray | None) -> dict:
-    """The record's geometry, in raw pixels."""
-    found: dict = dict.fromkeys(("frame_size", "box", "recipe", "matrix", "landmarks", "score", "attempt"))
-    if head:
-        found["frame_size"] = list(head[0][1].shape[:2])
-    if matrix is not None:
-        found["box"] = list(crop_box(face, tuple(found["frame_size"]), crop.recipe, crop.margin))
-        found["recipe"], found["matrix"] = crop.recipe, matrix.tolist()
-    if face is not None:
-        found |= {"score": round(face.score, 4), "attempt": face.attempt}
-        found["landmarks"] = np.round(face.landmarks.astype(float), 2).tolist()
-    return found
 
 
 # ------------------------------------------------------------------------------------------------------ results

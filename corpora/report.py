@@ -12,7 +12,7 @@ import media
 from corpora import SPLITS, ClipRecord
 from corpora.contact import LEGEND, MEANINGS, status_of, write_contact_sheets
 from corpora.pipeline import ONSETS, Prepared
-from corpora.raw import RULES, Notice
+from corpora.rules import RULES, Notice
 
 Table = tuple[str, Sequence[str], Sequence[Sequence[object]]]  # heading, columns, rows
 NAMES_IN_TABLE = 6  # clips that a rule's row names; all are in the list below

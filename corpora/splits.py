@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 
 import media
-from corpora.raw import Notice, RawClip
+from corpora.raw import RawClip
+from corpora.rules import Notice
 from corpora.tree import CorpusError
 
 SPLIT_KINDS = ("paper", "subject", "train")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from corpora import read_clips
-from corpora.pipeline import Settings, prepare
+from corpora.cutting import Settings
+from corpora.pipeline import prepare
 from corpora.splits import SplitOptions
 from corpora.tree import CorpusError
 from tests.corpora.trees import (

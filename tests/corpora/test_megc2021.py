@@ -7,7 +7,8 @@ import zipfile
 import numpy as np
 
 from corpora import read_clips
-from corpora.pipeline import Settings, prepare
+from corpora.cutting import Settings
+from corpora.pipeline import prepare
 from corpora.splits import CHALLENGE_FILE, SplitOptions, read_challenge
 from frames_dataset import read_pairs
 from media import open_clip

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import corpora.pipeline as pipeline
 import media
 from corpora import read_clips
-from corpora.pipeline import Settings, prepare
+from corpora.cutting import Settings
+from corpora.pipeline import prepare
+from corpora.rules import Notice
 from corpora.splits import SplitOptions
 from corpora.tree import CorpusError
 from faces import largest_face
@@ -204,4 +205,4 @@ def test_other_settings_need_overwrite_and_foreign_clips_are_safe(raw, tmp_path)
 
 def test_an_unknown_rule_is_a_bug():
     with pytest.raises(ValueError, match="unknown rule"):
-        pipeline.Notice("something", "", "")
+        Notice("something", "", "")

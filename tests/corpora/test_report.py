@@ -8,7 +8,8 @@ import pytest
 
 import media
 from corpora.contact import draw_onset
-from corpora.pipeline import Settings, prepare
+from corpora.cutting import Settings
+from corpora.pipeline import prepare
 from corpora.report import write_reports
 from corpora.splits import SplitOptions
 from faces.crop import Crop

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from corpora.pipeline import Settings, prepare
+from corpora.cutting import Settings
+from corpora.pipeline import prepare
 from corpora.splits import SplitOptions
 from tests.corpora.trees import SAMM_HEADER, brightness, read, rules, samm_row, write_frames, write_sheet
 
