@@ -13,6 +13,7 @@ import torch
 import yaml
 from PIL import Image
 
+import run
 from checkpoint import write_checkpoint
 from compare import ComparisonError, compare, folder_name, how_slow
 from frames_dataset import DataError
@@ -230,6 +231,22 @@ def test_unknown_clips_are_named(world, tmp_path):
         compare(load(folder, settings, rows=rows), tmp_path, CPU)
     with pytest.raises(DataError, match="truth: no such folder"):
         compare(load(folder, settings, truth=str(tmp_path / "none")), tmp_path, CPU)
+
+
+def test_command_line(world, tmp_path, capsys):
+    folder, settings = world
+    load(folder, settings, columns=settings["columns"][:1], rows=settings["rows"][:1])
+    command = ["--mode", "compare", "--config", str(folder / "compare.yaml"), "--device", "cpu"]
+    assert run.main([*command, "--out", str(tmp_path / "out"), "--set", "slow_down=8"]) == 0
+    assert f"table: {tmp_path / 'out' / 'index.html'}" in capsys.readouterr().out
+    assert open_clip(tmp_path / "out" / "test_0-test_1.gif").fps == pytest.approx(gif_rate(100 / 8))
+    for flag in ("--checkpoint", "--init-from"):
+        assert run.main([*command, flag, "a.pth.tar"]) == 2
+        assert f"{flag}: --mode compare takes a checkpoint a column" in capsys.readouterr().err
+    assert run.main(["--mode", "compare", "--config", "nowhere.yaml"]) == 2
+    assert "no such config: nowhere.yaml" in capsys.readouterr().err
+    assert run.main(["--mode", "compare"]) == 2
+    assert "--mode compare needs --config" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------------------ in a browser
