@@ -28,7 +28,7 @@ from checkpoint import LoadedModel, load_for_inference
 from compare import compare
 from corpora import read_clips
 from corpora.sample import SampleClip, sample_clip, still_face
-from frames_dataset import Pair
+from frames_dataset import Pair, clip_rate
 from grid import side_by_side
 from kpmaker import main as make_keypoints
 from metrics.canonical import REGIONS as PLACES
@@ -41,7 +41,7 @@ from run import choose_device
 OUT = Path(__file__).parent / "sup-mat"
 STRENGTHS = (0.0, 0.5, 1.0, 2.0, 3.0)
 SHOWN_REGIONS = ("brows", "mouth", "mouth:left", "brows:right,mouth:right")
-WIDTH = 136  # of one picture of a row
+WIDTH, DEMO_WIDTH = 136, 176  # of one picture of a row
 SLOW, DIFFERENCE_GAIN = 8, 6
 CURVES = (("mouth_L", "corner of the mouth, left"), ("mouth_R", "corner of the mouth, right"), ("brow_mid_L", "brow"))
 
@@ -77,10 +77,10 @@ class Studio:
         return frames, measure_motion(frames, self.landmarks)
 
 
-def write_row(path: Path, columns: dict[str, np.ndarray], fps: float) -> None:
-    """Clips side by side as a GIF, in slow motion."""
+def write_row(path: Path, columns: dict[str, np.ndarray], fps: float, width: int = WIDTH) -> None:
+    """Square clips side by side as a GIF, in slow motion."""
     small = {
-        name: np.stack([media.resize_frame(frame, WIDTH, WIDTH) for frame in frames])
+        name: np.stack([media.resize_frame(frame, width, width) for frame in frames])
         for name, frames in columns.items()
     }
     rate = media.gif_rate(fps / SLOW)
@@ -91,8 +91,13 @@ def write_row(path: Path, columns: dict[str, np.ndarray], fps: float) -> None:
 def make_demo(options: argparse.Namespace) -> None:
     """``demo.gif``: the built-in pair."""
     with tempfile.TemporaryDirectory() as folder:
-        made = demo.run(demo.build_parser().parse_args(["--out", folder, "--device", options.device]))
-        shutil.copyfile(made, OUT / "demo.gif")
+        demo.run(demo.build_parser().parse_args(["--out", folder, "--device", options.device]))
+        (strip,) = Path(folder, "png").glob("*.png")
+        result = media.open_clip(strip).read_all()
+    source, driving, truth, label = demo.sample_inputs(demo.SAMPLE_DATA)
+    columns = {label: media.open_clip(driving).read_all(), "source": media.open_clip(source).read([0]),
+               "result": result, "truth": truth}  # fmt: skip
+    write_row(OUT / "demo.gif", columns, clip_rate(media.open_clip(driving)), DEMO_WIDTH)
 
 
 def make_table(options: argparse.Namespace) -> None:
