@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,18 +169,15 @@ class Paster:
         return cv2.remap(self.lost, origin, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
 
 
-def animated(take: Take, frames: int, paster: Paster | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """All frames of a take, uint8 (N, S, S, 3), and the same in the photo where there is a paster.
+def shown(take: Take, frames: int, crops: list[np.ndarray], paster: Paster | None = None) -> Iterator[np.ndarray]:
+    """The frames of a take as they come, in the photo where there is a paster; ``crops`` collects the faces alone.
 
     ``frames`` is the driving clip's number of them, for the progress bar.
     """
     count = frames if take.positions is None else len(take.positions)
-    crops, photos = [], []
     for frame in tqdm(take, desc="animate", total=count, unit="frame"):
         crops.append(frame)
-        if paster is not None:
-            photos.append(paster.paste(frame, take.grid))
-    return np.stack(crops), np.stack(photos or crops)
+        yield frame if paster is None else paster.paste(frame, take.grid)
 
 
 # ------------------------------------------------------------------------------------------------ the built-in sample
@@ -347,12 +344,15 @@ def run(options: argparse.Namespace) -> Path:
     source = crop_face(source_path, detector, crop, only_first=True)
     driving = crop_face(driving_path, detector, crop, only_first=False)
     take, clips = begin(model, source, driving, choose_device(options.device))
-    crops, frames = animated(take, len(driving.frames), None if options.no_paste else Paster(source))
-
     video = options.result or options.out / f"{driving.name}-{source.name}.mp4"
     suffix = video.suffix.lower() or ".png"
     video, lossless = result_paths(video.parent, video.name.removesuffix(video.suffix), suffix)
-    write_result(frames, video, lossless, take.fps / (options.slow or 1))
+    frames: list[np.ndarray] = []
+    paster = None if options.no_paste else Paster(source)
+    write_result(
+        shown(take, len(driving.frames), frames, paster), video, lossless, take.fps / (options.slow or 1)
+    )
+    crops = np.stack(frames)
     if take.largest is not None and take.largest < STILL and options.amplify and clips.largest_movement() >= HARDLY:
         print(f"the result hardly moves (at most {take.largest:.2f} pixels): the model does not carry this movement")
     plain = options.retime is options.fps is options.regions is None and options.amplify == 1

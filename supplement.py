@@ -73,7 +73,7 @@ class Studio:
         params = {**self.model.config["animate_params"], **CONTROLS, **controls}
         model = LoadedModel(self.model.networks, {**self.model.config, "animate_params": params}, self.model.family)
         take = ClipAnimator(model, self.clips, self.device).take(Pair(demo.DRIVING, demo.SOURCE))
-        frames, _ = demo.animated(take, len(self.clip.frames))
+        frames = np.stack(list(demo.shown(take, len(self.clip.frames), [])))
         return frames, measure_motion(frames, self.landmarks)
 
 
