@@ -11,6 +11,7 @@ Writes ``evaluation.csv`` (a row a result), ``evaluation.json`` (means, interval
 from __future__ import annotations
 
 import functools
+import hashlib
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,16 +22,28 @@ import cv2
 import numpy as np
 
 from evaluation.pairs import EvaluationError, find_pairs, listed_rates
+from evaluation.perceptual import absent, lpips_version
 from evaluation.pool import score_all
 from evaluation.report import method_colours, write_report
 from evaluation.scorer import FaceModels, measure_driving, score_result
-from evaluation.tables import ABSENT, FAILED, YARDSTICKS, Row, compare, sort_methods, summarise, write_csv, write_json
+from evaluation.tables import (
+    FAILED,
+    YARDSTICKS,
+    Row,
+    compare,
+    present_figures,
+    sort_methods,
+    summarise,
+    write_csv,
+    write_json,
+)
 from evaluation.work import PairScorer
 from metrics.flow import flow_settings
+from metrics.landmarks import landmark_settings
 from metrics.motion import MIN_SNR, MotionScore
-from metrics.statistics import LEVEL, RESAMPLES, Summary
+from metrics.statistics import LEVEL, REPEATABILITY, RESAMPLES, Summary
 
-PACKAGES = ("numpy", "scipy", "opencv-python", "dlib-bin", "imageio", "pillow", "matplotlib")
+PACKAGES = ("numpy", "scipy", "opencv-python", "dlib-bin", "torch", "imageio", "imageio-ffmpeg", "pillow")
 
 _models = FaceModels()
 
@@ -160,7 +173,7 @@ def evaluate(
         raise EvaluationError(f"none of {len(found)} pairs could be scored:\n  {problems}")
     summary, comparisons = summarise(rows), compare(rows)
     folders = {"driving": driving_dir, "pairs": pairs, "truth": truth_dir, "sources": source_dir}
-    settings = _settings(folders, generated, identity)
+    settings, missing = _settings(folders, generated, identity), absent(present_figures(rows))
     write_csv(out_dir / "evaluation.csv", rows)
     content = {
         "settings": settings,
@@ -169,10 +182,10 @@ def evaluate(
         },
         "comparisons": [{**vars(item), "difference": item.difference.as_dict()} for item in comparisons],
         "pairs": [vars(row) for row in rows],
-        "absent": ABSENT,
+        "absent": missing,
     }
     write_json(out_dir / "evaluation.json", content)
-    write_report(out_dir / "report.html", rows, summary, comparisons, pages, settings)
+    write_report(out_dir / "report.html", rows, summary, comparisons, pages, settings, missing)
     return Evaluation(rows, summary, out_dir)
 
 
@@ -194,16 +207,29 @@ def _settings(folders: Mapping[str, str | Path | None], generated: Mapping[str, 
         "generated": {name: str(folder) for name, folder in generated.items()},
         "identity": identity,
         "colour": "both clips made grey by the ITU-R 601 weights",
+        "landmarks": landmark_settings(),
         "flow": flow_settings(),
         "interval": f"bootstrap over pairs, {RESAMPLES} resamples, {LEVEL:.0%}",
+        "repeatability of one clip": REPEATABILITY,
         "least SNR": MIN_SNR,
         "versions": {
             "python": platform.python_version(),
             "opencv": cv2.__version__,
             **_models.versions(),
+            **lpips_version(),
+            "code": _code_hash(),
             **{name: _version(name) for name in PACKAGES},
         },
     }
+
+
+def _code_hash() -> str:
+    """Of the files that the figures are computed by: another hash may mean other figures."""
+    here = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in [*sorted((here / "metrics").glob("*.py")), here / "evaluation" / "scorer.py"]:
+        digest.update(path.read_bytes().replace(b"\r\n", b"\n"))
+    return f"sha256 {digest.hexdigest()[:12]} of metrics/ and evaluation/scorer.py"
 
 
 def _version(package: str) -> str:

@@ -19,6 +19,7 @@ from evaluate import evaluate
 
 FACES = 4  # different clips made; all others are copies of them under other names
 FPS = 100.0
+TARGET = 300.0  # seconds, on two cores
 
 
 def make_folders(root: Path, pairs: int, driving: int, frames: int) -> None:
@@ -36,6 +37,12 @@ def make_folders(root: Path, pairs: int, driving: int, frames: int) -> None:
         shutil.copy(made[(index + 1) % FACES], root / "results" / name)
 
 
+def processor_time() -> float:
+    """Seconds of this process and of its ended children."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=100)
@@ -46,17 +53,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         make_folders(root, arguments.pairs, arguments.driving, arguments.frames)
-        wall, busy = time.perf_counter(), time.process_time()
+        wall, busy = time.perf_counter(), processor_time()
         found = evaluate(
             root / "driving", root / "out", {"copy": root / "results"}, yardsticks=("still",), workers=arguments.workers
         )
-        wall, busy = time.perf_counter() - wall, time.process_time() - busy
+        wall, busy = time.perf_counter() - wall, processor_time() - busy
     scored = sum(row.method == "copy" and row.status != "failed" for row in found.rows)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     print(
-        f"{scored} pairs of {arguments.frames} frames, {arguments.driving} driving clips, {arguments.workers} threads: "
-        f"{wall:.0f} s, {busy:.0f} s of processor time ({busy / scored:.2f} s a pair); system load {load:.1f}"
+        f"{scored} pairs of {arguments.frames} frames, {arguments.driving} driving clips, {arguments.workers} workers: "
+        f"{wall:.0f} s, {wall / TARGET:.2f} of the {TARGET:.0f} s allowed for 100 pairs of 80 frames; "
+        f"{busy:.0f} s of processor time, {busy / wall:.2f} cores busy; system load {load:.1f}"
     )
+
 
 
 if __name__ == "__main__":

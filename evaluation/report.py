@@ -19,11 +19,12 @@ from metrics.statistics import Comparison, Summary
 from . import player
 from .pictures import ARROW_LENGTH, DRIVING_COLOUR, PALETTE
 from .player import Sheet
-from .tables import ABSENT, FAILED, FIGURES, UNRELIABLE, YARDSTICKS, Row, methods_of, present_figures
+from .tables import FAILED, FIGURES, UNRELIABLE, YARDSTICKS, Row, methods_of, present_figures
 
 MAIN_FIGURES = ("skill", "rho", "vcor", "gain", "dir", "leak", "apex_err", "lid_gain", "snr")
 TRUTH_FIGURES = (
-    "truth_rho", "truth_gain", "truth_skill", "psnr_moving", "ssim_moving", "epe_px", "akd_px", "akd_jitter_px",
+    "truth_rho", "truth_gain", "truth_skill", "psnr_moving", "ssim_moving", "lpips", "epe_px", "akd_px",
+    "akd_jitter_px",
 )  # fmt: skip
 UNKNOWN_RATE = 100.0
 EMBEDDED_BYTES = 150_000_000  # pictures of larger reports stay beside the page
@@ -201,9 +202,9 @@ def _pair_section(
     )
 
 
-def _definitions(names: Sequence[str], settings: Mapping[str, object]) -> str:
+def _definitions(names: Sequence[str], missing: Mapping[str, str], settings: Mapping[str, object]) -> str:
     figures = "".join(f"<dt>{name}</dt><dd>{escape(FIGURES[name])}</dd>" for name in names)
-    absent = "".join(f"<dt>{name}</dt><dd>absent: {escape(reason)}</dd>" for name, reason in ABSENT.items())
+    absent = "".join(f"<dt>{name}</dt><dd>absent: {escape(reason)}</dd>" for name, reason in missing.items())
     facts = "".join(
         f"<dt>{escape(key)}</dt><dd>{escape(value if isinstance(value, str) else json.dumps(value))}</dd>"
         for key, value in settings.items()
@@ -218,8 +219,9 @@ def write_report(
     comparisons: Sequence[Comparison],
     pages: Sequence[PairPage],
     settings: Mapping[str, object],
+    missing: Mapping[str, str],
 ) -> None:
-    """Write the report.
+    """Write the report; ``missing``: figure → why nothing has it.
 
     Sheets and maps named in ``pages`` must lie beside it; they move into the page, unless they are very large together.
     """
@@ -243,7 +245,7 @@ def write_report(
         "as a still face). Pairs whose driving clip hardly moves (SNR &lt; 4) are left out of means.</p>"
         f"{_summary_table(summary, main, rows)}{truth_part}{_comparisons(comparisons)}{_problems(rows)}"
         f"<h2>Pairs</h2>{_pair_table(rows, main)}"
-        f"{player.controls()}{sections}{_definitions(present, settings)}"
+        f"{player.controls()}{sections}{_definitions(present, missing, settings)}"
     )
     with media.atomic_path(path) as temporary:
         temporary.write_text(player.page("Motion fidelity", body), encoding="utf-8")

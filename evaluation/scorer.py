@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from metrics.image import image_figures, sharpness
 from metrics.keypoints import average_distance, detector_jitter
 from metrics.motion import ClipMotion, MotionScore, compare_motion, measure_aligned, measure_motion
 from metrics.timing import Alignment, align_frames, distinct_frames
+
+if TYPE_CHECKING:  # it needs torch, which nothing else here does
+    from metrics.lpips import Lpips
 
 LANDMARK_MODEL = "shape_predictor_68_face_landmarks.dat"
 IDENTITY_MODEL = "dlib_face_recognition_resnet_model_v1.dat"
@@ -177,14 +181,15 @@ def measure_truth(frames: np.ndarray, driving: DrivingClip, models: FaceModels) 
 
 
 def truth_figures(
-    truth: Truth, scored: Scored, frames: np.ndarray, models: FaceModels
+    truth: Truth, scored: Scored, frames: np.ndarray, models: FaceModels, lpips: Lpips | None = None
 ) -> tuple[dict[str, float], str]:
     """Figures of a generated clip against the true one, and why pictures could not be compared ("" if they were).
 
     Motion is compared as with a driving clip (``truth_rho`` …).  Pictures are compared frame by frame where size and
-    number of frames agree: L1, PSNR, SSIM over the picture and over the pixels that move in the truth; ``epe_px``,
-    the distance of the measured motion fields there (pixels at 256×256), both measured by the same estimator;
-    ``akd_px``, the average landmark distance, beside the detector's own ``akd_jitter_px``.
+    number of frames agree: L1, PSNR, SSIM over the picture and over the pixels that move in the truth; ``lpips`` over the
+    picture, where its weights are given; ``epe_px``, the distance of the measured motion fields where the truth
+    moves (pixels at 256×256), both measured by the same estimator; ``akd_px``, the average landmark distance, beside
+    the detector's own ``akd_jitter_px``.
     """
     against = compare_motion(truth.clip.motion, scored.motion).figures
     found = {f"truth_{name}": against[name] for name in TRUTH_MOTION}
@@ -198,6 +203,8 @@ def truth_figures(
     moving = moving_pixels(truth.flow)
     found.update(image_figures(result, true))
     found.update({f"{name}_moving": value for name, value in image_figures(result, true, moving).items()})
+    if lpips is not None:
+        found["lpips"] = lpips(result, true)
     found["epe_px"] = end_point_error(clip_flow(result), truth.flow, moving)
     found["akd_px"] = average_distance(models.sequence(result), truth.points, frames.shape[1:3])
     found["akd_jitter_px"] = truth.jitter

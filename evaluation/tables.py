@@ -30,6 +30,7 @@ FIGURES: dict[str, str] = {
     "l1": "mean absolute difference from the truth, 0…1, grey, frame 0 left out",
     "psnr": "PSNR against the truth, dB, grey, frame 0 left out (58.9 = equal)",
     "ssim": "SSIM against the truth, grey, frame 0 left out",
+    "lpips": "LPIPS 0.1 on AlexNet against the truth, both grey, frame 0 left out (0 = equal)",
     "l1_moving": "l1 over the pixels that move in the truth",
     "psnr_moving": "psnr over the pixels that move in the truth",
     "ssim_moving": "ssim over the pixels that move in the truth",
@@ -37,12 +38,6 @@ FIGURES: dict[str, str] = {
     "akd_px": "average landmark distance from the truth, pixels at 256×256",
     "akd_jitter_px": "the landmark detector's own jitter on a still face: akd_px means nothing below it",
 }
-
-ABSENT = {
-    "fid": "needs Inception weights, which no dependency ships and nothing here downloads",
-    "lpips": "needs AlexNet and LPIPS weights, which no dependency ships and nothing here downloads",
-}
-
 
 @dataclass(frozen=True)
 class Row:

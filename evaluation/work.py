@@ -16,6 +16,7 @@ from metrics.motion import MIN_SNR, ClipMotion, MotionScore
 from metrics.warp import still_clip, warp_clip
 
 from .pairs import Pair
+from .perceptual import load_lpips
 from .pictures import apex_time, make_sheet, motion_map, region_curves
 from .report import PairPage, PlayedClip
 from .scorer import (
@@ -232,7 +233,7 @@ class PairScorer:
             times = figures["snr"]
             notes.append(f"the driving clip moves only {times:.1f} times the noise ({MIN_SNR:g} needed)")
         if job.truth is not None:
-            found, note = truth_figures(job.truth, scored, result.frames, self.models)
+            found, note = truth_figures(job.truth, scored, result.frames, self.models, load_lpips())
             figures.update(found)
             notes.append(note)
         else:

@@ -2,6 +2,7 @@
 
 - :mod:`metrics.motion`: does the face make the same micro-expression (rho, vcor, gain, skill …)
 - :mod:`metrics.image`: L1, PSNR, SSIM, sharpness
+- :mod:`metrics.lpips`: the learned perceptual distance, where its weights are given
 - :mod:`metrics.keypoints`: average key point distance and the detector's own jitter
 - :mod:`metrics.identity`: is it still the same person
 - :mod:`metrics.field`: end-point error against a known motion field

@@ -23,6 +23,19 @@ JITTER = 0.03
 SEED = 72
 
 
+def landmark_settings() -> dict[str, float | int]:
+    """The numbers that move landmarks, for the record of an evaluation."""
+    return {
+        "padding": PADDING,
+        "longer_side": LONGER_SIDE,
+        "upsample": UPSAMPLE,
+        "threshold": THRESHOLD,
+        "jittered_boxes": JITTERED_BOXES,
+        "jitter": JITTER,
+        "seed": SEED,
+    }
+
+
 class Predictor(Protocol):
     """dlib's ``shape_predictor``: ``predictor(image, rectangle).parts()`` are 68 points with ``x`` and ``y``."""
 
