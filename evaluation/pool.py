@@ -56,9 +56,11 @@ def score_all(
         workers: processes; 1: this one; default: :func:`default_workers`.
 
     Raises:
-        EvaluationError: a worker was killed.
+        EvaluationError: no worker is asked for, or one was killed.
     """
     workers = default_workers(len(pairs)) if workers is None else workers
+    if workers < 1:
+        raise EvaluationError(f"--workers is {workers}; at least 1 is needed")
     parts = chunks(pairs, workers)
     outcomes: dict[int, Outcome] = {}
     with tqdm(total=len(pairs), desc="evaluate", unit="pair", disable=not progress) as bar:

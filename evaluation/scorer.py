@@ -186,8 +186,8 @@ def truth_figures(
     """Figures of a generated clip against the true one, and why pictures could not be compared ("" if they were).
 
     Motion is compared as with a driving clip (``truth_rho`` …).  Pictures are compared frame by frame where size and
-    number of frames agree: L1, PSNR, SSIM over the picture and over the pixels that move in the truth; ``lpips`` over the
-    picture, where its weights are given; ``epe_px``, the distance of the measured motion fields where the truth
+    number of frames agree: L1, PSNR, SSIM over the picture and over the pixels that move in the truth; ``lpips`` over
+    the picture, where its weights are given; ``epe_px``, the distance of the measured motion fields where the truth
     moves (pixels at 256×256), both measured by the same estimator; ``akd_px``, the average landmark distance, beside
     the detector's own ``akd_jitter_px``.
     """

@@ -16,10 +16,15 @@ import pytest
 from PIL import Image
 
 import media
+import run
+from corpora import ClipRecord, write_clips
 from corpora.sample import SampleClip, sample_clip
 from evaluate import Evaluation, evaluate, named_folders, score_pair
-from evaluation.pairs import EvaluationError, find_pairs
+from evaluation.pairs import EvaluationError, Pair, find_pairs, listed_rates
+from evaluation.pool import chunks, default_workers
+from evaluation.scorer import FaceModels
 from evaluation.tables import FAILED, SCORED, UNRELIABLE, Row, compare, summarise
+from evaluation.work import _read
 from faces import DetectorUnavailable, dlib_model_file
 from metrics.canonical import MetricError
 
@@ -341,3 +346,78 @@ def test_score_pair_in_memory(smile, truth):
         score_pair(smile.frames, np.full_like(smile.frames, 90))
     with pytest.raises(ValueError, match="at least 2"):
         score_pair(smile.frames, truth.frames, max_frames=1)
+
+
+def test_the_command_line(folders, tmp_path, capsys):
+    """Scored methods on stdout, failed pairs on stderr; what is wrong with the command itself is an error."""
+    (tmp_path / "pairs.csv").write_text("driving,source\nsmile,hopper\nfrown,hopper\n")
+    evaluating = ["--mode", "evaluate", "--out", str(tmp_path / "out"), "--pairs", str(tmp_path / "pairs.csv")]
+    good = ["--driving", str(folders / "driving"), "--generated", f"good={folders / 'good'}", "--workers", "1"]
+    assert run.main([*evaluating, *good]) == 0
+    said = capsys.readouterr()
+    assert re.search(r"good: rho 0\.\d\d, vcor .*skill", said.out) and "report.html" in said.out
+    assert "failed: frown-hopper (good): no driving clip 'frown'" in said.err
+    for arguments, message in (
+        (good[2:], "needs --driving"),
+        (good[:2], "needs --generated"),
+        ([*good, "--workers", "0"], "at least 1"),
+        ([*good, "--truth", str(tmp_path / "nowhere")], "no such folder"),
+    ):
+        assert run.main([*evaluating, *arguments]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_without_the_landmark_model_it_says_what_to_install(folders, tmp_path, monkeypatch, capsys):
+    def missing(name: str) -> Path:
+        raise DetectorUnavailable("no landmark model: pip install face_recognition_models")
+
+    monkeypatch.setattr("evaluation.scorer.dlib_model_file", missing)
+    monkeypatch.setattr("evaluate._models", FaceModels())
+    arguments = ["--mode", "evaluate", "--driving", str(folders / "driving"), "--generated", str(folders / "good")]
+    assert run.main([*arguments, "--out", str(tmp_path / "out")]) == 2
+    assert "pip install face_recognition_models" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_pairs_of_one_driving_clip_stay_together_unless_they_are_many():
+    def pairs(counts: dict[str, int]) -> list[Pair]:
+        return [Pair(f"{driving}-{i}", driving) for i in range(max(counts.values())) for driving in counts
+                if i < counts[driving]]  # fmt: skip
+
+    few = pairs({"a": 3, "b": 2})
+    assert chunks(few, 2) == [[0, 2, 4], [1, 3]]
+    many = pairs({"a": 40})
+    assert sorted(index for part in chunks(many, 2) for index in part) == list(range(40))
+    assert [len(part) for part in chunks(many, 2)] == [8] * 5
+    assert default_workers(3) == 1
+
+
+def test_rates_come_from_the_clip_list(tmp_path, smile):
+    """A folder of frames has no rate of its own; the list beside it has."""
+    record = ClipRecord("smile", "test", "made", "s", "raw", fps=200.0, frames=FRAMES)
+    write_clips(tmp_path / "clips.csv", [record])
+    media.write_frame_folder(tmp_path / "test" / "smile", smile.frames)
+    media.write_mp4(tmp_path / "m" / "smile.mp4", smile.frames[::2], 100.0)
+    assert listed_rates(tmp_path / "test") == {"smile": 200.0}
+    assert listed_rates(tmp_path) == {}
+    options = {"yardsticks": (), "identity": False, "progress": False}
+    found = evaluate(tmp_path / "test", tmp_path / "out", {"m": tmp_path / "m"}, **options)
+    assert found.rows[0].alignment == "frame rates"
+    assert found.rows[0].figures["rho"] > 0.9
+    (tmp_path / "clips.csv").write_text("name\nsmile\n")
+    with pytest.raises(EvaluationError, match="clips.csv, line 1: no column"):
+        evaluate(tmp_path / "test", tmp_path / "out", {"m": tmp_path / "m"}, **options)
+
+
+def test_strips_of_frames_that_are_not_square(tmp_path, smile):
+    """Their width is the driving clip's where that gives as many frames as it has."""
+    tall = smile.frames[:, :, 28:-28]  # 256×200
+    media.write_image(tmp_path / "a.png", strip(tall))
+    assert _read(tmp_path / "a.png", tall)[0].shape == tall.shape
+    media.write_image(tmp_path / "b.png", strip(smile.frames))
+    assert _read(tmp_path / "b.png", tall)[0].shape == smile.frames.shape
+    with pytest.raises(media.MediaError, match="whole number of frames"):
+        _read(tmp_path / "a.png", smile.frames)
+    (tmp_path / "a.mp4").write_bytes(b"")
+    with pytest.raises(media.MediaError, match=r"a\.mp4"):
+        _read(tmp_path / "a.mp4", tall)
