@@ -83,20 +83,20 @@ def _read(path: Path, like: np.ndarray | None = None) -> tuple[np.ndarray, float
         like: frames (N, H, W, 3) of the driving clip.  A strip does not say how wide its frames are: they are taken as
             square, or of this clip's proportions where only that gives as many frames as it has.
     """
-    try:
-        clip = media.open_clip(path)
-        square = clip.read_all()
-    except OSError as error:
-        raise media.MediaError(f"cannot read {path}: {error}") from error
-    except media.MediaError:
-        if like is None or not _is_strip(path):
-            raise
-        square = np.empty(0)
-    if like is not None and _is_strip(path) and len(square) != len(like) and like.shape[1] != like.shape[2]:
-        other = media.open_clip(path, like.shape[1:3]).read_all()
-        if len(other) == len(like) or not len(square):
-            return other, None
-    return square, clip.fps
+    sizes = [None] if like is None or not _is_strip(path) else [None, like.shape[1:3]]
+    found: list[tuple[np.ndarray, float | None]] = []
+    problems: list[media.MediaError] = []
+    for size in sizes:
+        try:
+            clip = media.open_clip(path, size)
+            found.append((clip.read_all(), clip.fps))
+        except media.MediaError as error:
+            problems.append(error)
+        except OSError as error:
+            raise media.MediaError(f"cannot read {path}: {error}") from error
+    if not found:
+        raise problems[0]
+    return next((clip for clip in found if like is not None and len(clip[0]) == len(like)), found[0])
 
 
 def _is_strip(path: Path) -> bool:
