@@ -219,7 +219,8 @@ def thin_plate_spline(origins: Tensor, targets: Tensor, places: Tensor, rigidity
 
     With ``rigidity`` 0 it goes through all targets; the greater, the nearer it is to the best affine map.
     """
-    origins, targets = origins.double(), targets.double()
+    dtype = torch.float32 if origins.device.type == "mps" else torch.float64  # Metal has no doubles
+    origins, targets = origins.to(dtype), targets.to(dtype)
     scale = (origins - origins.mean(0)).norm(dim=-1).mean()
     centred = (origins - origins.mean(0)) / scale
     count = len(centred)
@@ -227,8 +228,8 @@ def thin_plate_spline(origins: Tensor, targets: Tensor, places: Tensor, rigidity
     affine = torch.cat([centred.new_ones(count, 1), centred], dim=1)  # (K, 3)
     system[:count, :count] = _kernel(centred, centred) + rigidity * torch.eye(count).to(centred)
     system[:count, count:], system[count:, :count] = affine, affine.T
-    weights = torch.linalg.lstsq(system, torch.cat([targets, targets.new_zeros(3, 2)])).solution
-    at = ((places.double() - origins.mean(0)) / scale).reshape(-1, 2)
+    weights = torch.linalg.solve(system, torch.cat([targets, targets.new_zeros(3, 2)]))
+    at = ((places.to(dtype) - origins.mean(0)) / scale).reshape(-1, 2)
     basis = torch.cat([_kernel(at, centred), at.new_ones(len(at), 1), at], dim=1)
     return (basis @ weights).view(places.shape).to(places.dtype)
 
