@@ -23,7 +23,6 @@ from tqdm import tqdm
 
 from animate import ClipAnimator
 from checkpoint import LoadedModel, load_for_inference
-from demo import SAMPLE_MODEL
 from evaluate import evaluate, named_folders
 from frames_dataset import ClipFolder, Pair
 from media import atomic_path, strip_writer
@@ -31,6 +30,7 @@ from modules import get_family
 from modules.dense_motion import DenseMotionNetwork
 from modules.generator import OcclusionAwareGenerator
 
+SAMPLE_MODEL = Path(__file__).resolve().parent.parent / "sup-mat" / "sample_model.pth.tar"
 FIGURES = ("truth_rho", "truth_vcor", "truth_gain", "truth_skill", "leak", "psnr", "psnr_moving", "sharp", "id_drift")
 Change = Callable[[LoadedModel], contextlib.AbstractContextManager]
 
