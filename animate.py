@@ -8,6 +8,7 @@ frames are always kept: micro-expressions are smaller than what lossy video dest
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +19,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+import team
 from checkpoint import LoadedModel, file_hash
+from claims import Claims
 from corpora import ClipRecord
 from corpora.generated import GeneratedSet, generated_record
 from faces.expression import nearest_expression
@@ -35,7 +38,7 @@ from frames_dataset import (
     to_frames,
     to_tensor,
 )
-from media import Clip, MediaError, atomic_path, clip_writer, folder_writer, gif_rate, strip_writer
+from media import Clip, MediaError, atomic_path, clear_leftovers, clip_writer, folder_writer, gif_rate, strip_writer
 from modules import get_family
 from modules.animator import KeyPoints, movement, normalize_kp  # noqa: F401 - users look for normalize_kp here
 from modules.colour import chrominance, combine, luminance, to_grey
@@ -417,12 +420,21 @@ def animate(
     dataset = labelled_set(params, clips, pairs)
     for folder in (out, *([dataset.root] if dataset else [])):
         check_settings(folder, settings, overwrite)
-    results, failures = [], []
-    for pair in tqdm(pairs, desc="animate", unit="pair"):
+    claims, made, failures = Claims(out), set(), []
+
+    def done(pair: Pair) -> bool:
+        return finished(*result_paths(out, pair.name, params["format"])) and (
+            dataset is None or dataset.holds(pair.name)
+        )
+
+    if overwrite:  # what is there says nothing: each process of a team makes its share anew
+        mine = iter(pairs[team.global_rank() :: team.global_size()])
+    else:
+        mine = claims.share(pairs, lambda pair: pair.name, done)
+    for pair in tqdm(mine, desc="animate", unit="pair", total=len(pairs)):
         video, lossless = result_paths(out, pair.name, params["format"])
-        if not overwrite and finished(video, lossless) and (dataset is None or dataset.holds(pair.name)):
-            results.append(Result(pair, video, lossless, made=False))
-            continue
+        for path in (video, lossless):
+            clear_leftovers(path)
         try:
             driving_rate(clips.open(pair.driving), params.get("fps"))
             take = animator.take(pair)
@@ -431,24 +443,51 @@ def animate(
                 tqdm.write(f"{pair.name}: {take.fps:g} frames a second, but a GIF plays at {rate:g}: slowed down")
             write_result(take, video, lossless, take.fps, dataset.folder(pair.name) if dataset else None)
             if dataset:
-                dataset.add(take_record(take, clips, params))
+                with claims.exclusive("clips.csv"):
+                    dataset.add(take_record(take, clips, params))
             if take.largest is not None and take.largest < STILL and params.get("amplify") != 0:
                 tqdm.write(
                     f"{pair.name}: hardly moves (at most {take.largest:.2f} pixels): the driving clip is still, or the "
                     "model does not carry its movement"
                 )
-            results.append(Result(pair, video, lossless, made=True))
+            made.add(pair)
         except (DataError, MediaError, RetimingError) as error:
             failures.append(f"{pair.name}: {error}")
             tqdm.write(f"failed: {failures[-1]}")
-    with atomic_path(out / "results.json") as temporary:
-        rows = [
-            {**asdict(result.pair), "video": result.video.name, "lossless": str(result.lossless.relative_to(out))}
-            for result in results
-        ]
-        temporary.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-    made = sum(result.made for result in results)
-    tqdm.write(f"{made} made, {len(results) - made} were there already, {len(failures)} failed: {out}")
+    results = [
+        Result(pair, *result_paths(out, pair.name, params["format"]), made=pair in made) for pair in pairs if done(pair)
+    ]
+    write_manifest(out, results, clips, settings)
+    tqdm.write(f"{len(made)} made, {len(results) - len(made)} were there already, {len(failures)} failed: {out}")
     if failures:
         raise DataError(f"{len(failures)} of {len(pairs)} pairs failed:\n  " + "\n  ".join(failures))
     return results
+
+
+LABELS = ("corpus", "subject", "emotion", "class3", "action_units", "onset_index", "apex_index", "offset_index")
+
+
+def write_manifest(out: Path, results: list[Result], clips: ClipFolder, settings: dict) -> None:
+    """``results.json`` and ``results.csv``: a row a result, with its clips, their labels, checkpoint and settings.
+
+    Columns ``driving_<label>`` and ``source_<label>`` are the clips' rows of ``clips.csv``, empty without one.
+    """
+    rows, table = [], []
+    for result in results:
+        files = {"video": result.video.name, "lossless": str(result.lossless.relative_to(out))}
+        rows.append({**asdict(result.pair), **files})
+        row = dict(rows[-1])
+        for role in ("driving", "source"):
+            record = clip_record(clips.open(getattr(result.pair, role)))
+            row |= {f"{role}_{name}": getattr(record, name, None) for name in LABELS}
+        table.append({**row, **settings})
+    with atomic_path(out / "results.json") as temporary:
+        temporary.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    with atomic_path(out / "results.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(table[0]) if table else ["driving", "source"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: _cell(value) for key, value in row.items()} for row in table)
+
+
+def _cell(value: object) -> object:
+    return json.dumps(value) if isinstance(value, (dict, list)) else value

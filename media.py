@@ -399,6 +399,17 @@ def atomic_path(destination: str | Path) -> Iterator[Path]:
         shutil.rmtree(holder, ignore_errors=True)
 
 
+def clear_leftovers(destination: str | Path) -> None:
+    """Remove what a killed process has left of its attempt to write ``destination``; nobody may be writing it now."""
+    destination = Path(destination)
+    if len(destination.name) <= 60:  # a longer one cannot be told from its neighbours
+        prefix, suffix = f".{destination.name}.", ".part"
+        with contextlib.suppress(FileNotFoundError), os.scandir(destination.parent) as entries:
+            for entry in entries:
+                if entry.name.startswith(prefix) and entry.name.endswith(suffix):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+
+
 def _replace_folder(new: Path, destination: Path) -> None:
     old = new.parent / "replaced"
     os.rename(destination, old)

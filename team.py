@@ -82,6 +82,16 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
+def global_rank() -> int:
+    """Number of this process among all that the launcher started; 0 without a launcher."""
+    return int(os.environ["RANK"]) if launched() else 0
+
+
+def global_size() -> int:
+    """How many processes the launcher started; 1 without one."""
+    return int(os.environ["WORLD_SIZE"]) if launched() else 1
+
+
 @contextlib.contextmanager
 def join(device: torch.device) -> Iterator[Team]:
     """The team of the processes that the launcher started; a team of one without a launcher.

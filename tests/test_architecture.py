@@ -32,6 +32,7 @@ ALLOWED = {
     "augmentation": {"modules"},
     "option_keys": set(),
     "team": set(),
+    "claims": set(),
     "retiming": set(),
     "options": {"modules", "option_keys"},
     "faces": {"media", "metrics", "modules"},
@@ -43,7 +44,8 @@ ALLOWED = {
     "train": {"checkpoint", "frames_dataset", "logger", "media", "metrics", "modules", "team", "validation"},
     "validation": {"animate", "checkpoint", "evaluation", "frames_dataset", "logger", "metrics", "modules"},
     "animate": {
-        "checkpoint", "corpora", "faces", "frames_dataset", "logger", "media", "metrics", "modules", "retiming",
+        "checkpoint", "claims", "corpora", "faces", "frames_dataset", "logger", "media", "metrics", "modules",
+        "retiming", "team",
     },
     "compare": {"animate", "checkpoint", "evaluation", "frames_dataset", "grid", "media", "modules", "options"},
     "reconstruction": {"animate", "checkpoint", "frames_dataset", "logger", "media", "metrics", "modules"},

@@ -161,7 +161,7 @@ def test_train_reconstruct_animate(workplace, capsys):
     assert run.main([*base, "--mode", "animate"]) == 0
     animation = folder / "animation"
     videos = ["test_0-test_1.mp4", "test_1-test_0.mp4"]
-    assert leftovers(animation) == ["png", "results.json", "settings.json", *videos]
+    assert leftovers(animation) == ["png", "results.csv", "results.json", "settings.json", *videos]
     for name in videos:
         clip = open_clip(animation / name)
         assert (len(clip), clip.fps, clip.first().shape) == (5, 200, (64, 64, 3))

@@ -1,0 +1,178 @@
+"""Work shared by any number of processes on any number of machines, through files in a folder they all see.
+
+Who works on something holds a claim: a file that only one process can create, and that it touches while it lives.
+A claim whose holder has died, or was not touched for ``LEASE`` seconds, is taken over by the next claim in its row,
+which again only one process can create.  Nobody talks to anybody; processes may be started and killed at will.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+LEASE = 60.0  # seconds without a sign of life after which a claim is void
+POLL = 0.5  # seconds between looks at what others are working on
+FOLDER = ".claims"
+
+Item = TypeVar("Item")
+
+
+def _started(pid: int) -> str | None:
+    """When a process of this machine began, in the kernel's own units; None where there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None
+
+
+def _system() -> str | None:
+    """This running kernel and its numbering of processes; None where only the lease can tell who lives."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return None
+
+
+class Claims:
+    """Claims in ``<folder>/.claims``; the folder may be on a network.
+
+    Args:
+        folder: where the work's results go.
+        lease: seconds after which a silent holder counts as dead.
+    """
+
+    def __init__(self, folder: str | Path, lease: float | None = None):
+        self.folder, self.lease = Path(folder) / FOLDER, LEASE if lease is None else lease
+        self._held: set[Path] = set()
+        self._beating, self._lock = False, threading.Lock()
+
+    # ------------------------------------------------------------------------------------------ one claim
+    def _row(self, name: str) -> list[Path]:
+        """The claims made on ``name``, the valid one last."""
+        digest = hashlib.sha256(name.encode()).hexdigest()[:20]
+        found = self.folder.glob(f"{digest}.*")
+        return sorted(found, key=lambda path: int(path.suffix[1:]))
+
+    def _void(self, claim: Path) -> bool:
+        """Whether the holder of a claim is dead."""
+        try:
+            holder = json.loads(claim.read_text(encoding="utf-8") or "{}")
+            last = claim.stat().st_mtime
+        except FileNotFoundError:
+            return True
+        except ValueError:  # it is being written
+            return False
+        if holder and holder["system"] and holder["system"] == _system():
+            return _started(holder["pid"]) != holder["started"]
+        return self._now() - last > self.lease
+
+    def _now(self) -> float:
+        """Time by the clock that dates the claims: that of the machine that holds the folder."""
+        clock = self.folder / f"clock-{os.getpid()}-{threading.get_ident()}"
+        try:
+            clock.touch()
+            return clock.stat().st_mtime
+        finally:
+            clock.unlink(missing_ok=True)
+
+    def _take(self, name: str) -> Path | None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        row = self._row(name)
+        if row and not self._void(row[-1]):
+            return None
+        number = int(row[-1].suffix[1:]) + 1 if row else 0
+        digest = hashlib.sha256(name.encode()).hexdigest()[:20]
+        claim = self.folder / f"{digest}.{number}"
+        content = {"name": name, "system": _system(), "pid": os.getpid(), "started": _started(os.getpid())}
+        try:
+            file = os.open(claim, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        except FileExistsError:
+            return None
+        with open(file, "w", encoding="utf-8") as text:
+            text.write(json.dumps(content))
+        return claim
+
+    @contextlib.contextmanager
+    def hold(self, name: str) -> Iterator[bool]:
+        """Try to claim ``name`` for the length of the block; says whether it worked."""
+        try:
+            claim = self._take(name)
+        except FileNotFoundError:  # the folder went between two looks at it: another process has just finished
+            claim = None
+        if claim is None:
+            yield False
+            return
+        self._keep(claim)
+        try:
+            yield True
+        finally:
+            self._held.discard(claim)
+            for path in self._row(name):
+                path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # others hold claims in it
+                self.folder.rmdir()
+
+    def _keep(self, claim: Path) -> None:
+        with self._lock:
+            self._held.add(claim)
+            if not self._beating:
+                self._beating = True
+                threading.Thread(target=self._touch, name="claims", daemon=True).start()
+
+    def _touch(self) -> None:
+        """Show, while any claim is held, that its holder lives."""
+        while True:
+            time.sleep(self.lease / 5)
+            with self._lock:
+                held = list(self._held)
+                self._beating = bool(held)
+            if not held:
+                return
+            for claim in held:
+                with contextlib.suppress(OSError):  # released since; or the network will be back
+                    os.utime(claim)
+
+    # ------------------------------------------------------------------------------------------ many
+    @contextlib.contextmanager
+    def exclusive(self, name: str) -> Iterator[None]:
+        """Wait for ``name`` and hold it for the length of the block."""
+        while True:
+            with self.hold(name) as mine:
+                if mine:
+                    yield
+                    return
+            time.sleep(POLL / 10)
+
+    def share(self, items: Iterable[Item], name: Callable[[Item], str], done: Callable[[Item], bool]) -> Iterator[Item]:
+        """Items for this process to work on, until all are done, by whomever.
+
+        Args:
+            items: the whole work, the same for every process.
+            name: of an item.
+            done: whether its result is there, whole.
+
+        Yields:
+            items that nobody else works on; each at most once, whether it gets done or not.
+        """
+        left = list(items)
+        while left:
+            others, worked = [], False
+            for item in left:
+                if done(item):
+                    continue
+                with self.hold(name(item)) as mine:
+                    if not mine:
+                        others.append(item)
+                    elif not done(item):  # it was, perhaps, while the claim was asked for
+                        worked = True
+                        yield item
+            left = others
+            if left and not worked:
+                time.sleep(POLL)
