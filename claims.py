@@ -25,9 +25,10 @@ Item = TypeVar("Item")
 
 
 def _started(pid: int) -> str | None:
-    """When a process of this machine began, in the kernel's own units; None where there is no such process."""
+    """When a process of this machine began, in the kernel's own units; None where none of that number lives."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] in "ZX" else fields[19]  # killed, and its parent has not noticed yet
     except (OSError, IndexError):
         return None
 

@@ -6,6 +6,7 @@
     python kpmaker.py --root data/your_dataset --detector dlib --on-missing error
     python kpmaker.py --root data/your_dataset --device cuda --overwrite
     python kpmaker.py --root data/your_dataset --detector dlib --track   # for model: fpb_tracked
+    torchrun --nproc_per_node 4 kpmaker.py --root data/your_dataset      # or the same command on many machines
 
 A second run does only what is missing or has changed.  Beside the .pt files it writes manifest.json (how each
 clip's points were found) and preview.png (the points drawn on the faces: look at it before you train).
@@ -25,6 +26,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+import team
+from claims import Claims
 from faces import DETECTORS, Detector, DetectorUnavailable, make_detector
 from faces.keypoint_files import (
     MANIFEST,
@@ -44,6 +47,7 @@ from modules.facial_prior import select_keypoints, template_keypoints
 PREVIEW = "preview.png"
 SPLITS = ("train", "test")
 JITTER_CLIPS = 5
+BLOCK = 32  # clips that one process claims at a time
 FINISHED, FAILED, INTERRUPTED = 0, 2, 130  # exit codes
 
 
@@ -127,13 +131,49 @@ class Outcome:
     tiles: dict[str, Tile] = field(default_factory=dict)
 
 
-def detect_clips(plan: Plan, detector: Detector, arguments: argparse.Namespace, shown: set[str]) -> Outcome:
+def detect_blocks(
+    clips: dict[str, Path], plan: Plan, detector: Detector, arguments: argparse.Namespace, shown: set[str]
+) -> Outcome:
+    """Key points of the clips to be done, block by block, each by one of the processes that share the folder."""
+    todo, names, size = set(plan.todo), list(clips), max(BLOCK, BLOCK * arguments.workers // 4)
+    blocks = [names[first : first + size] for first in range(0, len(names), size)]
+    blocks = [block for block in blocks if any(clips[name] in todo for name in block)]
+    claims, outcome = Claims(arguments.out), Outcome()
+
+    def left(block: list[str]) -> list[Path]:
+        return [path for path in _plan(clips, block, detector, arguments).todo if path in todo]
+
+    if arguments.overwrite:  # what is there says nothing: each process of a team does its share anew
+        mine = iter(blocks[team.global_rank() :: team.global_size()])
+    else:
+        mine = claims.share(blocks, lambda block: f"key points {block[0]}", lambda block: not left(block))
+    with tqdm(total=len(todo), unit="clip", desc="key points", disable=not todo) as bar:
+        for block in mine:
+            recorder = Recorder(arguments.out, lambda: claims.exclusive("manifest"))
+            detect_clips(left(block), detector, arguments, shown, outcome, recorder, bar)
+    return outcome
+
+
+def _plan(clips: dict[str, Path], names: list[str], detector: Detector, arguments: argparse.Namespace) -> Plan:
+    skipped_by = detector.version if arguments.on_missing == "skip" else None
+    chosen = {name: clips[name] for name in names}
+    return make_plan(chosen, arguments.out, arguments.overwrite, skipped_by, arguments.frame_size)
+
+
+def detect_clips(
+    todo: list[Path],
+    detector: Detector,
+    arguments: argparse.Namespace,
+    shown: set[str],
+    outcome: Outcome,
+    recorder: Recorder,
+    bar: tqdm,
+) -> None:
     """Find, record and, for the clips that are to be shown, draw the key points of the clips to be done."""
-    outcome, recorder = Outcome(), Recorder(arguments.out)
-    onsets = detect_onsets(detector, plan.todo, arguments.workers, arguments.frame_size)
+    onsets = detect_onsets(detector, todo, arguments.workers, arguments.frame_size)
     with contextlib.closing(onsets), recorder:
-        total = len(plan.todo)
-        for onset in tqdm(onsets, total=total, unit="clip", desc="key points", disable=total == 0):
+        for onset in onsets:
+            bar.update()
             name, status = clip_name(onset.path), _status(onset, arguments.on_missing)
             _note(onset, status, outcome)
             if status is None:
@@ -142,7 +182,6 @@ def detect_clips(plan: Plan, detector: Detector, arguments: argparse.Namespace, 
             recorder.add(name, make_entry(onset, detector, status), points)
             if name in shown or (status != "found" and len(outcome.tiles) < 2 * MAX_TILES):
                 outcome.tiles[name] = draw_tile(onset.frame, name, status, landmarks, points)
-    return outcome
 
 
 def _status(onset: Onset, on_missing: str) -> str | None:
@@ -234,11 +273,11 @@ def make_keypoints(arguments: argparse.Namespace) -> int:
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
-    skipped_by = detector.version if arguments.on_missing == "skip" else None
-    plan = make_plan(clips, arguments.out, arguments.overwrite, skipped_by, arguments.frame_size)
-    update_manifest(arguments.out, plan.moved)  # also shows, before the work, that the folder can be written
+    plan = _plan(clips, list(clips), detector, arguments)
+    with Claims(arguments.out).exclusive("manifest"):
+        update_manifest(arguments.out, plan.moved)  # also shows, before the work, that the folder can be written
     shown = spread(list(clips), MAX_TILES)
-    outcome = detect_clips(plan, detector, arguments, set(shown))
+    outcome = detect_blocks(clips, plan, detector, arguments, set(shown))
     if plan.todo or not (arguments.out / PREVIEW).exists():
         write_preview(clips, shown, outcome, arguments)
     report(plan, outcome, arguments, detector.version)
@@ -264,12 +303,27 @@ def track_clips(clips: dict[str, Path], renewed: set[Path], arguments: argparse.
         and (path in renewed or not keypoint_path(arguments.out / TRACK_FOLDER, name).exists())
     ]
 
+    def done(name: str) -> bool:
+        points, track = keypoint_path(arguments.out, name), keypoint_path(arguments.out / TRACK_FOLDER, name)
+        try:
+            current = track.stat().st_mtime_ns >= points.stat().st_mtime_ns
+        except FileNotFoundError:
+            return False
+        return current or clips[name] not in renewed
+
     def track(name: str) -> None:
         frames = open_clip(clips[name], arguments.frame_size)
         save_track(arguments.out, name, track_keypoints(frames, load_keypoints(arguments.out, name)))
 
-    with ThreadPoolExecutor(arguments.workers) as pool:
-        for _ in tqdm(pool.map(track, todo), total=len(todo), unit="clip", desc="tracks", disable=not todo):
+    bar = tqdm(total=len(todo), unit="clip", desc="tracks", disable=not todo)
+
+    def work(_: int) -> None:
+        for name in Claims(arguments.out).share(todo, lambda name: f"track {name}", done):
+            track(name)
+            bar.update()
+
+    with bar, ThreadPoolExecutor(arguments.workers) as pool:
+        for _ in pool.map(work, range(arguments.workers)):
             pass
     print(f"{arguments.out / TRACK_FOLDER}: {len(todo)} clips followed, {len(clips) - len(todo)} left as they were")
     jitters = [

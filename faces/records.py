@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -107,10 +109,14 @@ class Recorder:
 
     Of a group, old files go first, then the manifest is written, then the new files: what a kill interrupts
     has an entry but no file, and is done again by the next run.
+
+    Args:
+        folder: of the key point files.
+        alone: context in which no other process writes the manifest.
     """
 
-    def __init__(self, folder: Path):
-        self._folder = folder
+    def __init__(self, folder: Path, alone: Callable[[], AbstractContextManager] = nullcontext):
+        self._folder, self._alone = folder, alone
         self._entries: dict[str, dict] = {}
         self._points: dict[str, Tensor] = {}
         self._last = time.monotonic()
@@ -134,7 +140,8 @@ class Recorder:
         if self._entries:
             for name in self._entries:
                 keypoint_path(self._folder, name).unlink(missing_ok=True)
-            update_manifest(self._folder, self._entries)
+            with self._alone():
+                update_manifest(self._folder, self._entries)
             for name, points in self._points.items():
                 save_keypoints(self._folder, name, points)
         self._entries, self._points, self._last = {}, {}, time.monotonic()

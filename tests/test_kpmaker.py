@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -483,3 +484,33 @@ def test_contact_sheet_is_bounded():
 def test_spread_takes_evenly():
     assert spread(list("abc"), 5) == list("abc")
     assert spread([str(i) for i in range(1000)], 4) == ["0", "250", "500", "750"]
+
+
+def test_processes_that_are_killed_share_the_clips(tmp_path, monkeypatch):
+    """Two at a time, one of them killed and started again: all files, one manifest, tracks, no claims left."""
+    monkeypatch.setattr(kpmaker, "BLOCK", 2)
+    root, out, names = tmp_path / "clips", tmp_path / "points", [f"clip{number}" for number in range(12)]
+    for number, name in enumerate(names):
+        still(root / name, FACE["astronaut" if number % 2 else "hopper"], 2)
+    code = "import sys, kpmaker; kpmaker.BLOCK = 2; sys.exit(kpmaker.main())"
+    options = ["--root", str(root), "--out", str(out), "--detector", "dlib", "--track"]
+
+    def start() -> subprocess.Popen:
+        return subprocess.Popen([sys.executable, "-c", code, *options], cwd=ROOT, stderr=subprocess.DEVNULL)
+
+    workers = [start(), start()]
+    try:
+        end = time.monotonic() + 120
+        while not list(out.glob("*.pt")) and time.monotonic() < end:
+            time.sleep(0.02)
+        workers[0].kill()
+        workers[0] = start()
+        assert [worker.wait(timeout=120) for worker in workers] == [0, 0]
+    finally:
+        for worker in workers:
+            worker.kill()
+    assert sorted(read_manifest(out)) == sorted(names)
+    for name in names:
+        load_keypoints(out, name)
+        assert (out / "tracks" / f"{name}.pt").is_file()
+    assert not list(out.glob(".claims/*"))
