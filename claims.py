@@ -162,7 +162,8 @@ class Claims:
         Yields:
             items that nobody else works on; each at most once, whether it gets done or not.
         """
-        left = list(items)
+        items = list(items)
+        left = items
         while left:
             others, worked = [], False
             for item in left:
@@ -177,3 +178,15 @@ class Claims:
             left = others
             if left and not worked:
                 time.sleep(POLL)
+        self._tidy(name(item) for item in items if done(item))
+
+    def _tidy(self, names: Iterable[str]) -> None:
+        """Remove the claims of those who were killed between finishing a piece and giving it back."""
+        if not self.folder.is_dir():
+            return
+        for name in names:
+            for claim in self._row(name):
+                if self._void(claim):
+                    claim.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()

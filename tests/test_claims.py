@@ -139,6 +139,16 @@ def test_share_leaves_nothing_out_and_does_nothing_twice(tmp_path):
     assert sorted(worked) == list(range(40))
 
 
+def test_claims_on_finished_work_are_cleared_away(tmp_path):
+    process = other_process(tmp_path, "print(mine, flush=True); time.sleep(60)")
+    process.stdout.readline()
+    process.kill()
+    process.wait()
+    claims = Claims(tmp_path, lease=0)
+    assert list(claims.share([NAME], str, lambda item: True)) == []
+    assert not (tmp_path / FOLDER).exists()
+
+
 def test_exclusive(tmp_path):
     counter = tmp_path / "counter"
     counter.write_text("0")
