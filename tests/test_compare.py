@@ -14,15 +14,15 @@ import yaml
 from PIL import Image
 
 import run
-from checkpoint import write_checkpoint
+from checkpoint import load_for_inference, read_checkpoint, write_checkpoint
 from compare import ComparisonError, compare, folder_name, how_slow
 from frames_dataset import DataError
 from grid import CAPTION_HEIGHT
 from media import gif_rate, open_clip, write_frame_folder
 from modules import build_networks
-from options import ConfigError, load_comparison
+from options import ConfigError, load_comparison, load_config
 from tests.browser import open_page, programs
-from tests.conftest import FRAME_SIZE, make_data, moving_frames, tiny_config
+from tests.conftest import FRAME_SIZE, ROOT, make_data, moving_frames, tiny_config
 
 CPU = torch.device("cpu")
 FAMILIES = ("fomm", "mraa", "fpb_fomm")
@@ -145,6 +145,19 @@ def test_a_column_of_another_size_is_shown_at_the_tables(world, tmp_path):
     page = compare(load(folder, settings, columns=[column]), tmp_path / "out", CPU)
     assert all(clip.shape[1:3] == (FRAME_SIZE, FRAME_SIZE) for clip in sheets(page))
     assert "32×32" in page.read_text()
+
+
+def test_the_shipped_comparison_is_whole(monkeypatch):
+    """Each column's checkpoint is there and fits its config; the three that are compared saw as many steps."""
+    monkeypatch.chdir(ROOT)
+    settings = load_comparison("config/compare.yaml")
+    steps = {}
+    for column in settings["columns"]:
+        config = load_config(column["config"], column.get("set"))
+        model = load_for_inference(column["checkpoint"], config, CPU)
+        steps[model.family] = read_checkpoint(column["checkpoint"])["step"]
+    assert {"fomm", "mraa", "fpb_fomm"} <= set(steps)
+    assert steps["fomm"] == steps["mraa"] == steps["fpb_fomm"] > 0
 
 
 # ------------------------------------------------------------------------------------------ bad input
