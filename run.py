@@ -29,6 +29,7 @@ from animate import animate
 from checkpoint import CheckpointError, load_for_inference
 from compare import compare
 from evaluate import YARDSTICKS, evaluate, named_folders
+from export import export
 from faces import DetectorUnavailable
 from logger import read_lines
 from media import atomic_path, explain_write_error
@@ -47,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--config", help="YAML file; config/base.yaml explains every key (needed by every mode but evaluate)")
-    add("--mode", default="train", choices=(*TRAINING_MODES, *INFERENCE_MODES, "compare", "evaluate"))
+    add("--mode", default="train", choices=(*TRAINING_MODES, *INFERENCE_MODES, "export", "compare", "evaluate"))
     add("--log_dir", default="log", help="where run folders go (default: %(default)s)")
     add("--checkpoint", help="go on training from it, or animate and reconstruct with it")
     add("--init-from", metavar="CHECKPOINT", help="start training from what fits of another model's checkpoint")
@@ -182,11 +183,15 @@ def run_training(options: argparse.Namespace, config: dict, device: torch.device
 
 
 def run_inference(options: argparse.Namespace, config: dict, device: torch.device) -> None:
-    """Animate or reconstruct."""
+    """Animate, reconstruct or export."""
     if not options.checkpoint:
         raise ConfigError(f"--mode {options.mode} needs --checkpoint")
     model = load_for_inference(options.checkpoint, config, device)
     out = Path(options.out) if options.out else Path(options.checkpoint).parent / _result_folder(options.mode)
+    if options.mode == "export":
+        for path in export(model, out):
+            print(f"ONNX: {path}")
+        return
     INFERENCE_MODES[options.mode](model, options.checkpoint, out, device, options.overwrite)
 
 

@@ -23,7 +23,7 @@ OWN = {path.stem for path in ROOT.glob("*.py")} | {path.parent.name for path in 
 
 # What a part may import of the project besides itself (architecture.md).
 SCRIPTS = {"run", "kpmaker", "prepare", "demo", "supplement"}
-ENGINES = {"train", "validation", "reconstruction", "animate", "compare", "evaluate"}
+ENGINES = {"export", "train", "validation", "reconstruction", "animate", "compare", "evaluate"}
 ALLOWED = {
     "modules": set(),
     "metrics": {"modules"},
@@ -41,6 +41,7 @@ ALLOWED = {
     "frames_dataset": {"augmentation", "corpora", "faces", "media", "modules"},
     "checkpoint": {"media", "modules"},
     "logger": {"media"},
+    "export": {"checkpoint", "media", "modules"},
     "train": {"checkpoint", "frames_dataset", "logger", "media", "metrics", "modules", "team", "validation"},
     "validation": {"animate", "checkpoint", "evaluation", "frames_dataset", "logger", "metrics", "modules"},
     "animate": {
