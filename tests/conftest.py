@@ -180,3 +180,14 @@ def training_config(family: str, root: Path, **train_params) -> dict:
 @pytest.fixture
 def data(tmp_path) -> Path:
     return make_data(tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
+def landmark_model() -> Path:
+    """dlib's landmark model; tests that need it skip where it cannot be had."""
+    from faces import DetectorUnavailable, dlib_model_file
+
+    try:
+        return dlib_model_file("shape_predictor_68_face_landmarks.dat")
+    except DetectorUnavailable as error:
+        pytest.skip(str(error))

@@ -25,20 +25,14 @@ from evaluation.pool import chunks, default_workers
 from evaluation.scorer import FaceModels
 from evaluation.tables import FAILED, SCORED, UNRELIABLE, Row, compare, summarise
 from evaluation.work import _read
-from faces import DetectorUnavailable, dlib_model_file
+from faces import DetectorUnavailable
 from metrics.canonical import MetricError
 
 from .browser import open_page, programs
 
 FRAMES = 12
 
-
-@pytest.fixture(scope="module", autouse=True)
-def needs_models() -> None:
-    try:
-        dlib_model_file("shape_predictor_68_face_landmarks.dat")
-    except DetectorUnavailable as error:
-        pytest.skip(str(error))
+pytestmark = pytest.mark.usefixtures("landmark_model")
 
 
 def clip(**changes: object) -> SampleClip:

@@ -15,7 +15,6 @@ from animate import ClipAnimator, animate
 from checkpoint import load_for_inference, read_checkpoint
 from corpora.sample import sample_clip
 from evaluate import evaluate
-from faces import DetectorUnavailable, dlib_model_file
 from faces.keypoint_files import save_keypoints
 from faces.tracking import save_track, track_keypoints
 from frames_dataset import DataError, Pair
@@ -31,13 +30,7 @@ from validation import BestCheckpoint, Validation, Validator, evenly
 CPU = torch.device("cpu")
 CLIPS = {"smile": ("happiness", "collins"), "surprise": ("surprise", "hopper")}
 
-
-@pytest.fixture(scope="module", autouse=True)
-def needs_models() -> None:
-    try:
-        dlib_model_file("shape_predictor_68_face_landmarks.dat")
-    except DetectorUnavailable as error:
-        pytest.skip(str(error))
+pytestmark = pytest.mark.usefixtures("landmark_model")
 
 
 @pytest.fixture(scope="module")
