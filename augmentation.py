@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -111,6 +112,18 @@ class Crop:
         return frames, move_points(keypoints, torch.eye(2), shift, (height, width))
 
 
+def adjust_hue(frames: Tensor, amount: float) -> Tensor:
+    """torchvision's ``adjust_hue`` of (T, 3, H, W) float32 in [0, 1], to rounding, in a fraction of the time."""
+    turned = []
+    for frame in frames.permute(0, 2, 3, 1).contiguous().numpy():
+        hsv = cv2.cvtColor(frame, cv2.COLOR_RGB2HSV)  # hue in degrees
+        hue = hsv[..., 0]
+        hue += 360.0 * (amount % 1.0)
+        np.subtract(hue, 360.0, out=hue, where=hue >= 360.0)
+        turned.append(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB))
+    return torch.from_numpy(np.stack(turned)).permute(0, 3, 1, 2).clamp_(0, 1)
+
+
 @dataclass(frozen=True)
 class Jitter:
     """Change colours by the same random amounts in all frames; 0.1 means factors of 0.9…1.1, hue shifts of ±0.1."""
@@ -125,7 +138,7 @@ class Jitter:
             (TF.adjust_brightness, self.brightness, 1.0),
             (TF.adjust_contrast, self.contrast, 1.0),
             (TF.adjust_saturation, self.saturation, 1.0),
-            (TF.adjust_hue, self.hue, 0.0),
+            (adjust_hue, self.hue, 0.0),
         ]
         for index in rng.permutation(len(steps)):
             adjust, amount, neutral = steps[index]

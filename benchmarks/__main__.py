@@ -6,6 +6,8 @@
     python -m benchmarks region_map --compare
     python -m benchmarks kpmaker --clips 100
     python -m benchmarks prepare --clips 200 --frames 50 --workers 2
+    python -m benchmarks memory --frames 10000
+    python -m benchmarks kills --rounds 20
     python -m benchmarks evaluate
     python -m benchmarks animate --device cuda --frames 512 --batch-size 32
 """
@@ -21,7 +23,7 @@ import torch
 from benchmarks.scenes import CONFIG
 from benchmarks.turns import machine
 
-NAMES = ("animate", "train", "kpmaker", "data", "region_map", "memory", "prepare", "evaluate")
+NAMES = ("animate", "train", "kpmaker", "data", "region_map", "memory", "kills", "prepare", "evaluate")
 PRECISIONS = ("float32", "bf16")
 
 

@@ -43,6 +43,30 @@ def processor_time() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
+def measure(pairs: int, driving: int, frames: int, workers: int) -> str:
+    """Evaluate ``pairs`` results in a folder of their own; returns what it took."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        make_folders(root, pairs, driving, frames)
+        wall, busy = time.perf_counter(), processor_time()
+        found = evaluate(
+            root / "driving", root / "out", {"copy": root / "results"}, yardsticks=("still",), workers=workers
+        )
+        wall, busy = time.perf_counter() - wall, processor_time() - busy
+    scored = sum(row.method == "copy" and row.status != "failed" for row in found.rows)
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+    return (
+        f"{scored} pairs of {frames} frames, {driving} driving clips, {workers} workers: "
+        f"{wall:.0f} s, {wall / TARGET:.2f} of the {TARGET:.0f} s allowed for 100 pairs of 80 frames; "
+        f"{busy:.0f} s of processor time, {busy / wall:.2f} cores busy; system load {load:.1f}"
+    )
+
+
+def run(arguments: argparse.Namespace) -> list[str]:
+    """For ``python -m benchmarks evaluate``: 100 pairs of 80 frames, as many workers as asked for last."""
+    return [measure(100, 10, 80, arguments.workers[-1])]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=100)
@@ -50,22 +74,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=80)
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        make_folders(root, arguments.pairs, arguments.driving, arguments.frames)
-        wall, busy = time.perf_counter(), processor_time()
-        found = evaluate(
-            root / "driving", root / "out", {"copy": root / "results"}, yardsticks=("still",), workers=arguments.workers
-        )
-        wall, busy = time.perf_counter() - wall, processor_time() - busy
-    scored = sum(row.method == "copy" and row.status != "failed" for row in found.rows)
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
-    print(
-        f"{scored} pairs of {arguments.frames} frames, {arguments.driving} driving clips, {arguments.workers} workers: "
-        f"{wall:.0f} s, {wall / TARGET:.2f} of the {TARGET:.0f} s allowed for 100 pairs of 80 frames; "
-        f"{busy:.0f} s of processor time, {busy / wall:.2f} cores busy; system load {load:.1f}"
-    )
-
+    print(measure(arguments.pairs, arguments.driving, arguments.frames, arguments.workers))
 
 
 if __name__ == "__main__":

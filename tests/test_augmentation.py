@@ -7,9 +7,10 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+import torchvision
 from torch import Tensor
 
-from augmentation import Crop, Flip, Jitter, Resize, Rotate, build_augmentation
+from augmentation import Crop, Flip, Jitter, Resize, Rotate, adjust_hue, build_augmentation
 from modules.facial_prior import FLIP_PERMUTATION
 
 HEIGHT, WIDTH = 72, 96
@@ -257,3 +258,14 @@ def test_no_augmentation(params):
     out, same = build_augmentation(params)(frames, keypoints, generator(0))
     assert torch.equal(out, frames)
     assert torch.equal(same, keypoints)
+
+
+@pytest.mark.parametrize("amount", [-0.5, -0.1, 0.0, 0.03, 0.5])
+def test_hue_is_torchvisions(amount):
+    frames = torch.rand(2, 3, 16, 24, generator=torch.Generator().manual_seed(0))
+    frames[0, :, :4] = frames[0, :1, :4]  # grey has no hue
+    frames[1, :, :2] = torch.tensor([1.0, 0.0, 0.0])[:, None, None]
+    given = frames.clone()
+    expected = torchvision.transforms.functional.adjust_hue(frames, amount)
+    assert (adjust_hue(frames, amount) - expected).abs().max() < 1e-5
+    assert torch.equal(frames, given)
