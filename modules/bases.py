@@ -63,9 +63,10 @@ class AppearanceNetwork(nn.Module):
             levels.append(block(levels[-1]))
         return levels
 
-    def deform(self, x: Tensor, deformation: Tensor) -> Tensor:
+    def deform(self, x: Tensor, deformation: Tensor, padding_mode: str = "zeros", mode: str = "bilinear") -> Tensor:
         """Warp (B, C, H, W) by a deformation of any size (B, h, w, 2)."""
-        return warp(x, resize_grid(deformation, x.shape[-2:], self.align_corners), self.align_corners)
+        grid = resize_grid(deformation, x.shape[-2:], self.align_corners)
+        return warp(x, grid, self.align_corners, padding_mode, mode)
 
 
 class MotionNetwork(nn.Module):
@@ -124,18 +125,21 @@ class MotionNetwork(nn.Module):
         repeated = source[:, None].expand(-1, candidates, -1, -1, -1).flatten(0, 1)
         return warp(repeated, motions.flatten(0, 1), self.align_corners).unflatten(0, (-1, candidates))
 
-    def mix(self, inputs: Tensor, motions: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def mix(
+        self, inputs: Tensor, motions: Tensor, favour: Tensor | float = 0.0
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Choose between the motions, pixel by pixel, in float32: half precision rounds by half a pixel.
 
         Args:
             inputs: (B, in_features, h, w).
             motions: (B, M, h, w, 2).
+            favour: (B, M, h, w), or a number, added to the mask's logits.
 
         Returns:
             mask (B, M, h, w), summing to 1 over the motions; the mixed motion (B, h, w, 2); the occlusion map
             (B, 1, h, w) in [0, 1], or None where it is not estimated.
         """
         features = self.hourglass(inputs)
-        mask = F.softmax(self.mask(features).float(), dim=1)
+        mask = F.softmax(self.mask(features).float() + favour, dim=1)
         occlusion = None if self.occlusion is None else torch.sigmoid(self.occlusion(features).float())
         return mask, (mask[..., None] * motions.float()).sum(1), occlusion

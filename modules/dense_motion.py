@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modules.coords import make_coordinate_grid, warp
+from modules.bases import MotionNetwork
+from modules.coords import make_coordinate_grid
 from modules.track import field_motion
-from modules.util import AntiAliasInterpolation2d, Hourglass, full_precision, inverse_2x2, keypoints_to_gaussian
+from modules.util import full_precision, inverse_2x2, keypoints_to_gaussian
 
 
 def sparse_motions(kp_driving: dict[str, Tensor], kp_source: dict[str, Tensor], size: tuple[int, int]) -> Tensor:
@@ -33,7 +34,7 @@ def sparse_motions(kp_driving: dict[str, Tensor], kp_source: dict[str, Tensor], 
     return torch.cat([background, motion], dim=1)
 
 
-class DenseMotionNetwork(nn.Module):
+class DenseMotionNetwork(MotionNetwork):
     """Mixes the K + 1 sparse motions into one deformation, at ``scale_factor`` of the image's size.
 
     With ``field_bias`` there is one motion more, the last: the measured field of a track, carried over to the source.
@@ -71,30 +72,26 @@ class DenseMotionNetwork(nn.Module):
     ):
         super().__init__()
         motions = num_kp + (1 if field_bias is None else 2)
-        self.num_kp, self.kp_variance, self.align_corners = num_kp, kp_variance, align_corners
-        self.hourglass = Hourglass(
-            block_expansion=block_expansion,
+        self.num_kp, self.kp_variance = num_kp, kp_variance
+        self.locality, self.with_field = locality, field_bias is not None
+        self.add_motion_layers(
             in_features=motions * (num_channels + 1),
+            candidates=motions,
+            num_channels=num_channels,
+            block_expansion=block_expansion,
             max_features=max_features,
             num_blocks=num_blocks,
+            scale_factor=scale_factor,
+            estimate_occlusion_map=estimate_occlusion_map,
+            align_corners=align_corners,
+            background_bias=background_bias,
+            occlusion_bias=occlusion_bias,
         )
-        self.mask = nn.Conv2d(self.hourglass.out_features, motions, 7, padding=3)
-        self.occlusion: nn.Conv2d | None = None
-        if estimate_occlusion_map:
-            self.occlusion = nn.Conv2d(self.hourglass.out_features, 1, 7, padding=3)
-        self.locality, self.with_field = locality, field_bias is not None
         if locality is not None:
             nn.init.zeros_(self.mask.weight)
-            nn.init.zeros_(self.mask.bias)
-        if background_bias is not None:
-            self.mask.bias.data[0] = background_bias
+            nn.init.zeros_(self.mask.bias[0 if background_bias is None else 1 :])
         if field_bias is not None:
             self.mask.bias.data[-1] = field_bias
-        if occlusion_bias is not None and self.occlusion is not None:
-            self.occlusion.bias.data.fill_(occlusion_bias)
-        self.scale_factor = scale_factor
-        if scale_factor != 1:
-            self.down = AntiAliasInterpolation2d(num_channels, scale_factor)
 
     def extra_repr(self) -> str:
         return f"num_kp={self.num_kp}, kp_variance={self.kp_variance}, align_corners={self.align_corners}"
@@ -122,13 +119,12 @@ class DenseMotionNetwork(nn.Module):
             measured = field_motion(kp_driving["field"], kp_source["field"], size)
         return torch.cat([motions, measured[:, None]], dim=1)
 
-    def _mask_logits(self, features: Tensor, kp_driving: Tensor) -> Tensor:
-        """(B, M, h, w), the background first."""
-        logits = self.mask(features).float()
+    def _nearness(self, kp_driving: Tensor, size: tuple[int, int]) -> Tensor | float:
+        """What ``locality`` adds to the mask logits: (B, M, h, w), 0 for the motions without a place; 0 without it."""
         if self.locality is None:
-            return logits
-        distance = make_coordinate_grid(*logits.shape[-2:], like=kp_driving) - kp_driving[:, :, None, None]
-        return logits - F.pad(0.5 * distance.square().sum(-1) / self.locality, self._others)
+            return 0.0
+        distance = make_coordinate_grid(*size, like=kp_driving) - kp_driving[:, :, None, None]
+        return F.pad(-0.5 * distance.square().sum(-1) / self.locality, self._others)
 
     def forward(
         self, source_image: Tensor, kp_driving: dict[str, Tensor], kp_source: dict[str, Tensor]
@@ -145,21 +141,13 @@ class DenseMotionNetwork(nn.Module):
             1, ``deformation`` (B, h, w, 2) normalised (x, y), and ``occlusion_map`` (B, 1, h, w) in [0, 1] if
             estimated.
         """
-        source = self.down(source_image) if self.scale_factor != 1 else source_image
-        batch, channels, height, width = source.shape
-        size = (height, width)
+        source = self.shrink(source_image)
+        size = tuple(source.shape[-2:])
         motions = self._candidates(kp_driving, kp_source, size)  # (B, M, h, w, 2)
-        candidates = motions.shape[1]
-        repeated = source[:, None].expand(-1, candidates, -1, -1, -1).reshape(-1, channels, height, width)
-        deformed = warp(repeated, motions.flatten(0, 1), self.align_corners)
-        deformed = deformed.view(batch, candidates, channels, height, width)
+        deformed = self.warp_candidates(source, motions)
         heatmaps = self.heatmap_differences(kp_driving["value"], kp_source["value"], size)
         inputs = torch.cat([heatmaps[:, :, None], deformed], dim=2).flatten(1, 2)
-        features = self.hourglass(inputs)
-        mask = F.softmax(self._mask_logits(features, kp_driving["value"].float()), dim=1)
-        with full_precision(mask):
-            deformation = torch.einsum("bkhw,bkhwc->bhwc", mask, motions)
+        nearness = self._nearness(kp_driving["value"].float(), size)
+        mask, deformation, occlusion = self.mix(inputs, motions, nearness)
         out = {"sparse_deformed": deformed, "mask": mask, "deformation": deformation}
-        if self.occlusion is not None:
-            out["occlusion_map"] = torch.sigmoid(self.occlusion(features).float())
-        return out
+        return out if occlusion is None else {**out, "occlusion_map": occlusion}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from modules.coords import make_coordinate_grid, resize_grid, resize_map, warp
+from modules.bases import AppearanceNetwork
+from modules.coords import make_coordinate_grid, resize_map
 from modules.dense_motion import DenseMotionNetwork
-from modules.util import DownBlock2d, ResBlock2d, SameBlock2d, UpBlock2d
 
 
-class OcclusionAwareGenerator(nn.Module):
+class OcclusionAwareGenerator(AppearanceNetwork):
     """Source image and two sets of key points → the source with the driving motion.
 
     Args:
@@ -41,7 +41,7 @@ class OcclusionAwareGenerator(nn.Module):
                 "generator_params.blend_source: True needs estimate_occlusion_map: True and dense_motion_params: "
                 "the occlusion map says where the source is shown"
             )
-        self.align_corners, self.blend_source = align_corners, blend_source
+        self.blend_source = blend_source
         self.dense_motion_network: DenseMotionNetwork | None = None
         if dense_motion_params is not None:
             self.dense_motion_network = DenseMotionNetwork(
@@ -51,34 +51,18 @@ class OcclusionAwareGenerator(nn.Module):
                 align_corners=align_corners,
                 **dense_motion_params,
             )
-        self.first = SameBlock2d(num_channels, block_expansion, kernel_size=7, padding=3)
-        widths = [min(max_features, block_expansion * 2**level) for level in range(num_down_blocks + 1)]
-        pairs = list(zip(widths[:-1], widths[1:], strict=True))
-        self.down_blocks = nn.ModuleList(DownBlock2d(i, o) for i, o in pairs)
-        self.up_blocks = nn.ModuleList(UpBlock2d(o, i) for i, o in reversed(pairs))
-        self.bottleneck = nn.Sequential()
-        for index in range(num_bottleneck_blocks):
-            self.bottleneck.add_module(f"r{index}", ResBlock2d(widths[-1]))
-        self.final = nn.Conv2d(block_expansion, num_channels, 7, padding=3)
-        self.multiple = 2**num_down_blocks
+        self.add_appearance_layers(
+            num_channels=num_channels,
+            block_expansion=block_expansion,
+            max_features=max_features,
+            num_down_blocks=num_down_blocks,
+            num_bottleneck_blocks=num_bottleneck_blocks,
+            align_corners=align_corners,
+        )
 
     def encode(self, source_image: Tensor) -> Tensor:
         """Features of the source (B, F, H/2^n, W/2^n): constant for a pair, so worth keeping."""
-        height, width = source_image.shape[-2:]
-        if height % self.multiple or width % self.multiple:
-            raise ValueError(
-                f"frames of {width}×{height} pixels do not go through {len(self.down_blocks)} down-sampling blocks: "
-                f"width and height must be multiples of {self.multiple}. Change dataset_params.frame_shape."
-            )
-        features = self.first(source_image)
-        for block in self.down_blocks:
-            features = block(features)
-        return features
-
-    def deform(self, x: Tensor, deformation: Tensor, padding_mode: str = "zeros", mode: str = "bilinear") -> Tensor:
-        """Warp (B, C, H, W) by a deformation of any size (B, h, w, 2)."""
-        grid = resize_grid(deformation, x.shape[-2:], self.align_corners)
-        return warp(x, grid, self.align_corners, padding_mode, mode)
+        return self.encode_levels(source_image)[-1]
 
     def decode(self, features: Tensor, motion: dict[str, Tensor]) -> Tensor:
         """Features and dense motion → image (B, C, H, W) in [0, 1]."""
