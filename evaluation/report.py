@@ -178,7 +178,9 @@ def _pair_section(
     url: Callable[[str], str],
 ) -> str:
     own = [row for row in rows if row.pair == page.name and row.status != FAILED]
-    table = _figures(own, colours, names) + (_figures(own, colours, truth) if truth else "")
+    table = _figures(own, colours, names)
+    if any(name in row.figures for row in own for name in truth):
+        table += _figures(own, colours, truth)
     maps = "".join(
         f'<figure><img src="{url(clip.map_file)}" alt="motion of {escape(clip.label)} at the apex">'
         f"<figcaption>{escape(clip.label)}</figcaption></figure>"
