@@ -468,10 +468,22 @@ class _Spool:
         self._file.write(frame.tobytes())
         self.count += 1
 
+    @property
+    def width(self) -> int:
+        """Of a frame, in pixels."""
+        return self._shape[1]
+
     def frames(self) -> np.ndarray:
         """All frames as one memory-mapped array (N, H, W, 3)."""
         self._file.flush()
         return np.memmap(self._file.name, dtype=np.uint8, mode="r", shape=(self.count, *self._shape))
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """The frames one by one: of a mapped file, all that was read would stay in memory."""
+        self._file.seek(0)
+        size = int(np.prod(self._shape))
+        for _ in range(self.count):
+            yield np.frombuffer(self._file.read(size), dtype=np.uint8).reshape(self._shape)
 
     def close(self) -> None:
         self._file.close()
@@ -601,12 +613,11 @@ def strip_writer(path: str | Path) -> Iterator[Append]:
     with _spooled(path) as (spool, temporary):
         yield spool.append
         _require_frames(spool.count, path)
-        frames = spool.frames()
-        if spool.count * frames.shape[2] <= MAX_STRIP_WIDTH:
-            Image.fromarray(np.concatenate(list(frames), axis=1)).save(temporary, compress_level=3)
+        if spool.count * spool.width <= MAX_STRIP_WIDTH:
+            Image.fromarray(np.concatenate(list(spool), axis=1)).save(temporary, compress_level=3)
             return
         with folder_writer(path.with_suffix("")) as append:
-            for frame in frames:
+            for frame in spool:
                 append(frame)
         path.unlink(missing_ok=True)  # the strip of an earlier, shorter clip
         raise _Elsewhere

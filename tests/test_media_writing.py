@@ -193,3 +193,13 @@ def test_a_gif_keeps_what_stays_only_once(tmp_path):
     media.write_gif(tmp_path / "first.gif", frames[:1], 25)
     assert np.array_equal(media.open_clip(tmp_path / "a.gif").read_all(), frames)
     assert (tmp_path / "a.gif").stat().st_size < 2 * (tmp_path / "first.gif").stat().st_size
+
+
+def test_long_strip_is_not_mapped_into_memory(tmp_path, monkeypatch):
+    """What was read of a mapped file stays resident: 2 GB for a clip of 10,000 frames."""
+    monkeypatch.setattr(np, "memmap", lambda *arguments, **options: pytest.fail("the whole clip was mapped"))
+    frame = np.zeros((4, 4096, 3), np.uint8)
+    media.write_strip(tmp_path / "a.png", (frame + index for index in range(17)))
+    frames = media.open_clip(tmp_path / "a").read_all()
+    assert frames.shape == (17, 4, 4096, 3)
+    assert frames[:, 0, 0, 0].tolist() == list(range(17))
