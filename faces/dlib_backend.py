@@ -10,6 +10,10 @@ The search is one chain, always by the same detector; ``Face.attempt`` says whic
 ``padded, low threshold``
     where that finds nothing either: the best candidate above −0.2, or above −0.5 if it fills at least a third
     of the image.  (In scikit-image's pictures without a face, candidates score −0.26 at most, and are small.)
+
+The landmark model answers in whole pixels and follows the box it is given, which the search finds in coarse steps:
+both move landmarks by more than a micro-expression.  So they are a median over boxes about the one found, and then
+once more over boxes about the place where these landmarks say the face is.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ import cv2
 import numpy as np
 
 from faces.detector import NUM_LANDMARKS, Detector, DetectorUnavailable, Face, by_area, check_image
+from metrics.landmarks import jitter_box
 
 LANDMARK_MODEL = "shape_predictor_68_face_landmarks.dat"
 PAD = 0.25  # of the longer side, on every side
@@ -32,6 +37,11 @@ LOW_THRESHOLD = -0.5
 SMALL_LOW_THRESHOLD = -0.2  # for boxes that fill less than SMALL_SHARE of the image's shorter side
 SMALL_SHARE = 1 / 3
 RELATIVE_SCORE = 0.25  # boxes scored below this share of the best one are false alarms
+JITTERED_BOXES = 31
+JITTER = 0.1  # of the box's size: largest shift and growth
+# Where the search's boxes lie on average: their side, and how far their centre is above the middle between eyes and
+# mouth, in units of √(distance of the eyes · distance from the eyes to the mouth).  (84 faces of the sample data.)
+BOX_SIDE, BOX_RISE = 2.14, 0.04
 
 Box = tuple[int, int, int, int]
 
@@ -59,6 +69,16 @@ def dlib_model_file(name: str) -> Path:
     )
 
 
+def face_box(landmarks: np.ndarray) -> tuple[float, float, float, float]:
+    """The box (x0, y0, x1, y1) that the search would find on average around landmarks (68, 2), not in its steps."""
+    left, right, mouth = (landmarks[part].mean(axis=0) for part in (slice(36, 42), slice(42, 48), slice(48, 60)))
+    eyes = (left + right) / 2
+    unit = np.sqrt(np.linalg.norm(right - left) * np.linalg.norm(mouth - eyes))
+    x, y = (eyes + mouth) / 2 - (0, BOX_RISE * unit)
+    half = max(BOX_SIDE / 2 * unit, 1.0)  # a box has an inside, whatever the landmarks are
+    return x - half, y - half, x + half, y + half
+
+
 class DlibDetector(Detector):
     """dlib's HOG face detector and landmark model; one object serves several threads (dlib frees the GIL).
 
@@ -81,16 +101,14 @@ class DlibDetector(Detector):
         self._upsample = upsample
         path = dlib_model_file(LANDMARK_MODEL) if model_path is None else Path(model_path)
         if not path.is_file():
-            raise DetectorUnavailable(
-                f"no such landmark model: {path}. Expected dlib's 68-landmark .dat file"
-            )
+            raise DetectorUnavailable(f"no such landmark model: {path}. Expected dlib's 68-landmark .dat file")
         try:
             self._predictor = dlib.shape_predictor(str(path))
         except RuntimeError as error:
             raise DetectorUnavailable(f"{path} is no landmark model of dlib: {error}") from error
         self._threads = threading.local()
         origin = f"face_recognition_models {_package_version()}" if model_path is None else _digest(path)
-        self.version = f"dlib {dlib.__version__}, {path.name} ({origin}), upsample {upsample}, search 1"
+        self.version = f"dlib {dlib.__version__}, {path.name} ({origin}), upsample {upsample}, search 2"
         self._check_landmark_count(path)
 
     def _check_landmark_count(self, path: Path) -> None:
@@ -109,11 +127,18 @@ class DlibDetector(Detector):
     def landmarks(self, image: np.ndarray, box: Box) -> np.ndarray:
         """Landmarks of the face in ``box`` (x0, y0, x1, y1 exclusive): float32 (68, 2), (x, y) in pixels.
 
-        ``image`` is uint8, RGB (H, W, 3) or grey (H, W).
+        ``image`` is uint8, RGB (H, W, 3) or grey (H, W).  Always the same for the same image and box.
         """
-        x0, y0, x1, y1 = (int(edge) for edge in box)
-        shape = self._predictor(image, self._dlib.rectangle(x0, y0, x1 - 1, y1 - 1))
-        return np.array([(point.x, point.y) for point in shape.parts()], dtype=np.float32)
+        return self._steady(image, face_box(self._steady(image, box))).astype(np.float32)
+
+    def _steady(self, image: np.ndarray, box: tuple[float, ...]) -> np.ndarray:
+        """The model's median answer (68, 2) over boxes about ``box``."""
+        shapes = []
+        for edges in jitter_box(box, JITTERED_BOXES, JITTER, seed=0):
+            x0, y0, x1, y1 = (round(edge) for edge in edges)
+            shape = self._predictor(image, self._dlib.rectangle(x0, y0, x1 - 1, y1 - 1))
+            shapes.append([(point.x, point.y) for point in shape.parts()])
+        return np.median(shapes, axis=0)
 
     def _finder(self) -> object:
         """This thread's HOG detector; it keeps its feature pyramid between calls, so it cannot be shared."""

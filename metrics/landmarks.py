@@ -63,6 +63,20 @@ def _enlarged(image: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
     return cv2.resize(grey, size, interpolation=cv2.INTER_LINEAR), scale, np.array([left, top], np.float64)
 
 
+def jitter_box(box: Box, count: int, amount: float, seed: int) -> list[Box]:
+    """``count`` square boxes about (left, top, right, bottom), as wide as it is.
+
+    Each is shifted, and its size scaled, by a uniform random share of at most ``amount`` of the box's size.
+    """
+    width, height = box[2] - box[0], box[3] - box[1]
+    middle_x, middle_y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    jittered = []
+    for shift_x, shift_y, growth in np.random.default_rng(seed).uniform(-amount, amount, (count, 3)):
+        x, y, half = middle_x + shift_x * width, middle_y + shift_y * height, width / 2 * (1 + growth)
+        jittered.append((x - half, y - half, x + half, y + half))
+    return jittered
+
+
 def jittered_boxes(image: np.ndarray, detector: object) -> list[Box]:
     """Fifteen boxes (left, top, right, bottom) about the best face, in pixels of the enlarged picture.
 
@@ -79,13 +93,11 @@ def jittered_boxes(image: np.ndarray, detector: object) -> list[Box]:
             "prepare.py makes such crops."
         )
     box = boxes[int(np.argmax(scores))]
-    width, height = box.width(), box.height()
-    centre_x, centre_y = (box.left() + box.right()) / 2, (box.top() + box.bottom()) / 2
-    jittered = []
-    for shift_x, shift_y, growth in np.random.default_rng(SEED).uniform(-JITTER, JITTER, (JITTERED_BOXES, 3)):
-        x, y, half = centre_x + shift_x * width, centre_y + shift_y * height, width / 2 * (1 + growth)
-        jittered.append((x - half, y - half, x + half, y + half))
-    return jittered
+    # dlib's edges are inclusive; its width() and the middle between the edges differ by half a pixel, and count.
+    middle_x, middle_y = (box.left() + box.right()) / 2, (box.top() + box.bottom()) / 2
+    half_x, half_y = box.width() / 2, box.height() / 2
+    edges = (middle_x - half_x, middle_y - half_y, middle_x + half_x, middle_y + half_y)
+    return jitter_box(edges, JITTERED_BOXES, JITTER, SEED)
 
 
 def landmarks_in(image: np.ndarray, predictor: Predictor, boxes: list[Box]) -> np.ndarray:
