@@ -6,6 +6,7 @@
 
 Needs the sample data (``prepare.py sample``, ``kpmaker.py --root data/sample --detector dlib --track``); writes the
 clips, the evaluation's report and ``ablation.md`` to ``--out``.  The head's motion is kept, as it is part of the truth.
+Below the means: what every variant gains over the warp, pair by pair, and where it loses most.
 """
 
 from __future__ import annotations
@@ -14,23 +15,28 @@ import argparse
 import contextlib
 import copy
 import csv
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
 from animate import ClipAnimator
 from checkpoint import LoadedModel, load_for_inference
-from evaluate import evaluate, named_folders
+from evaluate import Evaluation, evaluate, named_folders
+from evaluation.tables import YARDSTICKS
 from frames_dataset import ClipFolder, Pair
 from media import atomic_path, strip_writer
+from metrics.statistics import bootstrap_mean
 from modules import get_family
 from modules.dense_motion import DenseMotionNetwork
 from modules.generator import OcclusionAwareGenerator
 
 SAMPLE_MODEL = Path(__file__).resolve().parent.parent / "sup-mat" / "sample_model.pth.tar"
+AGAINST_WARP = ("truth_rho", "truth_skill", "psnr_moving")
 FIGURES = ("truth_rho", "truth_vcor", "truth_gain", "truth_skill", "leak", "psnr", "psnr_moving", "sharp", "id_drift")
 Change = Callable[[LoadedModel], contextlib.AbstractContextManager]
 
@@ -110,7 +116,7 @@ def load(checkpoint: str | Path, data: Path, keypoints: str) -> tuple[LoadedMode
     return model, ClipFolder(model.config["dataset_params"], "test", family.uses_prior, family.uses_tracks)
 
 
-def table(found) -> list[str]:
+def table(found: Evaluation) -> list[str]:
     """The figures of every method as Markdown, intervals of the first four."""
     lines = [f"| variant | {' | '.join(FIGURES)} |", "|" + "---|" * (len(FIGURES) + 1)]
     for method, figures in found.summary.items():
@@ -127,18 +133,53 @@ def table(found) -> list[str]:
     return lines
 
 
+def against_warp(found: Evaluation) -> list[str]:
+    """What every method gains over the warp, as Markdown: mean with its interval, and the worst pair."""
+    lines = [f"| variant − warp | {' | '.join(AGAINST_WARP)} |", "|" + "---|" * (len(AGAINST_WARP) + 1)]
+    figures = {(row.method, row.pair): row.figures for row in found.rows}
+    pairs = list(dict.fromkeys(row.pair for row in found.rows))
+    for method in found.summary:
+        if method in YARDSTICKS:
+            continue
+        cells = []
+        for name in AGAINST_WARP:
+            gains = [figures[method, pair].get(name, math.nan) - figures["warp", pair][name] for pair in pairs]
+            mean = bootstrap_mean(gains)
+            cells.append(f"{mean.mean:+.2f} [{mean.low:+.2f}, {mean.high:+.2f}], worst {np.nanmin(gains):+.2f}")
+        lines.append(f"| {method} | {' | '.join(cells)} |")
+    return lines
+
+
+def judge(folders: dict[str, Path], data: Path, table_file: Path) -> None:
+    """Evaluate every method's clips of the sample's pairs; print the tables, and write them beside the report."""
+    found = evaluate(data / "test", table_file.parent, folders, data / "pairs.csv", data / "truth")
+    lines = [*table(found), "", *against_warp(found)]
+    with atomic_path(table_file) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print("\n".join(lines))
+
+
+def data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where the sample data and its key points are."""
+    parser.add_argument("--data", type=Path, default=Path("data/sample"))
+    parser.add_argument("--keypoints", default="keypoint_folder")
+
+
+def sample_pairs(data: Path) -> list[Pair]:
+    """The sample's held-out pairs."""
+    with (data / "pairs.csv").open(newline="", encoding="utf-8") as file:
+        return [Pair(row["driving"], row["source"]) for row in csv.DictReader(file)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, default=SAMPLE_MODEL)
     parser.add_argument("--other", action="append", default=[], metavar="NAME=CHECKPOINT", help="trained otherwise")
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="some variants")
-    parser.add_argument("--data", type=Path, default=Path("data/sample"))
-    parser.add_argument("--keypoints", default="keypoint_folder")
+    data_arguments(parser)
     parser.add_argument("--out", type=Path, default=Path("ablation"))
     arguments = parser.parse_args()
-    with (arguments.data / "pairs.csv").open(newline="", encoding="utf-8") as file:
-        pairs = [Pair(row["driving"], row["source"]) for row in csv.DictReader(file)]
-    folders = {}
+    pairs, folders = sample_pairs(arguments.data), {}
     model, clips = load(arguments.checkpoint, arguments.data, arguments.keypoints)
     if not isinstance(model.networks["generator"].dense_motion_network, DenseMotionNetwork):
         parser.error(f"{arguments.checkpoint} is of model: {model.family}; the variants are those of fpb_tracked")
@@ -149,13 +190,7 @@ def main() -> None:
     for name, checkpoint in named_folders(arguments.other).items():
         folders[name] = arguments.out / name.replace(" ", "_")
         animate_pairs(*load(checkpoint, arguments.data, arguments.keypoints), pairs, folders[name])
-    found = evaluate(
-        arguments.data / "test", arguments.out, folders, arguments.data / "pairs.csv", arguments.data / "truth"
-    )
-    lines = table(found)
-    with atomic_path(arguments.out / "ablation.md") as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print("\n".join(lines))
+    judge(folders, arguments.data, arguments.out / "ablation.md")
 
 
 if __name__ == "__main__":
