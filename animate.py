@@ -151,8 +151,8 @@ class ClipAnimator:
                 "animate_params.reference: auto compares the key points of the facial prior, which model: "
                 f"{family.name} does not have: give a frame number, or onset"
             )
-        self.align_corners = model.networks["generator"].align_corners
         self.animator = model.animator(reconstruction)
+        self.align_corners = self.animator.generator.align_corners
 
     def _image(self, frames: np.ndarray) -> Tensor:
         """Frames as the model sees them: (T, C, H, W), grey where the colour is the photo's."""

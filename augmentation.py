@@ -16,7 +16,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms import functional as TF
 
 from modules.facial_prior import flip_keypoints
 from modules.track import Track
@@ -66,6 +65,8 @@ class Rotate:
     degrees: float | list[float]
 
     def __call__(self, frames: Tensor, keypoints: Points, rng: np.random.Generator) -> Sample:
+        from torchvision.transforms import functional as TF  # late: see the imports of checkpoint.load_vgg19
+
         bounds = (-self.degrees, self.degrees) if isinstance(self.degrees, (int, float)) else self.degrees
         angle = float(rng.uniform(*bounds))
         frames = TF.rotate(frames, angle, interpolation=TF.InterpolationMode.BILINEAR)
@@ -134,6 +135,8 @@ class Jitter:
     hue: float = 0
 
     def __call__(self, frames: Tensor, keypoints: Points, rng: np.random.Generator) -> Sample:
+        from torchvision.transforms import functional as TF  # late, as above
+
         steps = [
             (TF.adjust_brightness, self.brightness, 1.0),
             (TF.adjust_contrast, self.contrast, 1.0),

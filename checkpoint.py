@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from media import atomic_path
@@ -215,11 +214,15 @@ def _gains_inputs(value: Tensor, other: Tensor) -> bool:
 
 @dataclass
 class LoadedModel:
-    """Networks ready for inference, and the settings they were built from."""
+    """Networks ready for inference, and the settings they were built from.
+
+    With ``single_use`` the first animator takes the networks themselves, not copies: they are in memory once.
+    """
 
     networks: dict[str, nn.Module]
     config: dict
     family: str
+    single_use: bool = False
 
     @property
     def precision(self) -> str:
@@ -227,18 +230,30 @@ class LoadedModel:
         return (self.config.get("animate_params") or {}).get("precision", "float32")
 
     def animator(self, reconstruction: bool = False):
-        """The family's animator, on copies of the networks that are rebuilt for inference at ``precision``."""
+        """The family's animator, on networks rebuilt for inference at ``precision``: copies, but for ``single_use``.
+
+        Raises:
+            RuntimeError: a second one of a model for a single use.
+        """
         dtype = {"float32": torch.float32, "bf16": torch.bfloat16}[self.precision]
-        rebuilt = {name: prepare_for_inference(copy.deepcopy(net).eval(), dtype) for name, net in self.networks.items()}
+        if not self.networks:
+            raise RuntimeError("this model was loaded for a single use, and an animator has its networks already")
+        networks = self.networks if self.single_use else copy.deepcopy(self.networks)
+        rebuilt = {name: prepare_for_inference(network.eval(), dtype) for name, network in networks.items()}
+        if self.single_use:
+            self.networks = {}
         return get_family(self.config).animator(rebuilt, self.config, reconstruction)
 
 
-def load_for_inference(path: str | Path, config: dict | None, device: torch.device) -> LoadedModel:
+def load_for_inference(
+    path: str | Path, config: dict | None, device: torch.device, single_use: bool = False
+) -> LoadedModel:
     """Networks of a checkpoint in eval mode on ``device``.
 
     Args:
         path: the checkpoint.
         config: settings; None takes those inside the checkpoint (ours carry them).
+        single_use: the model is for one animator, see :class:`LoadedModel`.
     """
     checkpoint = read_checkpoint(path)
     config = config or checkpoint.get("config")
@@ -251,7 +266,7 @@ def load_for_inference(path: str | Path, config: dict | None, device: torch.devi
     load_networks(networks, checkpoint, family.name, path)
     for network in networks.values():
         network.to(device).eval().requires_grad_(False)
-    return LoadedModel(networks, config, family.name)
+    return LoadedModel(networks, config, family.name, single_use)
 
 
 def _halved(key: str, value: Tensor) -> Tensor:
@@ -288,6 +303,8 @@ def load_vgg19(weights: str | None = None) -> Vgg19:
     Raises:
         CheckpointError: the weights cannot be had; says which file to put where, and what to set instead.
     """
+    import torchvision  # 160 MB and a second that animation does without
+
     cache = Path(torch.hub.get_dir()) / "checkpoints" / VGG_FILE
     path = Path(weights) if weights else cache
     try:

@@ -121,7 +121,7 @@ def make_pairs(settings: dict, clips: ClipFolder) -> list[Pair]:
 def animate_column(column: Column, pairs: list[Pair], device: torch.device, overwrite: bool) -> None:
     """Animate what is missing of a column and note where its frames are."""
     try:
-        model = load_for_inference(column.checkpoint, column.config, device)
+        model = load_for_inference(column.checkpoint, column.config, device, single_use=True)
         results = animate(model, column.checkpoint, column.folder, device, overwrite, pairs)
     except ValueError as error:
         raise ComparisonError(f"column {column.name}: {error}") from error

@@ -280,7 +280,7 @@ def check_options(options: argparse.Namespace) -> None:
 def load_model(options: argparse.Namespace) -> LoadedModel:
     """The checkpoint's networks, with the controls of the command line in their settings."""
     config = None if options.config is None else load_config(options.config)
-    model = load_for_inference(options.checkpoint, config, choose_device(options.device))
+    model = load_for_inference(options.checkpoint, config, choose_device(options.device), single_use=True)
     names = {"output_fps": options.fps, "fps": options.driving_fps}
     model.config["animate_params"] = {
         "batch_size": 8, **(model.config.get("animate_params") or {}),

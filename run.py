@@ -18,10 +18,10 @@ import shutil
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import torch
-import torchvision
 import yaml
 
 import team
@@ -150,7 +150,7 @@ def record_settings(folder: Path, config_path: str, config: dict, mode: str = "t
         "commit": git_commit(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
+        "torchvision": metadata.version("torchvision"),
         "machine": f"{platform.system()} {platform.machine()}",
     }
     with (folder / ENVIRONMENT).open("a", encoding="utf-8") as file:
@@ -186,7 +186,7 @@ def run_inference(options: argparse.Namespace, config: dict, device: torch.devic
     """Animate, reconstruct or export."""
     if not options.checkpoint:
         raise ConfigError(f"--mode {options.mode} needs --checkpoint")
-    model = load_for_inference(options.checkpoint, config, device)
+    model = load_for_inference(options.checkpoint, config, device, single_use=options.mode in INFERENCE_MODES)
     out = Path(options.out) if options.out else Path(options.checkpoint).parent / _result_folder(options.mode)
     if options.mode == "export":
         for path in export(model, out):

@@ -142,7 +142,7 @@ class KeyPointAnimator:
         """Prepare a pair: source and initial (onset) driving frame (1, C, H, W); key points (1, 18, 2) in pixels."""
         size = source.shape[-2:]
         self.source = source
-        self.features = self.generator.encode(source)
+        self.features = self.generator.encode(source).float()  # as they are warped, batch after batch
         self.kp_source = self.detector(source, keypoint_source, self._regions(keypoint_source, size))
         self.keypoint_driving = keypoint_driving
         self.regions = self._regions(keypoint_driving, size)

@@ -1,9 +1,10 @@
 """Networks rebuilt for inference: the same function of their inputs in fewer operations.
 
 BatchNorm with fixed statistics is folded into the convolution before it; nearest ×2 and the 3×3 convolution after it
-become one transposed convolution, with 4/9 of the multiplications; weights lie channels-last.  What a rebuilt
-network returns differs from the original's by rounding alone; its state dict has other names, so a network is rebuilt
-after its checkpoint was loaded, and never saved.
+become one transposed convolution, with 4/9 of the multiplications; the last convolution, whose one or three outputs
+leave most of a vector register empty, makes 2×2 pixels at once; weights lie channels-last.  What a rebuilt network
+returns differs from the original's by rounding alone; its state dict has other names, so a network is rebuilt after
+its checkpoint was loaded, and never saved.
 """
 
 from __future__ import annotations
@@ -13,7 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from modules.bases import AppearanceNetwork
 from modules.util import DownBlock2d, ResBlock2d, SameBlock2d, UpBlock2d
+
+# Above so many weights the time goes into moving them, and 16 taps in place of 9 cost more than they save.
+LARGEST_TRANSPOSED = 4_000_000
 
 
 def doubling_weight(weight: Tensor) -> Tensor:
@@ -48,6 +53,26 @@ def upsampling_convolution(conv: nn.Conv2d) -> nn.ConvTranspose2d:
     return out
 
 
+def four_pixel_convolution(conv: nn.Conv2d) -> nn.Sequential:
+    """``conv`` (k×k, k odd, output as large as input) as a (k + 1)×(k + 1) one of stride 2 that makes 2×2 pixels at a
+    time, as channels, and a pixel shuffle; for maps whose sides are even.
+
+    Raises:
+        ValueError: a convolution of another shape.
+    """
+    size, padding = conv.kernel_size[0], conv.padding[0]
+    if conv.kernel_size != (size, size) or conv.padding != (padding, padding) or size != 2 * padding + 1:
+        raise ValueError(f"only k×k convolutions with padding (k - 1) / 2 can make four pixels at once; got {conv}")
+    if conv.stride != (1, 1) or conv.dilation != (1, 1) or conv.groups != 1 or conv.bias is None:
+        raise ValueError(f"only convolutions with bias, stride 1 and one group can make four pixels at once; got {conv}")
+    out = nn.Conv2d(conv.in_channels, 4 * conv.out_channels, size + 1, stride=2, padding=padding)
+    out.to(conv.weight.device, conv.weight.dtype)
+    moved = [F.pad(conv.weight.detach(), (x, 1 - x, y, 1 - y)) for y in (0, 1) for x in (0, 1)]
+    out.weight.data.copy_(torch.stack(moved, dim=1).flatten(0, 1))
+    out.bias.data.copy_(conv.bias.detach().repeat_interleave(4))
+    return nn.Sequential(out, nn.PixelShuffle(2))
+
+
 class FoldedResBlock2d(nn.Module):
     """:class:`~modules.util.ResBlock2d` with its second BatchNorm folded into its first convolution."""
 
@@ -56,6 +81,7 @@ class FoldedResBlock2d(nn.Module):
         self.norm, self.conv1, self.conv2 = block.norm1, fuse_conv_bn_eval(block.conv1, block.norm2), block.conv2
 
     def forward(self, x: Tensor) -> Tensor:
+        x = x.to(self.conv1.weight.dtype)
         out = self.conv1(F.relu_(self.norm(x)))
         return self.conv2(F.relu_(out)).add_(x)
 
@@ -68,6 +94,8 @@ def _rebuilt(block: nn.Module) -> nn.Module | None:
         return None
     conv, relu = fuse_conv_bn_eval(block.conv, block.norm), nn.ReLU(inplace=True)
     if isinstance(block, UpBlock2d):
+        if conv.weight.numel() > LARGEST_TRANSPOSED:
+            return nn.Sequential(nn.UpsamplingNearest2d(scale_factor=2), conv, relu)
         return nn.Sequential(upsampling_convolution(conv), relu)
     if isinstance(block, DownBlock2d):
         return nn.Sequential(conv, relu, nn.AvgPool2d(2))
@@ -77,13 +105,15 @@ def _rebuilt(block: nn.Module) -> nn.Module | None:
 def _rebuild_children(module: nn.Module, dtype: torch.dtype) -> None:
     for name, child in module.named_children():
         block = _rebuilt(child)
-        if block is None and not (name == "final" and isinstance(child, nn.Conv2d)):
+        if isinstance(module, AppearanceNetwork) and child is module.final:
+            block = four_pixel_convolution(child) if len(module.up_blocks) else child  # without them: sides of any size
+        if block is None:
             _rebuild_children(child, dtype)
             continue
-        for layer in (block or child).modules():
+        for layer in block.modules():
             if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
                 layer.to(dtype)
-        setattr(module, name, block or child)
+        setattr(module, name, block)
 
 
 def _match_dtype(layer: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:

@@ -261,7 +261,7 @@ def test_unusable_key_points(fails, damage):
 def test_missing_checkpoint_is_found_first(fails, monkeypatch):
     """Before data and networks are (pitfall 8)."""
     monkeypatch.setattr(run, "train", lambda *args: pytest.fail("training began"))
-    monkeypatch.setattr(run, "load_for_inference", lambda *args: pytest.fail("networks were built"))
+    monkeypatch.setattr(run, "load_for_inference", lambda *args, **options: pytest.fail("networks were built"))
     for option in ("--checkpoint", "--init-from"):
         fails([*TRAIN, option, "nowhere.pth"], "no such checkpoint: nowhere.pth")
     fails([*TRAIN, "--mode", "animate", "--checkpoint", "nowhere.pth"], "no such checkpoint: nowhere.pth")

@@ -134,9 +134,19 @@ def test_animator_works_on_rebuilt_copies(published, tmp_path, precision, dtype)
     model = load_for_inference(tmp_path / "a.pth", None, CPU)
     before = {key: value.clone() for key, value in states(model.networks).items()}
     animator = model.animator()
-    assert animator.generator.final.weight.dtype == dtype
+    assert animator.generator.final[0].weight.dtype == dtype
     assert len(list(animator.generator.parameters())) < len(list(model.networks["generator"].parameters()))
     assert equal(states(model.networks), before)
+
+
+def test_single_use_takes_the_networks_themselves(published, tmp_path):
+    write_checkpoint(tmp_path / "a.pth", {**published, "config": tiny_config()})
+    model = load_for_inference(tmp_path / "a.pth", None, CPU, single_use=True)
+    generator = model.networks["generator"]
+    assert model.animator().generator is generator
+    assert not model.networks
+    with pytest.raises(RuntimeError, match="single use"):
+        model.animator()
 
 
 # ------------------------------------------------------------------------------------------ mismatches
@@ -347,7 +357,7 @@ def tiny_vgg(monkeypatch) -> dict[str, torch.Tensor]:
             super().__init__()
             self.features = nn.Sequential(*layers)
 
-    monkeypatch.setattr(checkpoint.torchvision.models, "vgg19", Net)
+    monkeypatch.setattr("torchvision.models.vgg19", Net)
     state = {f"features.{k}": torch.randn_like(v) for k, v in nn.Sequential(*layers).state_dict().items()}
     return state | {"classifier.0.weight": torch.zeros(1)}
 

@@ -64,7 +64,7 @@ class RegionAnimator:
     ) -> None:
         """Prepare a pair: source and initial driving frame (1, C, H, W); MRAA has no use for key points."""
         self.source = source
-        self.features = self.generator.encode(source)
+        self.features = [level.float() for level in self.generator.encode(source)]  # as they are warped, every time
         self.source_regions = self.region_predictor(source)
         if self.mode == "relative":
             self.initial_regions = self.region_predictor(driving_initial)

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from modules import FAMILIES, build_networks, get_family
-from modules.inference import prepare_for_inference, upsampling_convolution
+from modules import FAMILIES, build_networks, get_family, inference
+from modules.inference import four_pixel_convolution, prepare_for_inference, upsampling_convolution
 from modules.util import DownBlock2d, ResBlock2d, SameBlock2d, UpBlock2d
 from tests.conftest import (
     golden_images,
@@ -51,6 +51,40 @@ def test_upsampling_convolution(size, bias):
 def test_upsampling_convolution_refuses(conv):
     with pytest.raises(ValueError, match="3×3"):
         upsampling_convolution(conv)
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 7])
+def test_four_pixel_convolution(kernel):
+    conv = nn.Conv2d(5, 3, kernel, padding=kernel // 2)
+    x = torch.randn(2, 5, 6, 10)
+    with torch.no_grad():
+        assert torch.allclose(four_pixel_convolution(conv)(x), conv(x), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "conv",
+    [
+        nn.Conv2d(2, 2, 3),
+        nn.Conv2d(2, 2, 4, padding=1),
+        nn.Conv2d(2, 2, (3, 5), padding=1),
+        nn.Conv2d(2, 2, 3, padding=1, stride=2),
+        nn.Conv2d(2, 2, 3, padding=1, bias=False),
+    ],
+)
+def test_four_pixel_convolution_refuses(conv):
+    with pytest.raises(ValueError, match="four pixels"):
+        four_pixel_convolution(conv)
+
+
+def test_many_weights_are_not_transposed(monkeypatch):
+    block = with_statistics(UpBlock2d(6, 8))
+    x = torch.randn(2, 6, 4, 6)
+    with torch.no_grad():
+        expected = block(x)
+        monkeypatch.setattr(inference, "LARGEST_TRANSPOSED", 6 * 8 * 9 - 1)
+        rebuilt = prepare_for_inference(nn.Sequential(block).eval())
+        assert not any(isinstance(layer, nn.ConvTranspose2d) for layer in rebuilt.modules())
+        assert relative_error(rebuilt(x), expected) < 1e-6
 
 
 @pytest.mark.parametrize("kind", [SameBlock2d, DownBlock2d, UpBlock2d, ResBlock2d])
@@ -130,7 +164,7 @@ def test_heads_stay_in_float32():
         prepare_for_inference(network, torch.bfloat16)
     assert networks["kp_detector"].jacobian.weight.dtype == torch.float32
     assert networks["generator"].dense_motion_network.mask.weight.dtype == torch.float32
-    assert networks["generator"].final.weight.dtype == torch.bfloat16
+    assert networks["generator"].final[0].weight.dtype == torch.bfloat16
 
 
 def test_train_mode_is_refused():
