@@ -17,7 +17,6 @@ import shutil
 import subprocess
 import tempfile
 import warnings
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -442,8 +441,18 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
         Image.fromarray(np.asarray(image)).save(temporary)
 
 
+def fast_png(image: np.ndarray) -> bytes:
+    """uint8 (H, W, 3) as a PNG file, in a quarter of the time that Pillow takes.
+
+    Colour face crops come out a tenth larger than at zlib's level 3, smooth grey ones more than twice as large.
+    """
+    import cv2
+
+    return cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
+
+
 def png_bytes(image: np.ndarray) -> bytes:
-    """uint8 (H, W, 3) as a PNG file."""
+    """uint8 (H, W, 3) as a PNG file, small."""
     buffer = io.BytesIO()
     Image.fromarray(np.asarray(image)).save(buffer, format="PNG")
     return buffer.getvalue()
@@ -519,9 +528,7 @@ def folder_writer(path: str | Path, numbers: Iterable[int] | None = None) -> Ite
 
         def append(frame: np.ndarray) -> None:
             nonlocal count
-            # Against zlib's level 3: 1.6 times as fast, 6 % smaller on colour face crops, 27 % larger on a grey one.
-            fast = {"compress_level": 1, "compress_type": zlib.Z_RLE}
-            Image.fromarray(frame).save(temporary / f"{next(names):07d}.png", **fast)
+            (temporary / f"{next(names):07d}.png").write_bytes(fast_png(frame))
             count += 1
 
         yield append
@@ -614,7 +621,7 @@ def strip_writer(path: str | Path) -> Iterator[Append]:
         yield spool.append
         _require_frames(spool.count, path)
         if spool.count * spool.width <= MAX_STRIP_WIDTH:
-            Image.fromarray(np.concatenate(list(spool), axis=1)).save(temporary, compress_level=3)
+            temporary.write_bytes(fast_png(np.concatenate(list(spool), axis=1)))
             return
         with folder_writer(path.with_suffix("")) as append:
             for frame in spool:

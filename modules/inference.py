@@ -64,7 +64,7 @@ def four_pixel_convolution(conv: nn.Conv2d) -> nn.Sequential:
     if conv.kernel_size != (size, size) or conv.padding != (padding, padding) or size != 2 * padding + 1:
         raise ValueError(f"only k×k convolutions with padding (k - 1) / 2 can make four pixels at once; got {conv}")
     if conv.stride != (1, 1) or conv.dilation != (1, 1) or conv.groups != 1 or conv.bias is None:
-        raise ValueError(f"only convolutions with bias, stride 1 and one group can make four pixels at once; got {conv}")
+        raise ValueError(f"only convolutions with bias, stride 1, one group can make four pixels at once; got {conv}")
     out = nn.Conv2d(conv.in_channels, 4 * conv.out_channels, size + 1, stride=2, padding=padding)
     out.to(conv.weight.device, conv.weight.dtype)
     moved = [F.pad(conv.weight.detach(), (x, 1 - x, y, 1 - y)) for y in (0, 1) for x in (0, 1)]

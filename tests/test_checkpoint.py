@@ -17,7 +17,6 @@ import pytest
 import torch
 from torch import nn
 
-import checkpoint
 from checkpoint import (
     VGG_FILE,
     CheckpointError,
