@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from animate import ClipAnimator, write_result
 from benchmarks import reference
 from benchmarks.scenes import make_folders, random_networks, settings
-from benchmarks.turns import difference, flops, in_turns, matmul_peak, megabytes, peak_memory, report
+from benchmarks.turns import difference, flops, in_turns, matmul_peaks, megabytes, peak_memory, report
 from checkpoint import LoadedModel
 from frames_dataset import ClipFolder, Pair, to_tensor
 
@@ -68,13 +68,11 @@ def run(arguments: argparse.Namespace) -> list[str]:
                 "reference": lambda: reference.animate_clip(networks, config, clips, PAIR, device, root), **files
             }  # fmt: skip
         work = {name: flops(path) for name, path in alone.items()}
-        peak = matmul_peak(device)
-        lines = [f"matrix product, float32: {peak / 1e9:,.0f} GFLOP/s"]
-        if device.type == "cuda" or "bf16" in arguments.precisions:
-            lines[0] += f"; bf16: {matmul_peak(device, torch.bfloat16) / 1e9:,.0f}"
+        peaks = matmul_peaks(device, work)
+        lines = ["matrix product: " + ", ".join(f"{dtype} {peak / 1e9:,.0f} GFLOP/s" for dtype, peak in peaks.items())]
         for title, paths in (("networks, clip in memory", alone), ("end to end, PNG read, MP4 and PNG written", files)):
             seconds = in_turns(paths, arguments.rounds, device)
-            lines += report(title, "frames", arguments.frames, seconds, work if paths is alone else {}, peak)
+            lines += report(title, "frames", arguments.frames, seconds, work if paths is alone else None, peaks)
         for name, path in files.items():
             lines.append(f"peak memory, {name}: {megabytes(peak_memory(path, device))}")
         if arguments.compare:

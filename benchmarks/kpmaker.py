@@ -26,4 +26,4 @@ def run(arguments: argparse.Namespace) -> list[str]:
 
         paths = {f"{workers} workers": lambda workers=workers: path(workers) for workers in arguments.workers}
         seconds = in_turns(paths, arguments.rounds, arguments.device)
-    return report("kpmaker.py, dlib", "clips", arguments.clips, seconds, {}, 1)
+    return report("kpmaker.py, dlib", "clips", arguments.clips, seconds)

@@ -26,4 +26,4 @@ def run(arguments: argparse.Namespace) -> list[str]:
         error = np.abs(reference.region_map(on_host, SIZE, MAP) - region_map(on_device, SIZE, MAP).cpu().numpy()).max()
         lines.append(f"largest difference from the reference: {error:.1e}")
     seconds = in_turns(paths, arguments.rounds, arguments.device)
-    return [*report(f"batches of {BATCH}", "batches", CALLS, seconds, {}, 1), *lines]
+    return [*report(f"batches of {BATCH}", "batches", CALLS, seconds), *lines]

@@ -13,7 +13,7 @@ import torch
 import train as engine
 from benchmarks.reference import TrainingStep
 from benchmarks.scenes import make_folders, random_networks, random_vgg, settings
-from benchmarks.turns import flops, in_turns, matmul_peak, megabytes, peak_memory, report
+from benchmarks.turns import flops, in_turns, matmul_peaks, megabytes, peak_memory, report
 
 
 def _trainer(config: dict, arguments: argparse.Namespace, precision: str) -> engine.Trainer:
@@ -52,6 +52,6 @@ def run(arguments: argparse.Namespace) -> list[str]:
             lines.append(f"losses of the first step, {name}: {', '.join(f'{k} {v:.5f}' for k, v in values.items())}")
         work = {name: flops(step) for name, step in steps.items()}
         seconds = in_turns(steps, arguments.rounds, device)
-        lines += report(f"training steps of {size}", "samples", size, seconds, work, matmul_peak(device))
+        lines += report(f"training steps of {size}", "samples", size, seconds, work, matmul_peaks(device, work))
         lines += [f"peak memory, {name}: {megabytes(peak_memory(step, device))}" for name, step in steps.items()]
     return lines

@@ -7,7 +7,7 @@ import platform
 import re
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +73,11 @@ def flops(path: Path_) -> int:
     return counter.get_total_flops()
 
 
+def precision_of(path: str) -> torch.dtype:
+    """What a path named ``project bf16`` or the like computes in."""
+    return torch.bfloat16 if path.endswith("bf16") else torch.float32
+
+
 def matmul_peak(device: torch.device, dtype: torch.dtype = torch.float32, seconds: float = 1.0) -> float:
     """Best FLOP/s of a matrix product on the device, as ``@`` and as a 1×1 convolution.
 
@@ -91,6 +96,11 @@ def matmul_peak(device: torch.device, dtype: torch.dtype = torch.float32, second
             while time.perf_counter() < end:
                 best = min(best, timed(product, device))
     return 2 * size**3 / best
+
+
+def matmul_peaks(device: torch.device, paths: Iterable[str]) -> dict[torch.dtype, float]:
+    """:func:`matmul_peak` in the precisions of ``paths``."""
+    return {dtype: matmul_peak(device, dtype) for dtype in sorted({precision_of(path) for path in paths}, key=str)}
 
 
 # ------------------------------------------------------------------------------------------ memory
@@ -146,7 +156,12 @@ def machine(device: torch.device) -> str:
 
 
 def report(
-    title: str, unit: str, count: float, seconds: dict[str, list[float]], work: dict[str, int], peak: float
+    title: str,
+    unit: str,
+    count: float,
+    seconds: dict[str, list[float]],
+    work: dict[str, int] | None = None,
+    peaks: dict[torch.dtype, float] | None = None,
 ) -> list[str]:
     """Lines of a table: a path's best and median rate, its share of the peak, and what it gains over the first.
 
@@ -154,15 +169,16 @@ def report(
         unit, count: what one call handles, and how many of it.
         seconds: of the paths, from :func:`in_turns`; the first is what the others are compared with.
         work: floating-point operations of one call, where they are counted.
-        peak: of the device, FLOP/s.
+        peaks: of the device, FLOP/s, by the precision of the paths.
     """
     lines = [title]
     base = next(iter(seconds))
     for name, values in seconds.items():
         line = f"  {name:<28} {count / min(values):9.2f} {unit}/s best, {count / statistics.median(values):9.2f} median"
-        if name in work:
-            rate = work[name] / min(values)
-            line += f", {work[name] / count / 1e9:.1f} GFLOP each, {rate / 1e9:,.0f} GFLOP/s, {rate / peak:.0%} of peak"
+        if work:
+            rate, dtype = work[name] / min(values), precision_of(name)
+            line += f", {work[name] / count / 1e9:.1f} GFLOP each, {rate / 1e9:,.0f} GFLOP/s, "
+            line += f"{rate / peaks[dtype]:.0%} of the {str(dtype).removeprefix('torch.')} peak"
         if name != base:
             line += f"; {ratio(seconds[base], values)} of {base}"
         lines.append(line)
