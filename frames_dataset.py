@@ -21,6 +21,7 @@ from augmentation import build_augmentation
 from corpora import ClipRecord, read_clips
 from faces.keypoint_files import KeypointError, load_keypoints
 from faces.tracking import load_track
+from frame_cache import FrameCache
 from media import Clip, clip_name, list_clips, open_clip, resize_frame
 from modules.track import Track
 
@@ -39,7 +40,7 @@ def frame_size(dataset_params: dict) -> tuple[int, int] | None:
 
 def to_tensor(frames: np.ndarray) -> Tensor:
     """uint8 (T, H, W, 3) → float32 (T, 3, H, W) in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float().div_(255)
+    return torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).div(255)
 
 
 def to_frames(images: Tensor) -> np.ndarray:
@@ -107,6 +108,7 @@ class ClipFolder:
         self.size = frame_size(dataset_params)
         self.keypoint_folder = Path(dataset_params["keypoint_folder"]) if with_keypoints else None
         self.paths: dict[str, Path] = {}
+        self._points: dict[str, Tensor] = {}  # as check_keypoints has read them
         for folder in split_folders(dataset_params, split):
             for path in list_clips(folder):
                 other = self.paths.setdefault(clip_name(path), path)
@@ -126,7 +128,9 @@ class ClipFolder:
         """Key points (18, 2) of a clip in pixels of the data set's size; ``own_size`` is (height, width) on disk."""
         if self.keypoint_folder is None:
             return None
-        points = load_keypoints(self.keypoint_folder, name)
+        points = self._points.get(name)
+        if points is None:
+            points = load_keypoints(self.keypoint_folder, name)
         if self.size is None or self.size == own_size:
             return points
         return points * torch.tensor([self.size[1] / own_size[1], self.size[0] / own_size[0]])
@@ -148,10 +152,10 @@ class ClipFolder:
         return track[indices].to("cpu").resized(self.size or track.size)
 
     def check_keypoints(self, names: Iterable[str] | None = None) -> None:
-        """Read the key point files of ``names`` (all clips) once: a missing one is reported before work starts."""
+        """Read the key point files of ``names`` (all clips), for good: a missing one is reported before work starts."""
         if self.keypoint_folder is not None:
             for name in self.names if names is None else names:
-                load_keypoints(self.keypoint_folder, name)
+                self._points[name] = load_keypoints(self.keypoint_folder, name)
                 if self.with_tracks:
                     load_track(self.keypoint_folder, name)
 
@@ -166,6 +170,7 @@ class FramesDataset(Dataset):
         num_repeats: how often a clip comes in an epoch.
         seed: of all random choices.
 
+    Clips are decoded once where ``dataset_params.frame_cache`` says where to keep them (:class:`FrameCache`).
     Items are addressed by (epoch, index); see :class:`EpochSampler`.
     """
 
@@ -181,6 +186,8 @@ class FramesDataset(Dataset):
         self.clips.check_keypoints()
         self.num_repeats, self.seed = num_repeats, seed
         self.augment = build_augmentation(dataset_params.get("augmentation_params"))
+        cache = dataset_params.get("frame_cache")
+        self._open = open_clip if cache is None else FrameCache(**cache).open
         self.groups = self._group(dataset_params.get("id_sampling", False))
 
     def _group(self, id_sampling: bool) -> list[list[str]]:
@@ -203,14 +210,16 @@ class FramesDataset(Dataset):
         rng = np.random.default_rng((self.seed, epoch, index))
         group = self.groups[index % len(self.groups)]
         name = group[int(rng.integers(len(group)))]
-        clip = self.clips.open(name)
+        clip = self._open(self.clips.paths[name], self.clips.size)
         count = len(clip)
         chosen = np.sort(rng.choice(count, size=2, replace=count < 2))  # two different frames where there are two
         frames = clip.read(chosen.tolist())
         keypoints = self.clips.track(name, chosen.tolist())
         if keypoints is None:
             keypoints = self.clips.keypoints(name, frames.shape[1:3])
-        frames = to_tensor(np.stack([self.clips.fit(frame) for frame in frames]))
+        if self.clips.size not in (None, frames.shape[1:3]):
+            frames = np.stack([self.clips.fit(frame) for frame in frames])
+        frames = to_tensor(frames)
         frames, keypoints = self.augment(frames, keypoints, rng)
         sample: dict[str, Tensor | str] = {"source": frames[0], "driving": frames[1], "name": name}
         if isinstance(keypoints, Track):
@@ -223,7 +232,7 @@ class FramesDataset(Dataset):
 
 
 def collate(samples: list[dict[str, Tensor | str]]) -> dict[str, Tensor | list[str]]:
-    """Samples → batch.
+    """Samples → batch; the frames (B, 3, H, W) lie in memory channels last.
 
     Raises:
         DataError: the frames differ in size.
@@ -237,7 +246,10 @@ def collate(samples: list[dict[str, Tensor | str]]) -> dict[str, Tensor | list[s
                 f"{other_width}×{other_height} of {sample['name']}. Set dataset_params.frame_shape, and "
                 "augmentation_params.crop_param where there is a resize_param."
             )
-    return default_collate(samples)
+    # Frames are put together as they lie in memory, and need not be rearranged for the networks either.
+    pictures = ("source", "driving")
+    batch = default_collate([{**s, **{name: s[name].permute(1, 2, 0) for name in pictures}} for s in samples])
+    return {**batch, **{name: batch[name].permute(0, 3, 1, 2) for name in pictures}}
 
 
 class EpochSampler(Sampler):
@@ -341,5 +353,3 @@ def random_pairs(names: list[str], count: int, seed: int = 0) -> list[Pair]:
         first, second = divmod(int(number), len(names) - 1)
         pairs.append(Pair(driving=names[first], source=names[second + (second >= first)]))
     return pairs
-
-

@@ -78,6 +78,7 @@ DATASET_KEYS = {
     "id_sampling": SWITCH,
     "pairs_list": optional(TEXT),
     "keypoint_folder": TEXT,
+    "frame_cache": {"folder": TEXT, "gigabytes": POSITIVE},
     "augmentation_params": {
         "flip_param": {"horizontal_flip": SWITCH, "time_flip": SWITCH},
         "jitter_param": {"brightness": AMOUNT, "contrast": AMOUNT, "saturation": AMOUNT, "hue": HUE},
@@ -173,6 +174,7 @@ DEFAULTS: dict[str, Any] = {
         "id_sampling": False,
         "pairs_list": None,
         "keypoint_folder": "keypoint_folder",
+        "frame_cache": None,
         "augmentation_params": None,
     },
     "reconstruction_params": {"num_videos": 1000, "format": ".mp4"},

@@ -92,6 +92,12 @@ def global_size() -> int:
     return int(os.environ["WORLD_SIZE"]) if launched() else 1
 
 
+def cores() -> int:
+    """Processor cores for this process: of those that it may use, the share of one of the machine's processes."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, usable // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
 @contextlib.contextmanager
 def join(device: torch.device) -> Iterator[Team]:
     """The team of the processes that the launcher started; a team of one without a launcher.

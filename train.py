@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -34,7 +33,7 @@ from logger import CHECKPOINT_SUFFIX, Logger, background_share, checkpoint_path,
 from modules import build_networks, get_family
 from modules.family import Phase
 from modules.sync_batch_norm import synchronise_batch_norms
-from team import ALONE, Team, lost_another
+from team import ALONE, Team, cores, lost_another
 from validation import BestCheckpoint, Validation, Validator
 
 COLLAPSED = 0.98  # mean background share above which the motion masks count as collapsed
@@ -201,7 +200,7 @@ class Trainer:
         self.steps = len(data) // batch_size  # an epoch
         workers = params["dataloader_workers"]
         if workers is None:
-            workers = min(4, max(0, (os.cpu_count() or 1) // self.team.size - 1))
+            workers = min(4, cores() - 1)
         sampler = EpochSampler(len(data), self.seed, shares, self.team.size, self.team.rank, batch_size)
         loader = DataLoader(
             data,
@@ -210,6 +209,7 @@ class Trainer:
             drop_last=True,
             collate_fn=collate,
             num_workers=workers,
+            persistent_workers=workers > 0,  # or each epoch starts them anew, for seconds
             pin_memory=self.device.type == "cuda",
         )
         return loader, sampler
