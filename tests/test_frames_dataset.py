@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import DataLoader
 
 import frames_dataset
 from corpora import ClipRecord, write_clips
@@ -81,6 +82,24 @@ def test_samples_depend_on_seed_epoch_and_index_alone(data):
     assert not same(one[0, 0], one[1, 0]), "another epoch"
     assert not same(one[0, 0], one[0, 3]), "another visit of the same clip"
     assert not same(one[0, 0], make(4)[0, 0]), "another seed"
+
+
+def test_samples_are_the_same_from_the_cache_and_in_workers(data, tmp_path):
+    """Clips decoded once or every time, by one process or by several that fill the cache together."""
+    cache = {"folder": str(tmp_path / "cache")}
+    plain, cached = (
+        FramesDataset(params(data, frame_shape=[32, 48, 3], augmentation_params=FULL, **more), True, num_repeats=4)
+        for more in ({}, {"frame_cache": cache})
+    )
+    options = {"batch_size": 2, "collate_fn": collate}
+    expected = list(DataLoader(plain, sampler=EpochSampler(len(plain)), **options))
+    for workers in (2, 0):
+        loader = DataLoader(cached, sampler=EpochSampler(len(plain)), num_workers=workers, **options)
+        for batch, other in zip(loader, expected, strict=True):
+            assert batch["name"] == other["name"]
+            assert all(torch.equal(batch[name], other[name]) for name in ("source", "driving", "keypoint"))
+            assert batch["source"].is_contiguous(memory_format=torch.channels_last)
+    assert len(list((tmp_path / "cache").iterdir())) == len(plain.clips.names)
 
 
 def test_sample_contents(data):

@@ -38,7 +38,9 @@ def changed(config: dict, path: str, value: object) -> dict:
     *sections, key = path.split(".")
     place = config
     for section in sections:
-        place = place.setdefault(section, {})
+        if place.get(section) is None:
+            place[section] = {}
+        place = place[section]
     if value is ...:
         del place[key]
     else:
@@ -195,6 +197,9 @@ ILLEGAL = {
     "dataset_params.id_sampling": ["yes", 1],
     "dataset_params.pairs_list": [3, ["a.csv"]],
     "dataset_params.keypoint_folder": [None, 3],
+    "dataset_params.frame_cache": ["folder", True],
+    "dataset_params.frame_cache.folder": [None, 3],
+    "dataset_params.frame_cache.gigabytes": [0, "20 GB", None],
     "dataset_params.augmentation_params": [[], 3, True],
     "dataset_params.augmentation_params.flip_param.time_flip": ["on", None],
     "dataset_params.augmentation_params.jitter_param.hue": [0.6, -0.1, "a"],
@@ -253,6 +258,7 @@ def test_illegal_values_are_named(config, path):
     [
         ("dataset_params.frame_shape", None),
         ("dataset_params.root_dir", ["data/a", "data/b"]),
+        ("dataset_params.frame_cache", {"folder": "/scratch/frames", "gigabytes": 0.5}),
         ("dataset_params.augmentation_params", None),
         ("dataset_params.augmentation_params.rotation_param.degrees", [-5, 10]),
         ("train_params.lr_kp_detector", 0),
