@@ -17,16 +17,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
-import team
 from claims import Claims
 from faces import DETECTORS, Detector, DetectorUnavailable, make_detector
 from faces.keypoint_files import (
@@ -37,12 +37,13 @@ from faces.keypoint_files import (
     read_manifest,
     update_manifest,
 )
-from faces.onset import Onset, detect_onsets, read_onset
+from faces.onset import Onset, OnsetDetector, read_onset
 from faces.preview import MAX_TILES, Tile, contact_sheet, draw_tile, spread
 from faces.records import Plan, Recorder, make_entry, make_plan
-from faces.tracking import TRACK_FOLDER, save_track, still_jitter, track_keypoints
 from media import MediaError, clip_name, list_clips, open_clip, write_image
-from modules.facial_prior import select_keypoints, template_keypoints
+
+if TYPE_CHECKING:
+    from torch import Tensor  # PyTorch is imported where it is needed: the workers search meanwhile
 
 PREVIEW = "preview.png"
 SPLITS = ("train", "test")
@@ -72,7 +73,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--device", default="auto", metavar="auto|cpu|cuda|mps",
         help="where face-alignment runs; dlib uses the CPU (default: %(default)s)")
     add("--workers", type=int, default=1, metavar="N",
-        help="threads that read clips and, with dlib, find faces (default: %(default)s)")
+        help="processes that find faces with dlib; threads that read clips for face-alignment (default: %(default)s)")
     add("--overwrite", action="store_true", help="make all files anew, those of other programs included")
     add("--on-missing", choices=("error", "skip", "template"), default="template",
         help="a clip without a face gets an average face (template), no file (skip), or is an error; always "
@@ -135,7 +136,7 @@ def detect_blocks(
     clips: dict[str, Path], plan: Plan, detector: Detector, arguments: argparse.Namespace, shown: set[str]
 ) -> Outcome:
     """Key points of the clips to be done, block by block, each by one of the processes that share the folder."""
-    todo, names, size = set(plan.todo), list(clips), max(BLOCK, BLOCK * arguments.workers // 4)
+    todo, names, size = set(plan.todo), list(clips), BLOCK * arguments.workers
     blocks = [names[first : first + size] for first in range(0, len(names), size)]
     blocks = [block for block in blocks if any(clips[name] in todo for name in block)]
     claims, outcome = Claims(arguments.out), Outcome()
@@ -144,13 +145,16 @@ def detect_blocks(
         return [path for path in _plan(clips, block, detector, arguments).todo if path in todo]
 
     if arguments.overwrite:  # what is there says nothing: each process of a team does its share anew
+        import team
+
         mine = iter(blocks[team.global_rank() :: team.global_size()])
     else:
         mine = claims.share(blocks, lambda block: f"key points {block[0]}", lambda block: not left(block))
-    with tqdm(total=len(todo), unit="clip", desc="key points", disable=not todo) as bar:
+    onsets = OnsetDetector(detector, arguments.workers, arguments.frame_size)
+    with onsets, tqdm(total=len(todo), unit="clip", desc="key points", disable=not todo) as bar:
         for block in mine:
             recorder = Recorder(arguments.out, lambda: claims.exclusive("manifest"))
-            detect_clips(left(block), detector, arguments, shown, outcome, recorder, bar)
+            detect_clips(onsets(left(block)), detector, arguments, shown, outcome, recorder, bar)
     return outcome
 
 
@@ -161,7 +165,7 @@ def _plan(clips: dict[str, Path], names: list[str], detector: Detector, argument
 
 
 def detect_clips(
-    todo: list[Path],
+    onsets: Iterator[Onset],
     detector: Detector,
     arguments: argparse.Namespace,
     shown: set[str],
@@ -169,8 +173,7 @@ def detect_clips(
     recorder: Recorder,
     bar: tqdm,
 ) -> None:
-    """Find, record and, for the clips that are to be shown, draw the key points of the clips to be done."""
-    onsets = detect_onsets(detector, todo, arguments.workers, arguments.frame_size)
+    """Record and, for the clips that are to be shown, draw the key points of the clips to be done."""
     with contextlib.closing(onsets), recorder:
         for onset in onsets:
             bar.update()
@@ -193,8 +196,12 @@ def _status(onset: Onset, on_missing: str) -> str | None:
     return {"template": "template", "skip": "skipped", "error": None}[on_missing]
 
 
-def _points(onset: Onset, status: str) -> tuple[np.ndarray | None, torch.Tensor | None]:
+def _points(onset: Onset, status: str) -> tuple[np.ndarray | None, Tensor | None]:
     """Landmarks (68, 2) in whole pixels and key points (18, 2), None where there are none."""
+    import torch
+
+    from modules.facial_prior import select_keypoints, template_keypoints
+
     if status == "found":
         landmarks = np.rint(onset.faces[0].landmarks)
         return landmarks, select_keypoints(torch.from_numpy(landmarks))
@@ -296,6 +303,8 @@ def make_keypoints(arguments: argparse.Namespace) -> int:
 
 def track_clips(clips: dict[str, Path], renewed: set[Path], arguments: argparse.Namespace) -> None:
     """Follow the key points through the clips that have some and no track yet, or whose points were made anew."""
+    from faces.tracking import TRACK_FOLDER, save_track, still_jitter, track_keypoints
+
     todo = [
         name
         for name, path in clips.items()

@@ -54,8 +54,8 @@ class Detector(abc.ABC):
         name: what ``make_detector`` calls it.
         version: changes whenever results could: library, model file, search parameters.
         device: where it runs.
-        batch_size: how many images :meth:`detect_batch` handles together; 1 where :meth:`detect` may be
-            called from several threads instead.
+        batch_size: how many images :meth:`detect_batch` handles together; where it is 1, the detector can be pickled,
+            to work in several processes instead.
     """
 
     name: str

@@ -80,7 +80,10 @@ def face_box(landmarks: np.ndarray) -> tuple[float, float, float, float]:
 
 
 class DlibDetector(Detector):
-    """dlib's HOG face detector and landmark model; one object serves several threads (dlib frees the GIL).
+    """dlib's HOG face detector and landmark model.
+
+    One object serves several threads, but dlib keeps the interpreter's lock, so that only processes make it faster.
+    Unpickled there, it loads its model again.
 
     Args:
         model_path: another 68-landmark model file (.dat); default: the one in ``face_recognition_models``.
@@ -98,7 +101,7 @@ class DlibDetector(Detector):
         except ImportError as error:
             raise DetectorUnavailable(f"dlib cannot be imported ({error}): pip install dlib-bin") from error
         self._dlib = dlib
-        self._upsample = upsample
+        self._model_path, self._upsample = model_path, upsample
         path = dlib_model_file(LANDMARK_MODEL) if model_path is None else Path(model_path)
         if not path.is_file():
             raise DetectorUnavailable(f"no such landmark model: {path}. Expected dlib's 68-landmark .dat file")
@@ -110,6 +113,9 @@ class DlibDetector(Detector):
         origin = f"face_recognition_models {_package_version()}" if model_path is None else _digest(path)
         self.version = f"dlib {dlib.__version__}, {path.name} ({origin}), upsample {upsample}, search 2"
         self._check_landmark_count(path)
+
+    def __reduce__(self) -> tuple:
+        return type(self), (self._model_path, self._upsample)
 
     def _check_landmark_count(self, path: Path) -> None:
         count = self._predictor(np.zeros((8, 8), np.uint8), self._dlib.rectangle(0, 0, 7, 7)).num_parts

@@ -13,12 +13,12 @@ import zipfile
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from media import CLIP_SUFFIXES, atomic_path
-from modules.facial_prior import NUM_KEYPOINTS
+
+if TYPE_CHECKING:
+    from torch import Tensor  # PyTorch takes a second to import, in which kpmaker's workers are busy already
 
 MANIFEST = "manifest.json"
 MANIFEST_FORMAT = 1
@@ -41,6 +41,8 @@ def keypoint_path(folder: str | Path, name: str) -> Path:
 
 def read_tensors(folder: str | Path, name: str) -> object:
     """What ``torch.load`` finds in a clip's file, nothing but tensors unpickled; raises as :func:`load_keypoints`."""
+    import torch
+
     path = _find(folder, name)
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=_can_be_mapped(path))
@@ -74,6 +76,8 @@ def save_keypoints(folder: str | Path, name: str, points: Tensor) -> Path:
 
 def write_tensors(folder: str | Path, name: str, content: Tensor | dict[str, Tensor]) -> Path:
     """Write ``folder/<name>.pt``, atomically; returns its path."""
+    import torch
+
     path = keypoint_path(folder, name)
     with atomic_path(path) as temporary:
         torch.save(content, temporary)
@@ -136,19 +140,19 @@ def _can_be_mapped(path: Path) -> bool:
 
 def _checked(points: object, name: str) -> Tensor:
     """``points`` as a detached float32 tensor (18, 2), or a KeypointError that says what it is instead."""
-    if not isinstance(points, Tensor):
+    import torch
+
+    from modules.facial_prior import NUM_KEYPOINTS
+
+    if not isinstance(points, torch.Tensor):
         raise KeypointError(f"{name} holds a {type(points).__name__}; expected a tensor ({NUM_KEYPOINTS}, 2)")
     if points.shape != (NUM_KEYPOINTS, 2) or points.is_complex():
-        raise KeypointError(_wrong_shape(name, points))
+        got = f"{points.dtype} {tuple(points.shape)}"
+        raise KeypointError(f"{name}: expected a real tensor of shape ({NUM_KEYPOINTS}, 2), got {got}")
     points = points.detach().to(device="cpu", dtype=torch.float32)
     if not torch.isfinite(points).all():
         raise KeypointError(f"{name} holds NaN or infinite values; make it anew with kpmaker.py --overwrite")
     return points
-
-
-def _wrong_shape(name: str, points: Tensor) -> str:
-    got = f"{points.dtype} {tuple(points.shape)}"
-    return f"{name}: expected a real tensor of shape ({NUM_KEYPOINTS}, 2), got {got}"
 
 
 def _first_line(error: BaseException) -> str:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
+import cv2
 import numpy as np
 
-from faces.detector import Detector, Face
+from faces.detector import Detector, DetectorUnavailable, Face
 from media import FolderClip, MediaError, open_clip
 
 ONSET_INDEX = 0  # the onset is the first frame of a clip in natural order (spec §1)
-READ_AHEAD = 2  # clips per worker that wait, read, for their turn
+READ_AHEAD = 2  # clips per thread that wait, read, for their turn
+AHEAD = 16  # clips per process that are given out, so that none waits while results are being written
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
@@ -46,38 +53,72 @@ def read_onset(path: Path, frame_size: tuple[int, int] | None = None) -> Onset:
         return Onset(path, None, error=str(error))
 
 
-def detect_onsets(
-    detector: Detector, clips: Sequence[Path], workers: int = 1, frame_size: tuple[int, int] | None = None
-) -> Iterator[Onset]:
-    """Onset frames and their faces, in the order of ``clips``.
+class OnsetDetector:
+    """Reads the onset frames of clips and finds their faces; a context, with whose end its workers go.
 
     Args:
-        detector: one whose ``batch_size`` is 1 runs in the ``workers`` threads (dlib frees the GIL: measured,
-            threads are as fast as processes, and start at once); one that takes batches runs in the calling
-            thread, and the workers read ahead for it.
-        workers: number of threads.
+        detector: one that takes batches runs in the calling thread, and the workers are threads that read ahead for it.
+            Any other runs in the workers, processes of their own (dlib keeps the interpreter's lock while it
+            searches), for which it is pickled; or, with one worker, in this process.
+        workers: their number.
         frame_size: (height, width) of the frames of image strips; square frames by default.
     """
-    if workers < 1:
-        raise ValueError(f"workers is {workers}; legal are 1 and more")
 
-    def read(path: Path) -> Onset:
-        return read_onset(path, frame_size)
+    def __init__(self, detector: Detector, workers: int = 1, frame_size: tuple[int, int] | None = None):
+        if workers < 1:
+            raise ValueError(f"workers is {workers}; legal are 1 and more")
+        self._detector, self._workers = detector, workers
+        self._read = partial(read_onset, frame_size=frame_size)
+        self._pool: Executor | None = None
+        if detector.batch_size > 1:
+            self._pool = ThreadPoolExecutor(workers, thread_name_prefix="onset")
+        elif workers > 1:
+            # Spawned, not forked: forking a process that has started threads can hang.
+            self._pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (detector, self._read))
 
-    def read_and_detect(path: Path) -> Onset:
-        return _with_faces([read(path)], detector)[0]
+    def __enter__(self) -> OnsetDetector:
+        return self
 
-    with ThreadPoolExecutor(workers, thread_name_prefix="onset") as pool:
-        if detector.batch_size == 1:
-            yield from _ordered(pool, read_and_detect, clips, workers * READ_AHEAD)
-            return
-        batch: list[Onset] = []
-        for onset in _ordered(pool, read, clips, max(workers * READ_AHEAD, detector.batch_size)):
-            batch.append(onset)
-            if len(batch) == detector.batch_size:
-                yield from _with_faces(batch, detector)
-                batch = []
-        yield from _with_faces(batch, detector)
+    def __exit__(self, *exception: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def __call__(self, clips: Iterable[Path]) -> Iterator[Onset]:
+        """Onsets in the order of ``clips``, in constant memory.
+
+        Raises:
+            DetectorUnavailable: a worker process was killed.
+        """
+        if self._pool is None:
+            for path in clips:
+                yield from _with_faces([self._read(path)], self._detector)
+        elif isinstance(self._pool, ProcessPoolExecutor):
+            try:
+                yield from _ordered(self._pool, _work, clips, self._workers * AHEAD)
+            except BrokenProcessPool as error:
+                raise DetectorUnavailable(
+                    f"one of {self._workers} processes was killed, most likely because memory ran out: lower --workers"
+                ) from error
+        else:
+            size = self._detector.batch_size
+            onsets = _ordered(self._pool, self._read, clips, max(self._workers * READ_AHEAD, size))
+            while batch := list(islice(onsets, size)):
+                yield from _with_faces(batch, self._detector)
+
+
+_worker: tuple[Detector, Callable[[Path], Onset]]  # of a worker process
+
+
+def _start_worker(detector: Detector, read: Callable[[Path], Onset]) -> None:
+    global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes: the first one decides
+    cv2.setNumThreads(1)
+    _worker = detector, read
+
+
+def _work(path: Path) -> Onset:
+    detector, read = _worker
+    return _with_faces([read(path)], detector)[0]
 
 
 def frame_digest(frame: np.ndarray) -> str:
@@ -98,7 +139,7 @@ def _with_faces(onsets: list[Onset], detector: Detector) -> list[Onset]:
 
 
 def _ordered(
-    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], window: int
+    pool: Executor, function: Callable[[Item], Result], items: Iterable[Item], window: int
 ) -> Iterator[Result]:
     """``map`` with at most ``window`` results waiting; leaving early cancels what has not begun."""
     pending: deque[Future] = deque()

@@ -7,14 +7,17 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
 from faces.detector import Detector
 from faces.keypoint_files import KeypointError, keypoint_path, read_manifest, save_keypoints, update_manifest
 from faces.onset import ONSET_INDEX, Onset, clip_stamp, frame_digest, read_onset
 from media import MediaError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FLUSH_SECONDS = 5.0  # at most this much finished work is lost by a kill
 FrameSize = tuple[int, int] | None  # (height, width) of the frames of image strips

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from scipy.spatial import ConvexHull, QhullError
 from torch import Tensor, nn
 
 from modules.motion_control import MotionControl
@@ -19,6 +18,8 @@ NO_REGIONS = (
 
 def convex_hull_area(points: Tensor) -> float:
     """Area of the convex hull of (K, 2) points, in their squared units; 0 where they lie on a line."""
+    from scipy.spatial import ConvexHull, QhullError  # a fifth of a second, which every command would wait
+
     try:
         return float(ConvexHull(points.detach().cpu().double().numpy()).volume)  # SciPy's volume is an area in 2-D
     except QhullError:

@@ -162,6 +162,7 @@ def test_several_faces(tmp_path, capsys):
     assert "several faces, the largest was taken: 1 (pair)" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("own_detector")
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_workers_give_the_same_files(tmp_path, workers):
     for index in range(5):
@@ -452,6 +453,12 @@ def test_as_a_command(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "1 found" in done.stdout and "key points: 100%" in done.stderr
     assert torch.equal(load_keypoints(tmp_path / "keypoint_folder", "a"), points_of(FACE["hopper"]))
+
+
+def test_starts_without_pytorch():
+    """Its second of import would come before anything is done, in every worker too."""
+    code = "import sys, kpmaker, faces.onset; sys.exit('torch' in sys.modules or 'scipy' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 # ------------------------------------------------------------------------------------------ the contact sheet

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from faces import onset as onset_module
-from faces.detector import Detector
-from faces.onset import clip_stamp, detect_onsets, frame_digest, read_onset
+from faces.detector import Detector, DetectorUnavailable
+from faces.onset import OnsetDetector, clip_stamp, frame_digest, read_onset
 from media import write_frame_folder, write_image
 from tests.faces.pictures import made_up_face, noise
 
 
 class Recording(Detector):
-    """Finds as many faces in a picture as its top left pixel is red, and notes the batches it is given."""
+    """Finds as many faces in a picture as its top left pixel is red, scores them with its process's number, and notes
+    the batches it is given."""
 
     name, version, device = "recording", "1", "cpu"
 
@@ -27,8 +31,18 @@ class Recording(Detector):
 
     def detect_batch(self, images):
         self.batches.append(len(images))
-        self.threads.add(threading.current_thread().name.split("_")[0])
-        return [[made_up_face((0, 0, 4, 4))] * int(image[0, 0, 0]) for image in images]
+        self.threads.add(threading.current_thread().name)
+        face = replace(made_up_face((0, 0, 4, 4)), score=os.getpid())
+        return [[face] * int(image[0, 0, 0]) for image in images]
+
+
+class Deadly(Detector):
+    """Ends the process that it works in, as the system does where memory runs out."""
+
+    name, version, device = "deadly", "1", "cpu"
+
+    def detect(self, image):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.fixture
@@ -41,22 +55,25 @@ def clips(tmp_path):
     return paths
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-@pytest.mark.parametrize("batch_size", [1, 4, 16])
+@pytest.mark.parametrize(("batch_size", "workers"), [(1, 1), (1, 2), (4, 1), (4, 3), (16, 3)])
 def test_order_batches_and_errors(clips, batch_size, workers):
     detector = Recording(batch_size)
-    onsets = list(detect_onsets(detector, clips, workers))
+    with OnsetDetector(detector, workers) as detect:
+        onsets = list(detect(clips))
+        assert [onset.path for onset in detect(clips[5:])] == clips[5:], "and again"
     assert [onset.path for onset in onsets] == clips
     assert [len(onset.faces) for onset in onsets] == [0, 1, 2, 0, 4, 5, 6]
     assert [bool(onset.error) for onset in onsets] == [False] * 3 + [True] + [False] * 3
     assert onsets[3].frame is None and "3.png" in onsets[3].error
-    assert sum(detector.batches) == 6 and max(detector.batches) <= batch_size
-    # One that takes batches is never called from two threads.
-    assert detector.threads == ({"onset"} if batch_size == 1 else {"MainThread"})
+    here = {int(face.score) == os.getpid() for onset in onsets for face in onset.faces}
+    if batch_size == 1 and workers > 1:
+        assert here == {False} and not detector.batches, "in other processes"
+    else:
+        assert here == {True} and detector.threads == {"MainThread"}, "never from two threads"
+        assert sum(detector.batches) == 6 + 2 and max(detector.batches) <= batch_size
 
 
-@pytest.mark.parametrize("batch_size", [1, 2])
-def test_reading_ahead_is_bounded(clips, monkeypatch, batch_size):
+def test_reading_ahead_is_bounded(clips, monkeypatch):
     """Of many clips, only a few frames are in memory while the first is being used."""
     read = []
     original = onset_module.read_onset
@@ -66,16 +83,23 @@ def test_reading_ahead_is_bounded(clips, monkeypatch, batch_size):
         return original(path, frame_size)
 
     monkeypatch.setattr(onset_module, "read_onset", counting)
-    onsets = detect_onsets(Recording(batch_size), clips * 20, workers=2)
-    next(onsets)
-    onsets.close()
-    assert 1 <= len(read) <= 2 * batch_size + 4
+    with OnsetDetector(Recording(2), workers=2) as detect:
+        onsets = detect(clips * 20)
+        next(onsets)
+        onsets.close()
+    assert 1 <= len(read) <= 2 * 2 + 4
+
+
+def test_a_killed_process_is_named(clips):
+    with OnsetDetector(Deadly(), workers=2) as detect, pytest.raises(DetectorUnavailable, match="lower --workers"):
+        list(detect(clips))
 
 
 def test_no_clips():
-    assert list(detect_onsets(Recording(4), [])) == []
+    with OnsetDetector(Recording(4)) as detect:
+        assert list(detect([])) == []
     with pytest.raises(ValueError, match="workers is 0"):
-        list(detect_onsets(Recording(1), [], workers=0))
+        OnsetDetector(Recording(1), workers=0)
 
 
 def test_digest_sees_every_pixel_and_the_shape():
