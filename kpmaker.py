@@ -133,13 +133,13 @@ class Outcome:
 
 
 def detect_blocks(
-    clips: dict[str, Path], plan: Plan, detector: Detector, arguments: argparse.Namespace, shown: set[str]
+    clips: dict[str, Path], plan: Plan, onsets: OnsetDetector, arguments: argparse.Namespace, shown: set[str]
 ) -> Outcome:
     """Key points of the clips to be done, block by block, each by one of the processes that share the folder."""
     todo, names, size = set(plan.todo), list(clips), BLOCK * arguments.workers
     blocks = [names[first : first + size] for first in range(0, len(names), size)]
     blocks = [block for block in blocks if any(clips[name] in todo for name in block)]
-    claims, outcome = Claims(arguments.out), Outcome()
+    claims, outcome, detector = Claims(arguments.out), Outcome(), onsets.detector
 
     def left(block: list[str]) -> list[Path]:
         return [path for path in _plan(clips, block, detector, arguments).todo if path in todo]
@@ -150,8 +150,7 @@ def detect_blocks(
         mine = iter(blocks[team.global_rank() :: team.global_size()])
     else:
         mine = claims.share(blocks, lambda block: f"key points {block[0]}", lambda block: not left(block))
-    onsets = OnsetDetector(detector, arguments.workers, arguments.frame_size)
-    with onsets, tqdm(total=len(todo), unit="clip", desc="key points", disable=not todo) as bar:
+    with tqdm(total=len(todo), unit="clip", desc="key points", disable=not todo) as bar:
         for block in mine:
             recorder = Recorder(arguments.out, lambda: claims.exclusive("manifest"))
             detect_clips(onsets(left(block)), detector, arguments, shown, outcome, recorder, bar)
@@ -281,10 +280,11 @@ def make_keypoints(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         raise UsageError(str(error)) from error
     plan = _plan(clips, list(clips), detector, arguments)
-    with Claims(arguments.out).exclusive("manifest"):
-        update_manifest(arguments.out, plan.moved)  # also shows, before the work, that the folder can be written
     shown = spread(list(clips), MAX_TILES)
-    outcome = detect_blocks(clips, plan, detector, arguments, set(shown))
+    with OnsetDetector(detector, arguments.workers if plan.todo else 1, arguments.frame_size) as onsets:
+        with Claims(arguments.out).exclusive("manifest"):
+            update_manifest(arguments.out, plan.moved)  # also shows, before the work, that the folder can be written
+        outcome = detect_blocks(clips, plan, onsets, arguments, set(shown))
     if plan.todo or not (arguments.out / PREVIEW).exists():
         write_preview(clips, shown, outcome, arguments)
     report(plan, outcome, arguments, detector.version)

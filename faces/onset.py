@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import signal
+import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -15,7 +17,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
-import cv2
 import numpy as np
 
 from faces.detector import Detector, DetectorUnavailable, Face
@@ -67,14 +68,15 @@ class OnsetDetector:
     def __init__(self, detector: Detector, workers: int = 1, frame_size: tuple[int, int] | None = None):
         if workers < 1:
             raise ValueError(f"workers is {workers}; legal are 1 and more")
-        self._detector, self._workers = detector, workers
+        self.detector, self._workers = detector, workers
         self._read = partial(read_onset, frame_size=frame_size)
         self._pool: Executor | None = None
         if detector.batch_size > 1:
             self._pool = ThreadPoolExecutor(workers, thread_name_prefix="onset")
         elif workers > 1:
-            # Spawned, not forked: forking a process that has started threads can hang.
-            self._pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (detector, self._read))
+            context = get_context(_start_method())
+            self._pool = ProcessPoolExecutor(workers, context, _start_worker, (detector, self._read))
+            self._pool.submit(int)  # they start now, while forking is safe
 
     def __enter__(self) -> OnsetDetector:
         return self
@@ -91,7 +93,7 @@ class OnsetDetector:
         """
         if self._pool is None:
             for path in clips:
-                yield from _with_faces([self._read(path)], self._detector)
+                yield from _with_faces([self._read(path)], self.detector)
         elif isinstance(self._pool, ProcessPoolExecutor):
             try:
                 yield from _ordered(self._pool, _work, clips, self._workers * AHEAD)
@@ -100,10 +102,19 @@ class OnsetDetector:
                     f"one of {self._workers} processes was killed, most likely because memory ran out: lower --workers"
                 ) from error
         else:
-            size = self._detector.batch_size
+            size = self.detector.batch_size
             onsets = _ordered(self._pool, self._read, clips, max(self._workers * READ_AHEAD, size))
             while batch := list(islice(onsets, size)):
-                yield from _with_faces(batch, self._detector)
+                yield from _with_faces(batch, self.detector)
+
+
+def _start_method() -> str:
+    """``fork``, which gives the workers the loaded detector at once, where that is safe, else ``spawn``.
+
+    A process that has started threads can hang in its forks; PyTorch and tests have some.
+    """
+    alone = threading.active_count() == 1 and "torch" not in sys.modules
+    return "fork" if alone and sys.platform == "linux" else "spawn"
 
 
 _worker: tuple[Detector, Callable[[Path], Onset]]  # of a worker process
@@ -112,7 +123,6 @@ _worker: tuple[Detector, Callable[[Path], Onset]]  # of a worker process
 def _start_worker(detector: Detector, read: Callable[[Path], Onset]) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes: the first one decides
-    cv2.setNumThreads(1)
     _worker = detector, read
 
 

@@ -10,7 +10,7 @@ from modules.coords import scale_to_map
 
 NUM_KEYPOINTS = 18
 REGION_SIGMA = 0.75
-CUT = 1.0 - 1e-7  # of a map's mean, which is kept itself: in float32 the next number below 1
+CUT = 1.0 - 1e-7  # of a map's mean: what equals it is kept, whatever the division rounds it to
 
 # Rows 0-11: landmarks taken as they are.  Rows 12-17: taken again, and moved by the inner eye-corner distance d.
 UNMOVED = (19, 24, 27, 38, 41, 43, 46, 48, 54, 55, 57, 59)

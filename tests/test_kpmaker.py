@@ -448,7 +448,7 @@ def test_as_a_command(tmp_path):
     helped = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert "python kpmaker.py --root data/your_dataset --detector dlib" in helped.stdout
     done = subprocess.run(
-        [*command, "--root", "in", "--detector", "dlib"], capture_output=True, text=True, cwd=tmp_path
+        [*command, "--root", "in", "--detector", "dlib", "--workers", "2"], capture_output=True, text=True, cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
     assert "1 found" in done.stdout and "key points: 100%" in done.stderr
