@@ -63,6 +63,6 @@ def run(arguments: argparse.Namespace) -> list[str]:
                 path = paths[f"{name}, {workers} workers"] = _in_workers(data, workers)
                 starts.append(f"{timed(path, arguments.device):.2f} s")
         seconds = in_turns(paths, arguments.rounds, arguments.device)
-        lines = report(f"{SAMPLES} samples", "samples", SAMPLES, seconds, {}, 1)
+        lines = report(f"{SAMPLES} samples", "samples", SAMPLES, seconds)
         lines.append(f"  first epochs in workers, their start included: {', '.join(starts)}")
         return [*lines, f"  first epoch of the cache, which decodes {arguments.clips} clips: {filling:.2f} s"]
