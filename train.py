@@ -209,7 +209,7 @@ class Trainer:
             drop_last=True,
             collate_fn=collate,
             num_workers=workers,
-            persistent_workers=workers > 0,  # or each epoch starts them anew, for seconds
+            persistent_workers=workers > 0,  # or each epoch starts them anew
             pin_memory=self.device.type == "cuda",
         )
         return loader, sampler
