@@ -20,6 +20,8 @@ LEFT_EYE, RIGHT_EYE = (3, 4), (5, 6)
 # The face in inter-ocular distances, upright, from the middle between the eyes: centre and half axes of an ellipse
 # around it, forehead and chin included, and the width over which a carried motion fades out at its border.
 FACE_CENTRE, FACE_AXES, FACE_FADE = (0.0, 0.45), (1.15, 1.45), 0.25
+# What a blink does not move: below the lower lid, this wide and this far down, in inter-ocular distances.
+LID_WIDTH, LID_DEPTH, MIN_APERTURE = 0.6, 0.35, 0.04
 RIGIDITY = 1.0  # of the spline between two faces: landmarks err by a pixel or two, which it should not follow
 INVERSION_STEPS = 10
 MAX_SLOPE = 0.8  # of a field that is rendered; the inversion's error is below MAX_SLOPE ** INVERSION_STEPS of it
@@ -210,8 +212,44 @@ def face_weight(keypoints: Tensor, places: Tensor) -> Tensor:
     upright = torch.stack([(offset * right).sum(-1), offset[..., 1] * right[0] - offset[..., 0] * right[1]], dim=-1)
     axes = upright.new_tensor(FACE_AXES)
     distance = ((upright - upright.new_tensor(FACE_CENTRE)) / axes).norm(dim=-1)  # 1 on the ellipse
-    beyond = ((distance - 1) * axes.mean() / FACE_FADE).clamp(0, 1)
-    return 1 - beyond.square() * (3 - 2 * beyond)
+    return _ease(1 - (distance - 1) * axes.mean() / FACE_FADE)
+
+
+def _ease(share: Tensor) -> Tensor:
+    """0 below 0, 1 above 1, smooth between."""
+    share = share.clamp(0, 1)
+    return share.square() * (3 - 2 * share)
+
+
+def still_lower_lids(moved: Tensor, keypoints: Tensor, places: Tensor) -> Tensor:
+    """Take the fall of a closing upper lid out of what lies below the eye.
+
+    The flow below a closing lid goes down with it, as the lashes hide the lower lid; carried over, it drags the open
+    eye down instead of closing it.  A lower lid that goes down alone, or up, stays as it is.
+
+    Args:
+        moved: (T, h, w, 2) displacements of a face at ``places`` (h, w, 2), pixels.
+        keypoints: (18, 2) of this face at rest.
+
+    Returns:
+        (T, h, w, 2): of the downward part, at most the upper lid's own is taken out; all of it at the lower lid, half
+        of it in the middle of the eye, none at the upper lid.
+    """
+    _, right = face_axes(keypoints)
+    iod = right.norm()
+    right = right / iod
+    down = torch.stack([-right[1], right[0]])
+    for upper, lower in (keypoints[list(rows)] for rows in (LEFT_EYE, RIGHT_EYE)):
+        aperture = torch.maximum((lower - upper) @ down, MIN_APERTURE * iod)
+        offset = places - lower
+        depth, aside = offset @ down, (offset @ right).abs()
+        share = _ease(1 + depth / aperture) * _ease(1 - depth / (LID_DEPTH * iod))
+        share = share * _ease(2 - aside / (LID_WIDTH / 4 * iod))
+        fall = moved @ down  # (T, h, w)
+        nearest = (places - upper).norm(dim=-1).argmin()
+        lid = fall.flatten(1)[:, nearest].clamp_min(0)[:, None, None]
+        moved = moved - (torch.minimum(fall.clamp_min(0), lid) * share)[..., None] * down
+    return moved
 
 
 def thin_plate_spline(origins: Tensor, targets: Tensor, places: Tensor, rigidity: float = 0.0) -> Tensor:
@@ -249,6 +287,8 @@ class Carrier:
         places: (1, h, w, 2) pixels of the driving face that correspond to the source's grid cells.
         weight: (h, w, 1), see :func:`face_weight`.
         head_places: (h, w, 2), the same by turning and scaling alone: what the head's motion acts on.
+        keypoints: (K, 2) the source face's key points.
+        grid: (h, w, 2) pixels of the source's grid cells.
         anchors: (K, 2) the driving face's key points at its onset.
         size: (height, width) of the source frame.
         keep_head: whether the head's motion is carried too.
@@ -258,6 +298,8 @@ class Carrier:
     places: Tensor
     weight: Tensor
     head_places: Tensor
+    keypoints: Tensor
+    grid: Tensor
     anchors: Tensor
     size: tuple[int, int]
     keep_head: bool = False
@@ -279,6 +321,8 @@ class Carrier:
             places=thin_plate_spline(source, driving.onset, grid, RIGIDITY)[None],
             weight=face_weight(source, grid)[..., None],
             head_places=(grid - middle) @ back.T + driving_middle,
+            keypoints=source,
+            grid=grid,
             anchors=driving.onset,
             size=size,
             keep_head=keep_head,
@@ -287,9 +331,10 @@ class Carrier:
     def field(self, track: Track) -> Tensor:
         """Displacement of the source face (T, h, w, 2), normalised, for T frames of the driving face."""
         moved = _sample(track.field, self.places.expand(len(track), -1, -1, -1), track.size) * self.weight
+        moved = still_lower_lids(moved @ self.turn.T, self.keypoints, self.grid)
         if self.keep_head:
-            moved = moved + track.head_at(self.head_places)
-        return moved @ self.turn.T * normalised_units(self.size, track.field)
+            moved = moved + track.head_at(self.head_places) @ self.turn.T
+        return moved * normalised_units(self.size, track.field)
 
     def points(self, track: Track) -> Tensor:
         """Displacement of the source's key points (T, K, 2), pixels."""

@@ -18,6 +18,7 @@ from modules.track import (
     field_motion,
     field_slope,
     limit_slope,
+    still_lower_lids,
     thin_plate_spline,
 )
 
@@ -167,6 +168,35 @@ def test_without_rescaling_pixels_stay_pixels():
 
 
 # ------------------------------------------------------------------------------------------ folds
+def lids(move: tuple[float, float], rows: tuple[int, ...] = (3, 4)) -> tuple[torch.Tensor, torch.Tensor]:
+    """What is changed of a movement about the key points ``rows``: at the left eye's upper and lower lid."""
+    upper, lower = FACE[3].round(), FACE[4].round()
+    places = (make_coordinate_grid(256, 256) + 1) * 255 / 2
+    moved = sum(bump(places, FACE[row], torch.tensor(move), width=6.0) for row in rows)[None]
+    left = still_lower_lids(moved, FACE, places)[0] - moved[0]
+    return left[int(upper[1]), int(upper[0])], left[int(lower[1]), int(lower[0])]
+
+
+def test_a_blink_leaves_the_lower_lid_where_it_is():
+    upper, lower = lids((0.0, 6.0))
+    assert upper.norm() < 0.1
+    assert lower[1] < -5.9  # all of its fall
+    assert lower[0].abs() < 0.4  # along the face's own axes: its eyes are a degree off the horizontal
+
+
+@pytest.mark.parametrize("move", [(0.0, -6.0), (4.0, 0.0)])
+def test_lower_lids_may_rise_and_go_aside(move):
+    upper, lower = lids(move)
+    assert upper.norm() < 0.2 and lower.norm() < 0.2
+
+
+def test_a_lower_lid_may_fall_alone():
+    fallen = torch.zeros(1, 256, 256, 2)
+    fallen[0, round(float(FACE[4, 1])) :, :, 1] = 3.0
+    places = (make_coordinate_grid(256, 256) + 1) * 255 / 2
+    assert torch.equal(still_lower_lids(fallen, FACE, places), fallen)
+
+
 def test_slope_of_known_fields():
     """A stretch, a shear, a turn: the largest singular value of the derivative."""
     places = make_coordinate_grid(17, 17)[None]
