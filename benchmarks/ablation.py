@@ -90,6 +90,7 @@ VARIANTS: dict[str, Change] = {
     "all painted": _painted,
     "source sampled bilinearly": _bilinear,
     "spline through every key point": _patched("modules.track.RIGIDITY", 0.0),
+    "lower lids not held": _patched("modules.track.still_lower_lids", lambda moved, keypoints, places: moved),
     "slope not limited": _patched("modules.animator.limit_slope", lambda field: field),
 }
 
