@@ -14,6 +14,8 @@ from multiprocessing import get_context
 import cv2
 from tqdm import tqdm
 
+from worker_process import start_worker
+
 from .pairs import EvaluationError, Pair
 from .work import Outcome, PairScorer
 
@@ -90,8 +92,7 @@ def score_all(
 
 def _start(make_scorer: Callable[[], PairScorer]) -> None:
     global _scorer
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a worker without a word; the parent says it
-    cv2.setNumThreads(1)
+    start_worker(signal.SIG_DFL)  # Ctrl-C ends a worker without a word; the parent says it
     _scorer = make_scorer()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import signal
 import sys
 import threading
 from collections import deque
@@ -21,6 +20,7 @@ import numpy as np
 
 from faces.detector import Detector, DetectorUnavailable, Face
 from media import FolderClip, MediaError, open_clip
+from worker_process import start_worker
 
 ONSET_INDEX = 0  # the onset is the first frame of a clip in natural order (spec §1)
 READ_AHEAD = 2  # clips per thread that wait, read, for their turn
@@ -122,7 +122,7 @@ _worker: tuple[Detector, Callable[[Path], Onset]]  # of a worker process
 
 def _start_worker(detector: Detector, read: Callable[[Path], Onset]) -> None:
     global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes: the first one decides
+    start_worker()
     _worker = detector, read
 
 
