@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import os
 import warnings
@@ -23,6 +24,7 @@ class FrameCache:
     Args:
         folder: of the cache; made where there is none.
         gigabytes: how much the folder may hold, in 10⁹ bytes.  What doesn't fit is decoded every time, with a warning.
+            Processes that begin to write at the same moment can exceed it by a clip each.
     """
 
     def __init__(self, folder: str | Path = "frame_cache", gigabytes: float = 20.0):
@@ -45,7 +47,7 @@ class FrameCache:
             return open_clip(path, frame_size)
         try:
             return ArrayClip(path, np.load(file, mmap_mode="r"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             pass
         except (ValueError, EOFError) as error:
             raise MediaError(f"{file} is damaged ({error}): delete it, and it is made again") from error
@@ -55,7 +57,6 @@ class FrameCache:
         return ArrayClip(path, frames)
 
     def _store(self, file: Path, frames: np.ndarray, path: Path) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
         for old in self.folder.glob(f"{file.name.partition('-')[0]}-*.npy"):  # of the clip as it was
             old.unlink(missing_ok=True)
         held = self._held()
@@ -71,10 +72,12 @@ class FrameCache:
             np.save(temporary, frames)
 
     def _held(self) -> int:
+        """Bytes in the folder, with what other processes are writing now, or were when they were killed."""
         total = 0
-        for file in self.folder.glob("*.npy"):
-            with contextlib.suppress(FileNotFoundError):  # another process has just replaced it
-                total += file.stat().st_size
+        for pattern in ("*.npy", ".*.part/*.npy"):
+            for name in glob.iglob(pattern, root_dir=self.folder):
+                with contextlib.suppress(FileNotFoundError):  # another process has just replaced it
+                    total += (self.folder / name).stat().st_size
         return total
 
 

@@ -108,7 +108,9 @@ class ClipFolder:
         self.size = frame_size(dataset_params)
         self.keypoint_folder = Path(dataset_params["keypoint_folder"]) if with_keypoints else None
         self.paths: dict[str, Path] = {}
-        self._points: dict[str, Tensor] = {}  # as check_keypoints has read them
+        # As check_keypoints has read them; arrays, as a tensor would keep its file mapped, and take two file
+        # descriptors where the loader's processes are spawned.
+        self._points: dict[str, np.ndarray] = {}
         for folder in split_folders(dataset_params, split):
             for path in list_clips(folder):
                 other = self.paths.setdefault(clip_name(path), path)
@@ -128,9 +130,8 @@ class ClipFolder:
         """Key points (18, 2) of a clip in pixels of the data set's size; ``own_size`` is (height, width) on disk."""
         if self.keypoint_folder is None:
             return None
-        points = self._points.get(name)
-        if points is None:
-            points = load_keypoints(self.keypoint_folder, name)
+        known = self._points.get(name)
+        points = load_keypoints(self.keypoint_folder, name) if known is None else torch.tensor(known)
         if self.size is None or self.size == own_size:
             return points
         return points * torch.tensor([self.size[1] / own_size[1], self.size[0] / own_size[0]])
@@ -155,7 +156,7 @@ class ClipFolder:
         """Read the key point files of ``names`` (all clips), for good: a missing one is reported before work starts."""
         if self.keypoint_folder is not None:
             for name in self.names if names is None else names:
-                self._points[name] = load_keypoints(self.keypoint_folder, name)
+                self._points[name] = load_keypoints(self.keypoint_folder, name).numpy().copy()
                 if self.with_tracks:
                     load_track(self.keypoint_folder, name)
 

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 PREVIEW = "preview.png"
 SPLITS = ("train", "test")
 JITTER_CLIPS = 5
-BLOCK = 32  # clips that one process claims at a time
+BLOCK = 32  # clips for each of its workers that a run claims at a time
 FINISHED, FAILED, INTERRUPTED = 0, 2, 130  # exit codes
 
 

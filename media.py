@@ -445,10 +445,18 @@ def fast_png(image: np.ndarray) -> bytes:
     """uint8 (H, W, 3) as a PNG file, in a quarter of the time that Pillow takes.
 
     Colour face crops come out a tenth larger than at zlib's level 3, smooth grey ones more than twice as large.
+
+    Raises:
+        MediaError: an image of another type or shape, which OpenCV would convert; or one that it cannot write.
     """
     import cv2
 
-    return cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise MediaError(f"cannot write an image of {image.dtype} {image.shape}: legal is uint8 (H, W, 3)")
+    done, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    if not done:
+        raise MediaError(f"OpenCV cannot write a PNG of {image.shape[1]}×{image.shape[0]} (width × height)")
+    return data.tobytes()
 
 
 def png_bytes(image: np.ndarray) -> bytes:

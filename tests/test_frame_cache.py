@@ -86,6 +86,23 @@ def test_it_holds_no_more_than_it_may(tmp_path, decoded):
     assert [path.name for path in decoded] == ["a", "b", "c", "c"]
 
 
+def test_what_is_being_written_counts(tmp_path):
+    """By another process, or by one that was killed meanwhile."""
+    write_frame_folder(tmp_path / "a", noise(4, 16, 16))
+    unfinished = tmp_path / "cache" / ".0-0.npy.abc.part" / "0-0.npy"
+    unfinished.parent.mkdir(parents=True)
+    unfinished.write_bytes(bytes(1000))
+    with pytest.warns(UserWarning, match="Raise dataset_params.frame_cache.gigabytes"):
+        FrameCache(tmp_path / "cache", gigabytes=4 * 16 * 16 * 3 / 1e9 + 5e-7).open(tmp_path / "a")
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    write_frame_folder(tmp_path / "a", noise(2, 8, 8))
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(OSError, match="cache.*a file is where a folder is needed"):
+        FrameCache(tmp_path / "cache").open(tmp_path / "a")
+
+
 def test_a_clip_that_changes_while_it_is_decoded_is_not_kept(tmp_path, monkeypatch):
     path, cache = tmp_path / "clip", FrameCache(tmp_path / "cache")
     write_frame_folder(path, noise(2, 8, 8))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,15 @@ def test_samples_are_the_same_from_the_cache_and_in_workers(data, tmp_path):
             assert all(torch.equal(batch[name], other[name]) for name in ("source", "driving", "keypoint"))
             assert batch["source"].is_contiguous(memory_format=torch.channels_last)
     assert len(list((tmp_path / "cache").iterdir())) == len(plain.clips.names)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs Linux's /proc")
+def test_going_to_a_spawned_process_takes_no_file_descriptors(data):
+    """Of which there are 1024, and a data set may have more clips."""
+    dataset, before = FramesDataset(params(data), True), len(list(Path("/proc/self/fd").iterdir()))
+    pickled = ForkingPickler.dumps(dataset)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert same(ForkingPickler.loads(pickled)[0, 1], dataset[0, 1])
 
 
 def test_sample_contents(data):

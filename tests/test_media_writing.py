@@ -153,6 +153,21 @@ def test_file_in_the_way_of_a_folder(tmp_path):
     assert (tmp_path / "a").read_text() == "a file"
 
 
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (np.zeros((8, 8), np.uint8), r"uint8 \(8, 8\): legal is uint8 \(H, W, 3\)"),
+        (np.ones((8, 8, 3), np.float32), "float32"),
+        (np.ones((8, 8, 3), np.uint16), "uint16"),
+        (np.zeros((1, 1_100_000, 3), np.uint8), "cannot write a PNG of 1100000×1"),
+    ],
+)
+def test_frames_that_no_png_can_be_made_of(tmp_path, image, said):
+    with pytest.raises(MediaError, match=said):
+        media.write_frame_folder(tmp_path / "a", [image])
+    assert leftovers(tmp_path) == []
+
+
 # ------------------------------------------------------------------------------------------ streaming
 @pytest.mark.parametrize("name", ["a.mp4", "a", "a.png"])
 def test_writers_do_not_hold_the_clip(tmp_path, name, monkeypatch):
