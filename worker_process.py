@@ -7,16 +7,13 @@ import signal
 import threading
 from multiprocessing import parent_process
 
-import cv2
-
 
 def start_worker(on_interrupt: signal.Handlers = signal.SIG_IGN) -> None:
-    """One thread for OpenCV, as there are many workers; no longer life than the parent's, however that one ends.
+    """A worker lives no longer than its parent, however that one ends.
 
     Args:
         on_interrupt: what Ctrl-C does, which goes to all processes; ignored, the parent decides what is finished.
     """
-    cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, on_interrupt)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -7,6 +7,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from typing import TypeVar
 
+import cv2
 from tqdm import tqdm
 
 from worker_process import start_worker
@@ -35,7 +36,7 @@ def run_parallel(
                 yield result
             return
         # Spawned, not forked: forking a process that has started threads can hang.
-        with ProcessPoolExecutor(min(workers, len(jobs)), get_context("spawn"), start_worker) as pool:
+        with ProcessPoolExecutor(min(workers, len(jobs)), get_context("spawn"), _start_worker) as pool:
             running = {pool.submit(function, job): size for job, size in zip(jobs, sizes, strict=True)}
             try:
                 for done in as_completed(running):
@@ -45,3 +46,8 @@ def run_parallel(
             except BaseException:  # an interruption too: do not work on through the rest
                 pool.shutdown(cancel_futures=True)
                 raise
+
+
+def _start_worker() -> None:
+    cv2.setNumThreads(1)
+    start_worker()

@@ -92,6 +92,7 @@ def score_all(
 
 def _start(make_scorer: Callable[[], PairScorer]) -> None:
     global _scorer
+    cv2.setNumThreads(1)
     start_worker(signal.SIG_DFL)  # Ctrl-C ends a worker without a word; the parent says it
     _scorer = make_scorer()
 
