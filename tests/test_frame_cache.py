@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import warnings
 
 import numpy as np
@@ -12,6 +13,8 @@ import frame_cache
 from frame_cache import FrameCache
 from media import MediaError, open_clip, write_frame_folder, write_gif, write_image, write_mp4, write_strip
 from tests.pictures import noise
+
+TICK = 0.02  # seconds; the times of files are no finer than the kernel's clock, 0.01 at most
 
 
 @pytest.fixture
@@ -60,6 +63,7 @@ def test_a_changed_clip_is_decoded_anew(tmp_path, decoded):
         lambda: (path / "2.bmp").unlink(),
     ]
     for number, change in enumerate(changes, start=2):
+        time.sleep(TICK)
         change()
         assert np.array_equal(cache.open(path).read_all(), open_clip(path).read_all())
         assert len(decoded) == number
@@ -109,6 +113,7 @@ def test_a_clip_that_changes_while_it_is_decoded_is_not_kept(tmp_path, monkeypat
 
     def being_written(path, frame_size=None):
         clip = open_clip(path, frame_size)
+        time.sleep(TICK)
         write_image(path / "0000001.png", noise(1, 8, 8, seed=5)[0])
         return clip
 
