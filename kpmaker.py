@@ -73,7 +73,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--device", default="auto", metavar="auto|cpu|cuda|mps",
         help="where face-alignment runs; dlib uses the CPU (default: %(default)s)")
     add("--workers", type=int, default=1, metavar="N",
-        help="processes that find faces with dlib; threads that read clips for face-alignment (default: %(default)s)")
+        help="processes that find faces with dlib; threads that read clips for face-alignment, and that follow points "
+        "for --track (default: %(default)s)")
     add("--overwrite", action="store_true", help="make all files anew, those of other programs included")
     add("--on-missing", choices=("error", "skip", "template"), default="template",
         help="a clip without a face gets an average face (template), no file (skip), or is an error; always "
