@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from worker_process import usable_cores
 
 if TYPE_CHECKING:
     from corpora.pipeline import Prepared
@@ -56,9 +57,8 @@ def _whole_number(low: int) -> Callable[[str], int]:
 
 
 def _add_workers(parser: argparse.ArgumentParser) -> None:
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     parser.add_argument(
-        "--workers", type=_whole_number(1), default=count, help="processes (default: one per CPU core)"
+        "--workers", type=_whole_number(1), default=usable_cores(), help="processes (default: one per CPU core)"
     )
 
 

@@ -20,6 +20,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from worker_process import usable_cores
+
 Value = TypeVar("Value")
 PATIENCE = timedelta(hours=6)  # rank 0 may validate for long; that one has died is noticed by the launcher, at once
 LOST = ("connection closed", "connection reset", "connection refused", "broken pipe", "nccl", "peer")
@@ -94,8 +96,7 @@ def global_size() -> int:
 
 def cores() -> int:
     """Processor cores for this process: of those that it may use, the share of one of the machine's processes."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, usable // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    return max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 @contextlib.contextmanager
@@ -128,7 +129,7 @@ def start(processes: int, script: str, arguments: list[str]) -> int:
     A process that fails ends the others.
     """
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    threads = str(max(1, (os.cpu_count() or 1) // processes))
+    threads = str(max(1, usable_cores() // processes))
     environment = {"OMP_NUM_THREADS": threads, "TORCH_CPP_LOG_LEVEL": "ERROR", **os.environ}
     with subprocess.Popen([*command, script, *arguments], env=environment) as launcher:
         while True:

@@ -1,4 +1,4 @@
-"""What the worker processes of all pools begin with."""
+"""How many worker processes there is room for, and what those of all pools begin with."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import os
 import signal
 import threading
 from multiprocessing import parent_process
+
+
+def usable_cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def start_worker(on_interrupt: signal.Handlers = signal.SIG_IGN) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -14,7 +13,7 @@ from multiprocessing import get_context
 import cv2
 from tqdm import tqdm
 
-from worker_process import start_worker
+from worker_process import start_worker, usable_cores
 
 from .pairs import EvaluationError, Pair
 from .work import Outcome, PairScorer
@@ -27,8 +26,7 @@ _scorer: PairScorer | None = None  # of a worker process
 
 def default_workers(pairs: int) -> int:
     """The cores this process may use, but at least four pairs for each."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, pairs // LEAST_PAIRS))
+    return max(1, min(usable_cores(), pairs // LEAST_PAIRS))
 
 
 def chunks(pairs: Sequence[Pair], workers: int) -> list[list[int]]:

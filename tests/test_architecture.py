@@ -32,7 +32,7 @@ ALLOWED = {
     "augmentation": {"modules"},
     "frame_cache": {"media"},
     "option_keys": set(),
-    "team": set(),
+    "team": {"worker_process"},
     "claims": set(),
     "retiming": set(),
     "worker_process": set(),
