@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -146,7 +145,10 @@ def against_warp(found: Evaluation) -> list[str]:
         for name in AGAINST_WARP:
             gains = [figures[method, pair].get(name, math.nan) - figures["warp", pair][name] for pair in pairs]
             mean = bootstrap_mean(gains)
-            cells.append(f"{mean.mean:+.2f} [{mean.low:+.2f}, {mean.high:+.2f}], worst {np.nanmin(gains):+.2f}")
+            worst = min(filter(math.isfinite, gains), default=math.nan)
+            cells.append(
+                f"{mean.mean:+.2f} [{mean.low:+.2f}, {mean.high:+.2f}], worst {worst:+.2f}" if mean.count else "–"
+            )
         lines.append(f"| {method} | {' | '.join(cells)} |")
     return lines
 

@@ -1,6 +1,6 @@
 """What each lead is worth when trained with: from the paper's prior to the tracked model, one step at a time.
 
-    python -m benchmarks.ladder                        # trains what is missing (10 times about 8 minutes of a core),
+    python -m benchmarks.ladder                        # trains what is missing (7 times about 9 minutes of a core),
     python -m benchmarks.ladder --only FOMM MRAA       # or some of it, side by side with another process,
     python -m benchmarks.ladder --log ladder           # animates the sample's pairs and prints the tables
 
@@ -45,13 +45,10 @@ RUNS = {
     "FOMM": Run("fomm_sample"),
     "MRAA": Run("mraa_sample"),
     "the paper's prior": Run(),
-    "the same, background in play": Run(changes={f"{MOTION}.background_bias": -2}),
     "tracked key points": Run(changes=TRACKED),
     "+ local masks": Run(changes=LOCAL),
     "+ the field": Run(changes=FIELD),
     "+ the source blended in": Run(changes=BLENDED),
-    "local masks, no loss on the warped source": Run(changes={**LOCAL, "train_params.loss_weights.deformed": 0}),
-    "local masks, no steps for the appearance": Run(changes={**LOCAL, "train_params.appearance_steps": 0}),
 }
 
 
