@@ -101,12 +101,12 @@ def make_demo(options: argparse.Namespace) -> None:
 
 
 def make_table(options: argparse.Namespace) -> None:
-    """``table_<driving>-<source>.gif``: the comparison of the models."""
+    """``compare_<driving>-<source>.gif``: the comparison of the models."""
     prepare_sample()
     with tempfile.TemporaryDirectory() as folder:
         compare(load_comparison(options.comparison), folder, choose_device(options.device))
         for row in sorted(Path(folder).glob("*.gif")):
-            shutil.copyfile(row, OUT / f"table_{row.name}")
+            shutil.copyfile(row, OUT / f"compare_{row.name}")
 
 
 def prepare_sample() -> None:
