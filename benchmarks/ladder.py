@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.ablation import animate_pairs, data_arguments, judge, load, sample_pairs
+from logger import checkpoint_path, last_checkpoint
 from options import load_config
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,24 +56,23 @@ RUNS = {
 def train(name: str, run: Run, log: Path) -> Path:
     """Train, or go on, or find it done; returns the last epoch's checkpoint."""
     config = ROOT / "config" / f"{run.config}.yaml"
-    last = load_config(config, run.overrides)["train_params"]["num_epochs"] - 1
+    epochs = load_config(config, run.overrides)["train_params"]["num_epochs"]
     folder = (log / name.replace(" ", "_")).resolve()
     command = [sys.executable, "run.py", "--config", str(config), "--log_dir", str(folder)]
     command += [f"--set={override}" for override in run.overrides]
-    if begun := _checkpoints(folder):
-        command += ["--checkpoint", str(begun[-1])]
-    if not begun or _epoch(begun[-1]) < last:
+    begun = _newest(folder)
+    if begun is not None:
+        command += ["--checkpoint", str(begun)]
+    if begun is None or begun != checkpoint_path(begun.parent, epochs - 1):
         print(f"training {name}", flush=True)
         subprocess.run(command, check=True, cwd=ROOT)
-    return _checkpoints(folder)[-1]
+    return _newest(folder)
 
 
-def _checkpoints(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*/*-checkpoint.pth.tar"), key=_epoch)
-
-
-def _epoch(checkpoint: Path) -> int:
-    return int(checkpoint.name.split("-")[0])
+def _newest(folder: Path) -> Path | None:
+    """The checkpoint of the most epochs in the run folders of ``folder``."""
+    found = filter(None, map(last_checkpoint, folder.glob("*")))
+    return max(found, key=lambda path: path.name, default=None)
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ import cv2
 import numpy as np
 
 from faces.detector import NUM_LANDMARKS, Detector, DetectorUnavailable, Face, by_area, check_image
-from metrics.landmarks import jitter_box
+from metrics.landmarks import jitter_box, median_landmarks
 
 LANDMARK_MODEL = "shape_predictor_68_face_landmarks.dat"
 PAD = 0.25  # of the longer side, on every side
@@ -139,12 +139,8 @@ class DlibDetector(Detector):
 
     def _steady(self, image: np.ndarray, box: tuple[float, ...]) -> np.ndarray:
         """The model's median answer (68, 2) over boxes about ``box``."""
-        shapes = []
-        for edges in jitter_box(box, JITTERED_BOXES, JITTER, seed=0):
-            x0, y0, x1, y1 = (round(edge) for edge in edges)
-            shape = self._predictor(image, self._dlib.rectangle(x0, y0, x1 - 1, y1 - 1))
-            shapes.append([(point.x, point.y) for point in shape.parts()])
-        return np.median(shapes, axis=0)
+        boxes = jitter_box(box, JITTERED_BOXES, JITTER, seed=0)
+        return median_landmarks(image, self._predictor, [(x0, y0, x1 - 1, y1 - 1) for x0, y0, x1, y1 in boxes])
 
     def _finder(self) -> object:
         """This thread's HOG detector; it keeps its feature pyramid between calls, so it cannot be shared."""

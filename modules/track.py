@@ -186,6 +186,12 @@ def face_axes(keypoints: Tensor) -> tuple[Tensor, Tensor]:
     return (left + right) / 2, right - left
 
 
+def upright(vectors: Tensor, keypoints: Tensor) -> Tensor:
+    """Vectors (..., 2) in the axes of the face with these key points (18, 2): (right, down), inter-ocular distances."""
+    _, (x, y) = face_axes(keypoints)
+    return vectors @ torch.stack([x, -y, y, x]).view(2, 2) / (x * x + y * y)
+
+
 def face_turn(source: Tensor, driving: Tensor, rescale: bool = True) -> Tensor:
     """(2, 2): the driving face's displacements, turned into the source face's axes.
 
@@ -206,12 +212,10 @@ def face_turn(source: Tensor, driving: Tensor, rescale: bool = True) -> Tensor:
 
 def face_weight(keypoints: Tensor, places: Tensor) -> Tensor:
     """1 on the face with these key points (18, 2), fading to 0 around it, at ``places`` (..., 2), pixels: (...)."""
-    middle, right = face_axes(keypoints)
-    offset = (places - middle) / right.norm()
-    right = right / right.norm()
-    upright = torch.stack([(offset * right).sum(-1), offset[..., 1] * right[0] - offset[..., 0] * right[1]], dim=-1)
-    axes = upright.new_tensor(FACE_AXES)
-    distance = ((upright - upright.new_tensor(FACE_CENTRE)) / axes).norm(dim=-1)  # 1 on the ellipse
+    middle, _ = face_axes(keypoints)
+    offset = upright(places - middle, keypoints)
+    axes = offset.new_tensor(FACE_AXES)
+    distance = ((offset - offset.new_tensor(FACE_CENTRE)) / axes).norm(dim=-1)  # 1 on the ellipse
     return _ease(1 - (distance - 1) * axes.mean() / FACE_FADE)
 
 
@@ -235,17 +239,13 @@ def still_lower_lids(moved: Tensor, keypoints: Tensor, places: Tensor) -> Tensor
         (T, h, w, 2): of the downward part, at most the upper lid's own is taken out; all of it at the lower lid, half
         of it in the middle of the eye, none at the upper lid.
     """
-    _, right = face_axes(keypoints)
-    iod = right.norm()
-    right = right / iod
-    down = torch.stack([-right[1], right[0]])
+    _, (x, y) = face_axes(keypoints)
+    down = torch.stack([-y, x])  # one inter-ocular distance
     for upper, lower in (keypoints[list(rows)] for rows in (LEFT_EYE, RIGHT_EYE)):
-        aperture = torch.maximum((lower - upper) @ down, MIN_APERTURE * iod)
-        offset = places - lower
-        depth, aside = offset @ down, (offset @ right).abs()
-        share = _ease(1 + depth / aperture) * _ease(1 - depth / (LID_DEPTH * iod))
-        share = share * _ease(2 - aside / (LID_WIDTH / 4 * iod))
-        fall = moved @ down  # (T, h, w)
+        aperture = upright(lower - upper, keypoints)[1].clamp_min(MIN_APERTURE)
+        aside, depth = upright(places - lower, keypoints).unbind(-1)
+        share = _ease(1 + depth / aperture) * _ease(1 - depth / LID_DEPTH) * _ease(2 - aside.abs() / (LID_WIDTH / 4))
+        fall = upright(moved, keypoints)[..., 1]  # (T, h, w)
         nearest = (places - upper).norm(dim=-1).argmin()
         lid = fall.flatten(1)[:, nearest].clamp_min(0)[:, None, None]
         moved = moved - (torch.minimum(fall.clamp_min(0), lid) * share)[..., None] * down
