@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler, default_collate
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from augmentation import build_augmentation
 from corpora import ClipRecord, read_clips
@@ -25,6 +25,8 @@ from frame_cache import FrameCache
 from media import Clip, clip_name, list_clips, open_clip, resize_frame
 from modules.track import Track
 
+PICTURES = ("source", "driving")  # of a sample
+PREFETCH = 2  # batches that a loader's worker may be ahead
 FALLBACK_FPS = 100.0  # the released code's constant, for clips that say nothing about their rate
 
 
@@ -232,8 +234,10 @@ class FramesDataset(Dataset):
         return sample
 
 
-def collate(samples: list[dict[str, Tensor | str]]) -> dict[str, Tensor | list[str]]:
-    """Samples → batch; the frames (B, 3, H, W) lie in memory channels last.
+def collate(
+    samples: list[dict[str, Tensor | str]], buffers: SharedBuffers | None = None
+) -> dict[str, Tensor | list[str]]:
+    """Samples → batch; the frames (B, 3, H, W) lie in memory channels last, in the next of ``buffers`` if given.
 
     Raises:
         DataError: the frames differ in size.
@@ -248,9 +252,54 @@ def collate(samples: list[dict[str, Tensor | str]]) -> dict[str, Tensor | list[s
                 "augmentation_params.crop_param where there is a resize_param."
             )
     # Frames are put together as they lie in memory, and need not be rearranged for the networks either.
-    pictures = ("source", "driving")
-    batch = default_collate([{**s, **{name: s[name].permute(1, 2, 0) for name in pictures}} for s in samples])
-    return {**batch, **{name: batch[name].permute(0, 3, 1, 2) for name in pictures}}
+    stacks = {key: [sample[key].permute(1, 2, 0) for sample in samples] for key in PICTURES}
+    out = dict.fromkeys(PICTURES) if buffers is None else buffers(len(samples), stacks[PICTURES[0]][0].shape)
+    rest = default_collate([{key: value for key, value in s.items() if key not in PICTURES} for s in samples])
+    return {**{key: torch.stack(stacks[key], out=out[key]).permute(0, 3, 1, 2) for key in PICTURES}, **rest}
+
+
+class SharedBuffers:
+    """Memory for the frames of batches that a ``DataLoader``'s worker hands over, used again and again.
+
+    Memory that processes share is expensive to begin with: the system clears it page by page as it is touched, which
+    takes longer than making the sample.  ``DataLoader`` alone takes fresh memory for every batch.
+
+    A worker is at most ``prefetch_factor`` batches ahead when a batch is taken from it, so the frames of a batch hold
+    at least until the next one is taken; there is one buffer to spare.
+    """
+
+    def __init__(self, prefetch_factor: int):
+        self._ring: list[Tensor | None] = [None] * (prefetch_factor + 2)
+        self._turn = 0
+
+    def __call__(self, count: int, frame: tuple[int, int, int]) -> dict[str, Tensor]:
+        """Where the next batch's frames go, ``count`` of each role, of shape (H, W, 3): float32 (count, H, W, 3)."""
+        shape = (len(PICTURES), count, *frame)
+        buffer = self._ring[self._turn]
+        if buffer is None or buffer.shape != shape:
+            buffer = self._ring[self._turn] = torch.empty(shape).share_memory_()
+        self._turn = (self._turn + 1) % len(self._ring)
+        return dict(zip(PICTURES, buffer, strict=True))
+
+
+def make_loader(
+    data: FramesDataset, sampler: Sampler, batch_size: int, workers: int = 0, pin_memory: bool = False
+) -> DataLoader:
+    """Batches of training samples, made by ``workers`` processes, or in this one; an incomplete last batch is left out.
+
+    With workers a batch holds until the next one is taken: copy what should stay (``pin_memory`` does).
+    """
+    return DataLoader(
+        data,
+        batch_size=batch_size,
+        sampler=sampler,
+        drop_last=True,
+        collate_fn=functools.partial(collate, buffers=SharedBuffers(PREFETCH)) if workers else collate,
+        num_workers=workers,
+        persistent_workers=workers > 0,  # or each epoch starts them anew
+        prefetch_factor=PREFETCH if workers else None,
+        pin_memory=pin_memory,
+    )
 
 
 class EpochSampler(Sampler):

@@ -11,12 +11,11 @@ import contextlib
 import math
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from checkpoint import (
@@ -28,7 +27,7 @@ from checkpoint import (
     warm_start,
     write_checkpoint,
 )
-from frames_dataset import DataError, EpochSampler, FramesDataset, collate
+from frames_dataset import DataError, EpochSampler, FramesDataset, make_loader
 from logger import CHECKPOINT_SUFFIX, Logger, background_share, checkpoint_path, last_checkpoint
 from modules import build_networks, get_family
 from modules.family import Phase
@@ -176,7 +175,7 @@ class Trainer:
         self.totals: dict[str, float] = {}  # sums of this epoch's values
         self.earlier: dict = {}  # what the training modes before this one left in the checkpoint
 
-    def _make_loader(self) -> tuple[DataLoader, EpochSampler]:
+    def _make_loader(self) -> tuple[Iterable[dict], EpochSampler]:
         params = self.params
         data = FramesDataset(
             self.config["dataset_params"],
@@ -202,16 +201,7 @@ class Trainer:
         if workers is None:
             workers = min(4, cores() - 1)
         sampler = EpochSampler(len(data), self.seed, shares, self.team.size, self.team.rank, batch_size)
-        loader = DataLoader(
-            data,
-            batch_size=batch_size // shares,
-            sampler=sampler,
-            drop_last=True,
-            collate_fn=collate,
-            num_workers=workers,
-            persistent_workers=workers > 0,  # or each epoch starts them anew
-            pin_memory=self.device.type == "cuda",
-        )
+        loader = make_loader(data, sampler, batch_size // shares, workers, pin_memory=self.device.type == "cuda")
         return loader, sampler
 
     def _make_optimizer(self, phase: Phase, name: str) -> torch.optim.Adam:
@@ -544,9 +534,8 @@ class Run:
             for batch in trainer.loader:
                 if len(parts) == trainer.parts:
                     parts = []
-                parts.append(
-                    {k: v.to(trainer.device, non_blocking=True) for k, v in batch.items() if isinstance(v, Tensor)}
-                )
+                tensors = {name: value for name, value in batch.items() if isinstance(value, Tensor)}
+                parts.append({k: v.to(trainer.device, non_blocking=True, copy=True) for k, v in tensors.items()})
                 if len(parts) < trainer.parts:
                     continue
                 values, generated = self._step(parts)

@@ -13,26 +13,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from torch.utils.data import DataLoader
 
 from benchmarks.reference import load_sample
 from benchmarks.scenes import make_folders, settings
 from benchmarks.turns import in_turns, report, timed
-from frames_dataset import EpochSampler, FramesDataset, collate
+from frames_dataset import EpochSampler, FramesDataset, make_loader
 
 SAMPLES, BATCH, FRAMES = 180, 9, 66
 
 
 def _in_workers(data: FramesDataset, workers: int) -> Callable[[], int]:
     """An epoch through a ``DataLoader`` as training has it."""
-    loader = DataLoader(
-        data,
-        batch_size=BATCH,
-        sampler=EpochSampler(SAMPLES),
-        collate_fn=collate,
-        num_workers=workers,
-        persistent_workers=True,
-    )
+    loader = make_loader(data, EpochSampler(SAMPLES), BATCH, workers)
     return lambda: sum(len(batch["source"]) for batch in loader)
 
 

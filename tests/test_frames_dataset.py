@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
@@ -9,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader
 
 import frames_dataset
 from corpora import ClipRecord, write_clips
@@ -20,8 +20,10 @@ from frames_dataset import (
     EpochSampler,
     FramesDataset,
     Pair,
+    SharedBuffers,
     clip_rate,
     collate,
+    make_loader,
     random_pairs,
     rate_is_known,
     read_pairs,
@@ -92,15 +94,46 @@ def test_samples_are_the_same_from_the_cache_and_in_workers(data, tmp_path):
         FramesDataset(params(data, frame_shape=[32, 48, 3], augmentation_params=FULL, **more), True, num_repeats=4)
         for more in ({}, {"frame_cache": cache})
     )
-    options = {"batch_size": 2, "collate_fn": collate}
-    expected = list(DataLoader(plain, sampler=EpochSampler(len(plain)), **options))
+    expected = list(make_loader(plain, EpochSampler(len(plain)), 2))
     for workers in (2, 0):
-        loader = DataLoader(cached, sampler=EpochSampler(len(plain)), num_workers=workers, **options)
-        for batch, other in zip(loader, expected, strict=True):
-            assert batch["name"] == other["name"]
-            assert all(torch.equal(batch[name], other[name]) for name in ("source", "driving", "keypoint"))
+        for batch, other in zip(make_loader(cached, EpochSampler(len(plain)), 2, workers), expected, strict=True):
+            assert_same(batch, other)
             assert batch["source"].is_contiguous(memory_format=torch.channels_last)
     assert len(list((tmp_path / "cache").iterdir())) == len(plain.clips.names)
+
+
+def assert_same(batch: dict, other: dict) -> None:
+    assert batch["name"] == other["name"]
+    assert all(torch.equal(batch[name], other[name]) for name in ("source", "driving", "keypoint"))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_workers_batch_holds_until_the_next_is_taken(data, workers):
+    """Its memory is used again: by epochs that follow one another, and after one that was left early."""
+    dataset = FramesDataset(params(data), True, num_repeats=12)
+    sampler = EpochSampler(len(dataset))
+    loader = make_loader(dataset, sampler, 2, workers)
+    for sampler.epoch in range(3):
+        expected = list(make_loader(dataset, sampler, 2))
+        taken = zip(expected, loader, strict=True)
+        for number, (other, batch) in enumerate(taken):
+            time.sleep(0.01)  # let the worker get as far ahead as it may
+            assert_same(batch, other)
+            if sampler.epoch == 1 and number == 3:
+                break
+
+
+def test_buffers_are_used_again_and_fit(data):
+    """As many as a loader's worker may fill before the first has been copied; frames of another size get others."""
+    dataset, buffers = FramesDataset(params(data), True), SharedBuffers(prefetch_factor=2)
+    batches = [collate([dataset[0, index]] * 2, buffers) for index in (0, 1, 0, 1, 0)]
+    places = [batch["source"].data_ptr() for batch in batches]
+    assert len(set(places)) == 4
+    assert places[4] == places[0]
+    assert all(batch["source"].is_shared() for batch in batches)
+    smaller = collate([dataset[0, 0]], buffers)
+    assert_same(smaller, collate([dataset[0, 0]]))
+    assert_same(batches[3], collate([dataset[0, 1]] * 2))
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs Linux's /proc")
