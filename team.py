@@ -6,6 +6,7 @@ Every process runs the same program on its share of the work; rank 0 alone write
 from __future__ import annotations
 
 import contextlib
+import gc
 import inspect
 import os
 import subprocess
@@ -103,17 +104,22 @@ def cores() -> int:
 def join(device: torch.device) -> Iterator[Team]:
     """The team of the processes that the launcher started; a team of one without a launcher.
 
-    Collectives run over NCCL between GPUs and over gloo between processors.
+    Collectives run over NCCL between GPUs and over gloo between processors.  Their threads end with the context: one
+    that still runs while Python shuts down can abort the process.
     """
     if not launched():
         yield Team(device=device)
         return
+    # DistributedDataParallel imports it, and if there is a group by then, its functions' default arguments keep that.
+    import torch.distributed.nn.functional  # noqa: F401
+
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield Team(dist.get_rank(), dist.get_world_size(), device)
     finally:
+        gc.collect()  # wrapped models, which are parts of cycles, hold the group
         dist.destroy_process_group()
 
 

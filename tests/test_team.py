@@ -254,6 +254,41 @@ def test_alone():
     assert ALONE.mean(values) is values
 
 
+THREADS = """
+import os, sys
+from pathlib import Path
+import torch
+import team
+
+class Model(torch.nn.Linear):  # a part of a cycle, as trained models are
+    def __init__(self):
+        super().__init__(2, 2)
+        self.wrapped = [CURRENT.wrap(torch.nn.Linear(2, 2)), self]
+
+def threads():
+    return [name for name in (Path(p, "comm").read_text() for p in Path("/proc/self/task").iterdir()) if "gloo" in name]
+
+with team.join(torch.device("cpu")) as CURRENT:
+    model = Model()
+    model.wrapped[0](torch.rand(3, 2)).sum().backward()
+    before = len(threads())
+    del model
+Path(sys.argv[1], os.environ["RANK"]).write_text(f"{before > 0} {len(threads())}")
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's /proc to count threads")
+def test_no_thread_of_the_team_outlives_it(tmp_path):
+    """One that runs while Python shuts down aborts the process now and then."""
+    script = tmp_path / "threads.py"
+    script.write_text(THREADS)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    subprocess.run(
+        [*launch, str(script), str(tmp_path)], check=True, env=environment(PYTHONPATH=str(ROOT)), timeout=120
+    )
+    assert [(tmp_path / rank).read_text() for rank in "01"] == ["True 0"] * 2
+
+
 def test_out_of_memory_says_what_fits(tmp_path, monkeypatch):
     config = training_config("fpb_fomm", make_data(tmp_path / "data"), batch_size=6, num_epochs=1)
 
