@@ -28,7 +28,7 @@ from animate import CONTROLS, STILL, ClipAnimator, Take, result_paths, write_res
 from checkpoint import LoadedModel, load_for_inference
 from corpora import read_clips, sample
 from evaluate import score_pair
-from faces import Detector, largest_face, make_detector
+from faces import Detector, DetectorUnavailable, largest_face, make_detector
 from faces.crop import Crop, add_crop_options, paste_crop, transform_points
 from faces.tracking import track_keypoints
 from frames_dataset import FALLBACK_FPS, Pair, rate_is_known, read_pairs
@@ -83,12 +83,15 @@ def crop_face(path: Path, detector: Detector, crop: Crop, only_first: bool) -> F
         path: picture, video, GIF or folder of frames.
         detector: finds the face in frame 0.
         crop: how it is cut.
-        only_first: keep frame 0 alone (a source).
+        only_first: keep frame 0 alone (a source), and take a picture for one, not for a strip of frames.
 
     Raises:
         media.MediaError: nothing to read, or no face in frame 0.
     """
-    clip = media.open_clip(path)
+    if only_first and path.suffix.lower() in media.IMAGE_SUFFIXES and path.is_file():
+        clip: media.Clip = media.ArrayClip(path, media.read_image(path)[None])  # a photo, however wide: no image strip
+    else:
+        clip = media.open_clip(path)
     frames = clip.read([0]) if only_first else clip.read_all()
     face = largest_face(detector, frames[0])
     if face is None:
@@ -361,7 +364,11 @@ def run(options: argparse.Namespace) -> Path:
             print_figures(driving.frames, crops, truth)
         except MetricError as error:
             print(f"the motion could not be measured: {error}")
-    print(f"result: {video} ({take.fps / (options.slow or 1):g} frames a second), lossless: {lossless}")
+    rate = take.fps / (options.slow or 1)
+    if suffix == ".gif" and media.gif_rate(rate) < rate * 0.99:
+        print(f"{rate:g} frames a second, but a GIF plays at {media.gif_rate(rate):g}: slowed down")
+        rate = media.gif_rate(rate)
+    print(f"result: {video} ({rate:g} frames a second), lossless: {lossless}")
     if options.compare is None:
         return video
     compared = video.with_name(f"{video.stem}-compare.gif") if options.compare is True else options.compare
@@ -381,7 +388,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, DetectorUnavailable) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if options.source is None:

@@ -143,6 +143,19 @@ def test_comparison(make, capsys, suffix):
     assert make("--result", "out.mp4", "--no-paste", "--compare") == Path("out-compare.gif")
 
 
+def test_a_wide_photo_is_no_strip_of_frames(make, tmp_path, inputs):
+    photo = read_image(inputs / "face.png")
+    height, width = photo.shape[:2]
+    write_image(tmp_path / "wide.png", np.pad(photo, ((0, 0), (0, 2 * height - width), (0, 0))))
+    video = make("--source", "wide.png", "--result", "out.mp4")
+    assert open_clip(video).first().shape == (height, 2 * height, 3)
+
+
+def test_a_gif_says_the_rate_it_plays_at(make, capsys):
+    make("--result", "out.gif", "--no-paste")
+    assert "200 frames a second, but a GIF plays at 50" in capsys.readouterr().out
+
+
 # ------------------------------------------------------------------------------------------ movement
 def test_strength(make):
     still, half, plain, double = (crops(make, "--amplify", a) for a in ("0", "0.5", "1", "2"))
@@ -262,6 +275,16 @@ def test_bad_input(make, tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         make(*options)
     assert not list(tmp_path.glob("demo*")) + list(tmp_path.glob("out*")), "nothing is left behind"
+
+
+def test_a_detector_that_cannot_be_had(inputs, monkeypatch, capsys):
+    def absent(name: str) -> None:
+        raise demo.DetectorUnavailable("its weights are not here; use --detector dlib")
+
+    monkeypatch.setattr(demo, "make_detector", absent)
+    given = ["--source", str(inputs / "face.png"), "--driving", str(inputs / "set" / "test" / "smile")]
+    assert demo.main([*given, "--checkpoint", str(inputs / "model.pth"), "--cpu"]) == 2
+    assert capsys.readouterr().err == "error: its weights are not here; use --detector dlib\n"
 
 
 def test_half_of_the_inputs_is_an_error(capsys):
