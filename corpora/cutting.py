@@ -10,6 +10,7 @@ import functools
 import hashlib
 import itertools
 import json
+import re
 import shutil
 import warnings
 from collections.abc import Iterable, Iterator
@@ -131,7 +132,8 @@ class _Frames:
     def _video(self) -> Iterator[tuple[int, np.ndarray]]:
         try:
             with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
+                warnings.simplefilter("ignore")  # of whatever else runs between two frames
+                warnings.filterwarnings("always", message=re.escape(str(self.clip.video.path)))  # media's, of this file
                 clip = media.open_clip(self.clip.video.path)
                 self.fps = self.fps or clip.fps
                 yield from enumerate(clip)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
 import media
-from corpora.cutting import Settings
+from corpora.cutting import Settings, _Frames
 from corpora.pipeline import prepare
 from corpora.splits import SplitOptions
 from corpora.tree import CorpusError
 from faces.crop import Crop
 from tests.corpora.trees import brightness, face_frame, read, rules, write_frames
+from tests.pictures import write_truncated_mp4
 
 
 def test_videos_and_frame_folders(tmp_path):
@@ -42,6 +45,17 @@ def test_truncated_video_and_what_is_no_clip(tmp_path):
     prepared = prepare(listing, tmp_path / "out", "folder", Settings(), SplitOptions("train"), progress=False)
     assert not prepared.records
     assert {"unreadable-frame", "no-frames"} <= {notice.rule for notice in prepared.notices if notice.clip == "broken"}
+
+
+def test_what_else_warns_is_not_laid_to_a_video(tmp_path):
+    frames = [face_frame(1, 2 * time) for time in range(40)]
+    write_truncated_mp4(tmp_path / "cut.mp4", frames, 25.0, share=0.6)
+    source = _Frames(read("folder", tmp_path).clips[0])
+    for _ in source:
+        warnings.warn("unclosed file", ResourceWarning)
+        warnings.warn("of another clip")
+    assert [notice.rule for notice in source.notices] == ["unreadable-frame"]
+    assert "cut.mp4 is truncated" in source.notices[0].text
 
 
 def test_errors(tmp_path):
