@@ -327,6 +327,23 @@ def find_pairs(config: dict, clips: ClipFolder) -> list[Pair]:
     return pairs[:limit]
 
 
+def check_names(pairs: list[Pair]) -> None:
+    """Refuse different pairs whose results would have one name, so that one would stand for both.
+
+    Raises:
+        DataError: the same clips with different reference frames, or names that differ in where a hyphen is.
+    """
+    seen: dict[str, Pair] = {}
+    for pair in pairs:
+        other = seen.setdefault(pair.name, pair)
+        if other != pair:
+            first, second = (f"({p.driving}, {p.source}, frame {p.reference})" for p in (other, pair))
+            raise DataError(
+                f"the results of two pairs (driving, source, frame) would both be called {pair.name!r}: {first} and "
+                f"{second}. Give each a pairs list and an --out of its own, or rename a clip"
+            )
+
+
 def driving_rate(clip: Clip, override: float | None) -> float:
     """The driving clip's frames a second, saying so where nobody knows them."""
     if not override and not rate_is_known(clip):
@@ -394,6 +411,7 @@ def animate(
         pairs: in place of the config's.
 
     Raises:
+        DataError: two pairs whose results would have one name.
         DataError, MediaError: data that do not fit; every other pair is still made, then the failed ones are listed.
         RetimingError: a timing that is none.
     """
@@ -403,6 +421,7 @@ def animate(
     clips = ClipFolder(config["dataset_params"], "test", family.uses_prior, family.uses_tracks)
     if pairs is None:
         pairs = find_pairs(config, clips)
+    check_names(pairs)
     clips.check_keypoints(dict.fromkeys(name for pair in pairs for name in (pair.driving, pair.source)))
     settings = {
         "checkpoint": file_hash(checkpoint),

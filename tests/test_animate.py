@@ -572,6 +572,18 @@ def test_listed_pairs_and_their_limit(run, model, tmp_path, capsys):
     assert "lists 3 pairs; animate_params.num_pairs: 2 takes the first 2" in capsys.readouterr().out
 
 
+def test_pairs_whose_results_would_have_one_name(run, model, tmp_path):
+    """The second would not be made, and count as made."""
+    listed = tmp_path / "pairs.csv"
+    model.config["dataset_params"]["pairs_list"] = str(listed)
+    row = "test_1,test_0,{}\n"
+    listed.write_text("driving,source,frame\n" + row.format(0) + row.format(2))
+    with pytest.raises(DataError, match=r"both be called 'test_1-test_0': .*frame 0\) and .*frame 2\)"):
+        run()
+    listed.write_text("driving,source,frame\n" + 2 * row.format(0))
+    assert len(run()) == 1
+
+
 def test_one_bad_clip_does_not_cost_the_others(run, model, data, tmp_path):
     (data / "test" / "test_1" / "0000002.png").write_bytes(b"broken")
     with pytest.raises(DataError, match=r"1 of 2 pairs failed:\s+test_1-test_0: cannot read .*0000002\.png"):
