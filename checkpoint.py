@@ -169,7 +169,10 @@ def load_networks(networks: dict[str, nn.Module], checkpoint: dict, family: str,
         problems += compare_states(network, states[name], name)
     if problems:
         shown = "\n  ".join(problems[:30]) + (f"\n  … and {len(problems) - 30} more" if len(problems) > 30 else "")
-        raise CheckpointError(f"{path} does not fit the config's networks; nothing was loaded:\n  {shown}")
+        raise CheckpointError(
+            f"{path} does not fit the config's networks; nothing was loaded:\n  {shown}\n"
+            "Give the model_params it was trained with: in the config, by --set, or as in the resolved.yaml of its run"
+        )
     for name, state in states.items():
         networks[name].load_state_dict(state)
 

@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from media import explain_write_error
+
 LEASE = 60.0  # seconds without a sign of life after which a claim is void
 POLL = 0.5  # seconds between looks at what others are working on
 FOLDER = ".claims"
@@ -84,7 +86,10 @@ class Claims:
             clock.unlink(missing_ok=True)
 
     def _take(self, name: str) -> Path | None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise explain_write_error(error, self.folder) from error
         row = self._row(name)
         if row and not self._void(row[-1]):
             return None

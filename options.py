@@ -57,9 +57,9 @@ def read_yaml(path: str | Path) -> dict:
     """One YAML file as a dictionary, safely, without resolving ``base``."""
     path = Path(path)
     if not path.is_file():
-        folder = path.parent if path.parent.is_dir() else Path("config")
+        folder = next((place for place in (path, path.parent) if place.is_dir()), Path("config"))
         names = sorted(str(p) for p in folder.glob("*.yaml"))
-        near = difflib.get_close_matches(str(path), names, n=1, cutoff=0.4)
+        near = [] if folder == path else difflib.get_close_matches(str(path), names, n=1, cutoff=0.4)
         hint = f" Did you mean {near[0]}?" if near else f" Configs there: {', '.join(names) or 'none'}."
         raise ConfigError(f"no such config: {path}.{hint}")
     try:

@@ -33,7 +33,7 @@ ALLOWED = {
     "frame_cache": {"media"},
     "option_keys": set(),
     "team": {"worker_process"},
-    "claims": set(),
+    "claims": {"media"},
     "retiming": set(),
     "worker_process": set(),
     "options": {"modules", "option_keys"},

@@ -290,7 +290,7 @@ def test_unusable_checkpoints(fails, arguments, fomm_golden):
     del changed["kp_detector"]["kp.bias"]
     torch.save(changed, "model.pth.tar")
     shape = "shape: generator.first.conv.weight is [8, 3, 7, 7] in the file, [4, 3, 7, 7] in the config"
-    fails(arguments, "nothing was loaded", shape, "missing: kp_detector.kp.bias")
+    fails(arguments, "nothing was loaded", shape, "missing: kp_detector.kp.bias", "resolved.yaml")
 
 
 def test_optimizer_of_another_layout_says_what_to_do(fails):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import random
@@ -50,6 +51,16 @@ def test_a_claim_ends_with_an_exception(tmp_path):
         raise OSError
     with Claims(tmp_path).hold(NAME) as mine:
         assert mine
+
+
+def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
+    def read_only(*arguments, **options):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "mkdir", read_only)
+    message = "cannot write .*read-only; choose another output folder"
+    with pytest.raises(OSError, match=message), Claims(tmp_path).hold(NAME):
+        pass
 
 
 def test_the_claim_of_a_killed_process_is_void_at_once(tmp_path):

@@ -393,5 +393,5 @@ def test_missing_file_names_the_nearest(tmp_path):
         (tmp_path / name).touch()
     with pytest.raises(ConfigError, match=r"no such config: .*Did you mean .*your_dataset_train\.yaml"):
         load_config(tmp_path / "your_datset_train.yaml")
-    with pytest.raises(ConfigError, match=r"no such config"):
+    with pytest.raises(ConfigError, match=r"no such config: .*Configs there: .*sample\.yaml"):
         load_config(tmp_path)
