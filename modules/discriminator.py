@@ -51,11 +51,25 @@ class Discriminator(nn.Module):
             PatchBlock2d(i, o, norm=level > 0, pool=level < num_blocks - 1, sn=sn)
             for level, (i, o) in enumerate(zip(widths[:-1], widths[1:], strict=True))
         )
+        self.least = 2  # height and width that leave 2×2 numbers at the end: of one there is no instance norm
+        for block in reversed(self.down_blocks):
+            self.least = (2 * self.least if block.pool else self.least) + 3
         conv = nn.Conv2d(widths[-1], 1, 1)
         self.conv = spectral_norm(conv) if sn else conv
 
     def forward(self, x: Tensor, kp: dict[str, Tensor] | None = None) -> tuple[list[Tensor], Tensor]:
-        """(B, C, H, W) and, with ``use_kp``, key points → feature maps of every block and the prediction map."""
+        """(B, C, H, W) and, with ``use_kp``, key points → feature maps of every block and the prediction map.
+
+        Raises:
+            ValueError: the image is too small for so many blocks.
+        """
+        height, width = x.shape[-2:]
+        if min(height, width) < self.least:
+            raise ValueError(
+                f"images of {width}×{height} pixels are too small for a discriminator of {len(self.down_blocks)} "
+                f"blocks, which needs {self.least}: lower model_params.discriminator_params.num_blocks, or raise its "
+                "scales, or raise dataset_params.frame_shape"
+            )
         if self.use_kp:
             if kp is None:
                 raise ValueError("this discriminator was built with use_kp: pass the driving frame's key points")

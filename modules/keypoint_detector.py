@@ -89,6 +89,9 @@ class KPDetector(nn.Module):
             keypoint: facial prior (B, 18, 2), (x, y) in pixels; required with ``facial_prior``, unused without.
             regions: :meth:`region_map` of ``keypoint``, where it is at hand already.
 
+        Raises:
+            ValueError: a frame that is too small, or no key points with ``facial_prior``.
+
         Returns:
             ``value`` (B, K, 2), (x, y) normalised, and ``jacobian`` (B, K, 2, 2) if estimated.
         """
@@ -102,6 +105,13 @@ class KPDetector(nn.Module):
             if regions is None:
                 regions = self.region_map(keypoint, height, width)
             x = torch.cat([x, regions.to(x.dtype)], dim=1)
+        least = self.kp.kernel_size[0] - 2 * self.kp.padding[0]
+        if min(x.shape[-2:]) < least:
+            raise ValueError(
+                f"frames of {width}×{height} pixels are too small for the key point detector, which works on "
+                f"{x.shape[-1]}×{x.shape[-2]} of them and needs {least}: raise dataset_params.frame_shape, or "
+                "model_params.kp_detector_params.scale_factor"
+            )
         features = self.predictor(x)
         with full_precision(features):
             features = features.float()

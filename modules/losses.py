@@ -10,8 +10,6 @@ from torch import Tensor
 from modules.coords import resize_map
 from modules.util import matmul_2x2
 
-PERCEPTUAL_LAYERS = 5
-
 
 def l1(a: Tensor, b: Tensor, weight: Tensor | None = None) -> Tensor:
     """Mean |a − b|; with ``weight`` (B, 1, h, w), resized to a's size, the weighted mean."""

@@ -10,6 +10,8 @@ import torch
 from modules import build_networks
 from modules.coords import make_coordinate_grid, resize_grid, warp
 from modules.dense_motion import sparse_motions
+from modules.discriminator import Discriminator
+from modules.keypoint_detector import KPDetector
 from modules.model import GeneratorFullModel
 from modules.util import AntiAliasInterpolation2d, Hourglass, inverse_2x2, pooled_maps
 from tests.conftest import GOLDEN, tiny_config
@@ -68,6 +70,21 @@ def test_odd_sizes_are_named():
     networks = build_networks(tiny_config())
     with pytest.raises(ValueError, match="130×128.*multiples of 4"):
         networks["generator"].encode(torch.rand(1, 3, 128, 130))
+
+
+DETECTOR = {"num_kp": 3, "num_channels": 3, "temperature": 0.1, "scale_factor": 0.5, "facial_prior": False}
+
+
+@pytest.mark.parametrize(
+    ("network", "blocks", "least"),
+    [(lambda **sizes: KPDetector(**DETECTOR, **sizes), 1, 13), (Discriminator, 2, 13), (Discriminator, 4, 61)],
+    ids=["detector", "discriminator of two", "discriminator of four"],
+)
+def test_too_small_frames_are_named(network, blocks, least):
+    network = network(block_expansion=4, max_features=8, num_blocks=blocks)
+    network(torch.zeros(1, 3, least, least))
+    with pytest.raises(ValueError, match=rf"of {least}×{least - 1} pixels are too small.*dataset_params.frame_shape"):
+        network(torch.zeros(1, 3, least - 1, least))
 
 
 def test_identity_motion_is_exact_with_consistent_corners():
