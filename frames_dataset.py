@@ -6,7 +6,6 @@ nothing.
 
 from __future__ import annotations
 
-import csv
 import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from augmentation import build_augmentation
-from corpora import ClipRecord, read_clips
+from corpora import ClipRecord, open_table, read_clips
 from faces.keypoint_files import KeypointError, load_keypoints
 from faces.tracking import load_track
 from frame_cache import FrameCache
@@ -364,13 +363,13 @@ def read_pairs(path: str | Path, names: list[str]) -> list[Pair]:
     path = Path(path)
     if not path.is_file():
         raise DataError(f"dataset_params.pairs_list: no such file: {path}. Set it to null for random pairs.")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is no CSV file in UTF-8: {error}") from error
-    if not rows or not {"source", "driving"} <= set(rows[0]):
-        raise DataError(f"{path} should have a header with the columns source and driving, and at least one row")
+    with open_table(path, DataError) as table:
+        rows, columns = list(table), table.fieldnames or ()
+    if not rows or not {"source", "driving"} <= set(columns):
+        raise DataError(
+            f"{path} has {len(rows)} rows and the columns {', '.join(columns) or '(none)'}; needed are source and "
+            "driving, separated by commas, and at least one row"
+        )
     known, pairs, unknown = set(names), [], []
     for row in rows:
         source, driving = (_known_name(row[column] or "", known) for column in ("source", "driving"))

@@ -11,8 +11,9 @@ finished data set over.
 
 from __future__ import annotations
 
+import contextlib
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -91,18 +92,31 @@ def write_clips(path: str | Path, records: Iterable[ClipRecord]) -> None:
             writer.writerow([_to_text(getattr(record, name)) for name in COLUMNS])
 
 
+@contextlib.contextmanager
+def open_table(path: str | Path, error: type[ValueError] = ValueError) -> Iterator[csv.DictReader]:
+    """A CSV file in UTF-8, with or without a byte order mark, to read its rows by column.
+
+    Raises:
+        ``error``: it is in another encoding, or no CSV.
+    """
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        try:
+            yield csv.DictReader(file)
+        except (UnicodeDecodeError, csv.Error) as problem:
+            raise error(f"{path} is no CSV file in UTF-8 ({problem}): save it again in this encoding") from problem
+
+
 def read_clips(path: str | Path) -> list[ClipRecord]:
     """Read ``clips.csv``.  Columns may come in any order, and further ones are ignored.
 
     Raises:
-        ValueError: no such file, a missing column, or a value that is not what its column holds; the message
-            names file, line and column.
+        ValueError: no such file, another encoding than UTF-8, a missing column, or a value that is not what its
+            column holds; the message names file, line and column.
     """
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"no such clip list: {path}. prepare.py writes one beside the clips.")
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file)
+    with open_table(path) as rows:
         missing = [name for name in COLUMNS if name not in (*(rows.fieldnames or ()), *_LATER)]
         if missing:
             raise ValueError(f"{path}, line 1: no column {missing[0]!r}. Expected columns: {', '.join(COLUMNS)}.")

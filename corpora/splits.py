@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 import media
+from corpora import open_table
 from corpora.raw import RawClip
 from corpora.rules import Notice
 from corpora.tree import CorpusError
@@ -70,8 +71,7 @@ def read_challenge(path: Path) -> list[ChallengeClip]:
     """The challenge's clips, from a CSV with the columns corpus, clip, subject, class3."""
     if not path.is_file():
         raise CorpusError(f"no such list of the challenge's clips: {path}; the project ships {CHALLENGE_FILE.name}")
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file)
+    with open_table(path, CorpusError) as rows:
         missing = [name for name in CHALLENGE_COLUMNS if name not in (rows.fieldnames or ())]
         if missing:
             raise CorpusError(f"{path} has no column {missing[0]!r}; expected {', '.join(CHALLENGE_COLUMNS)}")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import media
-from corpora import read_clips
+from corpora import open_table, read_clips
 
 CLIP_LIST = "clips.csv"  # prepare.py writes it beside train/ and test/
 LOSSLESS_FOLDER = "png"  # `animate` writes lossless strips there, beside the videos
@@ -80,8 +79,7 @@ def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     """Line number and columns of each row of a pairs list."""
     if not path.is_file():
         raise EvaluationError(f"no such pairs list: {path}")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
+    with open_table(path, EvaluationError) as reader:
         columns = reader.fieldnames or []
         if "driving" not in columns or not {"source", "generated"} & set(columns):
             raise EvaluationError(

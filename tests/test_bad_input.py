@@ -349,7 +349,7 @@ def test_vgg_that_cannot_be_had(fails, tmp_path, monkeypatch):
             "source,driving\nnobody,test_1\ntest_0,somebody\n",
             ["nobody, somebody", "In the data: test_0, test_1."],
         ),
-        ("a,b\n1,2\n", ["pairs.csv", "columns source and driving"]),
+        ("a,b\n1,2\n", ["pairs.csv", "the columns a, b; needed are source and driving"]),
         ("source,driving,frame\ntest_0,test_1,x\n", ["pairs.csv: frame 'x'", "whole number"]),
         ("source,driving,frame\ntest_0,test_1,9\n", ["frame 9 is outside test_1 (5 frames)"]),
         (None, ["pairs_list: no such file: pairs.csv", "null for random pairs"]),

@@ -330,10 +330,10 @@ def test_pairs(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "header with the columns source and driving"),
+        ("", r"0 rows and the columns \(none\); needed are source and driving"),
         ("source,driving\n", "at least one row"),
-        ("source;driving\na;b\n", "header with the columns"),
-        ("a,b\n", "header with the columns"),
+        ("source;driving\na;b\n", "the columns source;driving; needed are source and driving, separated by commas"),
+        ("a,b\n", "the columns a, b; needed"),
         (
             "source,driving\nnobody,b\na,somebody\nnobody,a\n",
             r"nobody, somebody\. In the data: a, b, c\.v2\.",

@@ -79,6 +79,14 @@ def test_missing_column_and_missing_file(tmp_path):
         read_clips(path)
 
 
+def test_other_encodings_are_named(tmp_path):
+    path = tmp_path / "clips.csv"
+    write_clips(path, [replace(FULL, emotion="dégoût")])
+    path.write_bytes(path.read_text(encoding="utf-8").encode("latin-1"))
+    with pytest.raises(ValueError, match=r"clips\.csv is no CSV file in UTF-8"):
+        read_clips(path)
+
+
 def test_excel_exports_with_a_byte_order_mark_and_further_columns_are_read(tmp_path):
     path = tmp_path / "clips.csv"
     write_clips(path, [FULL])
