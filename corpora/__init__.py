@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -81,8 +82,7 @@ def write_clips(path: str | Path, records: Iterable[ClipRecord]) -> None:
         ValueError: two records of one clip name.
     """
     records = list(records)
-    names = [record.clip for record in records]
-    double = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    double = next((name for name, count in Counter(record.clip for record in records).items() if count > 1), None)
     if double is not None:
         raise ValueError(f"two clips are called {double!r}; every row of {path} needs a name of its own")
     with media.atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:

@@ -65,6 +65,8 @@ class GeneratedSet:
     def __init__(self, root: str | Path):
         self.root = Path(root)
         self.list = self.root / "clips.csv"
+        self._known: dict[str, ClipRecord] = {}  # the list as it was when it was …
+        self._read: tuple[int, ...] | None = None  # … this file
         foreign = next((record for record in self._records().values() if record.corpus != CORPUS), None)
         if foreign is not None:
             raise ValueError(
@@ -73,7 +75,18 @@ class GeneratedSet:
             )
 
     def _records(self) -> dict[str, ClipRecord]:
-        return {record.clip: record for record in read_clips(self.list)} if self.list.is_file() else {}
+        state = self._state()
+        if state != self._read:  # another process may have added to it
+            known = {} if state is None else {record.clip: record for record in read_clips(self.list)}
+            self._known, self._read = known, state
+        return self._known
+
+    def _state(self) -> tuple[int, ...] | None:
+        try:
+            stat = self.list.stat()
+        except FileNotFoundError:
+            return None
+        return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
     def folder(self, name: str) -> Path:
         """Where the frames of a clip go, as lossless pictures."""
@@ -84,10 +97,10 @@ class GeneratedSet:
         return name in self._records() and self.folder(name).is_dir()
 
     def add(self, record: ClipRecord) -> None:
-        """Add or replace the row of a clip, once its frames are written."""
-        records = self._records()
-        records[record.clip] = record
+        """Add or replace the row of a clip, once its frames are written; no other process may write the list now."""
+        records = {**self._records(), record.clip: record}
         write_clips(self.list, (records[name] for name in sorted(records)))
+        self._known, self._read = records, self._state()
 
 
 def generated_record(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from corpora import ClipRecord, read_clips, write_clips
 from corpora.generated import UNIT_REGIONS, GeneratedSet, generated_record, units_of_regions
+from media import write_frame_folder
 from modules.motion_control import REGIONS
 
 DRIVING = ClipRecord(
@@ -77,6 +81,17 @@ def test_rows_are_added_and_replaced(tmp_path):
     assert [(row.clip, row.emotion) for row in rows] == [("a-b", "neutral"), ("c-d", "happiness")]
     assert not made.holds("c-d"), "a row without frames is no clip"
     assert GeneratedSet(tmp_path / "set").holds("a-b")
+
+
+def test_processes_see_what_others_add(tmp_path):
+    one, other = GeneratedSet(tmp_path), GeneratedSet(tmp_path)
+    for number, made in enumerate((one, other, one)):
+        name = f"clip{number}"
+        write_frame_folder(made.folder(name), np.zeros((1, 8, 8, 3), np.uint8))
+        assert not one.holds(name) and not other.holds(name)
+        made.add(replace(record(), clip=name))
+        assert one.holds(name) and other.holds(name)
+    assert [row.clip for row in read_clips(tmp_path / "clips.csv")] == ["clip0", "clip1", "clip2"]
 
 
 def test_recorded_data_are_not_mixed_up(tmp_path):
