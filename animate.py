@@ -22,7 +22,7 @@ from tqdm import tqdm
 import team
 from checkpoint import LoadedModel, file_hash
 from claims import Claims
-from corpora import ClipRecord
+from corpora import ClipRecord, open_table
 from corpora.generated import GeneratedSet, generated_record
 from faces.expression import nearest_expression
 from faces.tracking import track_keypoints
@@ -489,7 +489,9 @@ LABELS = ("corpus", "subject", "emotion", "class3", "action_units", "onset_index
 def write_manifest(out: Path, results: list[Result], clips: ClipFolder, settings: dict) -> None:
     """``results.json`` and ``results.csv``: a row a result, with its clips, their labels, checkpoint and settings.
 
-    Columns ``driving_<label>`` and ``source_<label>`` are the clips' rows of ``clips.csv``, empty without one.
+    Rows of earlier runs stay, after these, as long as their results are there.  Columns ``driving_<label>`` and
+    ``source_<label>`` are the clips' rows of ``clips.csv``, empty without one; ``reference`` is the setting, or the
+    pair's own where that is null.
     """
     rows, table = [], []
     for result in results:
@@ -499,13 +501,27 @@ def write_manifest(out: Path, results: list[Result], clips: ClipFolder, settings
         for role in ("driving", "source"):
             record = clip_record(clips.open(getattr(result.pair, role)))
             row |= {f"{role}_{name}": getattr(record, name, None) for name in LABELS}
-        table.append({**row, **settings})
-    with atomic_path(out / "results.json") as temporary:
+        own = {"reference": result.pair.reference} if settings["reference"] is None else {}
+        table.append({**row, **settings, **own})
+    listing, sheet = out / "results.json", out / "results.csv"
+    if listing.is_file():
+        rows += _earlier(json.loads(listing.read_text(encoding="utf-8")), rows, out)
+    if sheet.is_file():
+        with open_table(sheet, DataError) as earlier:
+            table += _earlier(earlier, table, out)
+    with atomic_path(listing) as temporary:
         temporary.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-    with atomic_path(out / "results.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(table[0]) if table else ["driving", "source"], lineterminator="\n")
+    columns = dict.fromkeys(name for row in table for name in row) or ["driving", "source"]
+    with atomic_path(sheet) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(columns), lineterminator="\n")
         writer.writeheader()
         writer.writerows({key: _cell(value) for key, value in row.items()} for row in table)
+
+
+def _earlier(rows: Iterable[dict], now: list[dict], out: Path) -> list[dict]:
+    """Those of ``rows`` whose results are there, and are none of ``now``."""
+    made = {row["video"] for row in now}
+    return [row for row in rows if row.get("video") and row["video"] not in made and (out / row["video"]).exists()]
 
 
 def _cell(value: object) -> object:

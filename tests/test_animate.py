@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -582,6 +583,27 @@ def test_pairs_whose_results_would_have_one_name(run, model, tmp_path):
         run()
     listed.write_text("driving,source,frame\n" + 2 * row.format(0))
     assert len(run()) == 1
+
+
+def test_lists_of_results_keep_those_of_earlier_runs(run, model, tmp_path):
+    """Two runs into one folder, with a pairs list each; a result that is deleted leaves the list."""
+    listed, out = tmp_path / "pairs.csv", tmp_path / "out"
+    model.config["dataset_params"]["pairs_list"] = str(listed)
+
+    def rows() -> list[tuple[str, str, str]]:
+        with (out / "results.csv").open(newline="", encoding="utf-8") as file:
+            found = [(row["driving"], row["source"], row["reference"]) for row in csv.DictReader(file)]
+        listing = json.loads((out / "results.json").read_text(encoding="utf-8"))
+        assert [(row["driving"], row["source"], str(row["reference"])) for row in listing] == found
+        return found
+
+    for row in ("test_1,test_0,2", "test_0,test_1,0"):
+        listed.write_text(f"driving,source,frame\n{row}\n")
+        run()
+    assert rows() == [("test_0", "test_1", "0"), ("test_1", "test_0", "2")]
+    (out / "test_1-test_0.mp4").unlink()
+    run()
+    assert rows() == [("test_0", "test_1", "0")]
 
 
 def test_one_bad_clip_does_not_cost_the_others(run, model, data, tmp_path):
