@@ -6,12 +6,17 @@ import contextlib
 import glob
 import hashlib
 import os
+import shutil
+import time
 import warnings
 from pathlib import Path
 
 import numpy as np
 
 from media import ArrayClip, Clip, MediaError, atomic_path, open_clip
+
+
+ABANDONED = 3600.0  # seconds: what has been half-written for so long is of a process that was killed
 
 
 class FrameCache:
@@ -30,6 +35,10 @@ class FrameCache:
     def __init__(self, folder: str | Path = "frame_cache", gigabytes: float = 20.0):
         self.folder, self.gigabytes = Path(folder), gigabytes
         self._left_out: set[Path] = set()
+        for part in self.folder.glob(".*.part"):
+            with contextlib.suppress(FileNotFoundError):  # another process has just finished or removed it
+                if time.time() - part.stat().st_mtime > ABANDONED:
+                    shutil.rmtree(part, ignore_errors=True)
 
     def open(self, path: str | Path, frame_size: tuple[int, int] | None = None) -> Clip:
         """A clip as :func:`media.open_clip` gives it, but without a frame rate.

@@ -100,6 +100,19 @@ def test_what_is_being_written_counts(tmp_path):
         FrameCache(tmp_path / "cache", gigabytes=4 * 16 * 16 * 3 / 1e9 + 5e-7).open(tmp_path / "a")
 
 
+def test_what_killed_processes_left_is_removed(tmp_path):
+    """And what is being written now is not."""
+    old, new = (tmp_path / "cache" / f".{name}.npy.abc.part" for name in ("old", "new"))
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+        (folder / "clip.npy").write_bytes(b"some")
+    before = time.time() - 2 * frame_cache.ABANDONED
+    os.utime(old, (before, before))
+    FrameCache(tmp_path / "cache")
+    assert not old.exists()
+    assert (new / "clip.npy").exists()
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     write_frame_folder(tmp_path / "a", noise(2, 8, 8))
     (tmp_path / "cache").write_text("a file")
