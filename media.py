@@ -60,6 +60,14 @@ def frame_files(folder: str | Path) -> list[Path]:
     return [Path(folder) / name for name in natural_sorted(names)]
 
 
+def nested(folder: str | Path) -> str:
+    """What to do about a folder without frames that holds folders; "" where it holds none."""
+    with os.scandir(folder) as entries:
+        if not any(entry.is_dir() for entry in entries):
+            return ""
+    return "It holds folders, but frames lie directly in the clip's: `prepare.py folder --raw` makes clips of any tree"
+
+
 def clip_name(path: str | Path) -> str:
     """Name of a clip: the folder's name, or the file's without its suffix."""
     path = Path(path)
@@ -222,7 +230,8 @@ class FolderClip(Clip):
         super().__init__(path)
         self.files = frame_files(path)
         if not self.files:
-            raise MediaError(f"no frames in {path}. Expected image files ({', '.join(IMAGE_SUFFIXES)}).")
+            remedy = nested(path) or f"Expected image files ({', '.join(IMAGE_SUFFIXES)})"
+            raise MediaError(f"no frames in {path}. {remedy}.")
 
     def __len__(self) -> int:
         return len(self.files)

@@ -157,7 +157,8 @@ def _check_frames(places: Sequence[_Place], looks: dict[Path, _Look]) -> list[Pr
         if look.broken:
             problems.append(Problem(ERROR, "unreadable", place.label, f"{look.broken}. Make the clip anew"))
         elif not look.digests:
-            problems.append(Problem(ERROR, "no frames", place.label, "the folder holds no pictures: remove it"))
+            text = f"the folder holds no pictures. {media.nested(place.path) or 'Remove it'}"
+            problems.append(Problem(ERROR, "no frames", place.label, text))
         elif len(look.sizes) > 1:
             text = f"frames of {len(look.sizes)} sizes ({_sizes(look.sizes)}): cut them alike"
             problems.append(Problem(ERROR, "frame size", place.label, text))

@@ -139,7 +139,9 @@ class AntiAliasInterpolation2d(nn.Module):
         super().__init__()
         stride = round(1 / scale)
         if stride < 1 or abs(stride * scale - 1) > 1e-6:
-            raise ValueError(f"scale {scale} is not 1 divided by a whole number (1, 0.5, 0.25, 0.125 …)")
+            raise ValueError(
+                f"a scale_factor, or one of scales, is {scale}; legal: 1 divided by a whole number (1, 0.5, 0.25 …)"
+            )
         self.stride = stride
         sigma = (stride - 1) / 2
         self.padding = round(4 * sigma)

@@ -223,6 +223,9 @@ def test_empty_folder_and_missing_clip(tmp_path):
     (tmp_path / "a" / "readme.txt").touch()
     with pytest.raises(MediaError, match=r"no frames in .*a\b.*\.png"):
         media.open_clip(tmp_path / "a")
+    (tmp_path / "a" / "clip").mkdir()
+    with pytest.raises(MediaError, match=r"It holds folders.*prepare\.py folder --raw"):
+        media.open_clip(tmp_path / "a")
     with pytest.raises(MediaError, match="no such clip"):
         media.open_clip(tmp_path / "b")
     (tmp_path / "c.txt").touch()
