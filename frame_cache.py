@@ -15,7 +15,6 @@ import numpy as np
 
 from media import ArrayClip, Clip, MediaError, atomic_path, open_clip
 
-
 ABANDONED = 3600.0  # seconds: what has been half-written for so long is of a process that was killed
 
 
