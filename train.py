@@ -93,6 +93,12 @@ def layout(device: torch.device) -> torch.memory_format:
     return torch.channels_last if device.type in ("cpu", "cuda") else torch.contiguous_format
 
 
+def to_device(batch: dict[str, Tensor | list[str]], device: torch.device) -> dict[str, Tensor]:
+    """The tensors of a loader's batch, copied: its own memory is used again."""
+    tensors = {name: value for name, value in batch.items() if isinstance(value, Tensor)}
+    return {name: value.to(device, non_blocking=True, copy=True) for name, value in tensors.items()}
+
+
 class LossModel:
     """A phase's model; in a team its gradients are averaged over the processes.
 
@@ -534,8 +540,7 @@ class Run:
             for batch in trainer.loader:
                 if len(parts) == trainer.parts:
                     parts = []
-                tensors = {name: value for name, value in batch.items() if isinstance(value, Tensor)}
-                parts.append({k: v.to(trainer.device, non_blocking=True, copy=True) for k, v in tensors.items()})
+                parts.append(to_device(batch, trainer.device))
                 if len(parts) < trainer.parts:
                     continue
                 values, generated = self._step(parts)

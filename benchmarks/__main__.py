@@ -3,13 +3,14 @@
     python -m benchmarks animate --compare                # frames a second, float32 and bf16
     python -m benchmarks train --compare --batch-size 2
     python -m benchmarks data --compare
+    python -m benchmarks busy --workers 4                 # share of an epoch that is not spent waiting for samples
     python -m benchmarks region_map --compare
     python -m benchmarks kpmaker --clips 100
     python -m benchmarks prepare --clips 200 --frames 50 --workers 2
     python -m benchmarks memory --frames 10000
     python -m benchmarks kills --rounds 20
     python -m benchmarks evaluate
-    python -m benchmarks animate --device cuda --frames 512 --batch-size 32
+    python -m benchmarks animate train busy data region_map --compare --device cuda --frames 512 --batch-size 32
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import torch
 from benchmarks.scenes import CONFIG
 from benchmarks.turns import machine
 
-NAMES = ("animate", "train", "kpmaker", "data", "region_map", "memory", "kills", "prepare", "evaluate")
+NAMES = ("animate", "train", "kpmaker", "data", "busy", "region_map", "memory", "kills", "prepare", "evaluate")
 PRECISIONS = ("float32", "bf16")
 
 
@@ -33,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("what", choices=NAMES)
+    add("what", nargs="+", choices=NAMES)
     add("--device", default="cpu", help="cpu, cuda or cuda:1 (default: %(default)s)")
     add("--compare", action="store_true", help="also measure the reference path, in turns")
     add("--rounds", type=int, default=5, help="turns (default: %(default)s)")
@@ -41,10 +42,10 @@ def build_parser() -> argparse.ArgumentParser:
     add("--config", default=str(CONFIG), help="settings of the networks (default: the paper's size)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="change a setting")
     add("--frames", type=int, default=16, help="of a clip (default: %(default)s)")
-    add("--clips", type=int, default=20, help="kpmaker, data, prepare: number of clips (default: %(default)s)")
-    add("--batch-size", type=int, default=4, help="animate, train (default: %(default)s)")
-    add("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS), help="animate, train")
-    add("--workers", type=int, nargs="+", default=[1, 2], help="kpmaker, data, prepare (default: 1 2)")
+    add("--clips", type=int, default=20, help="kpmaker, data, busy, prepare: number of clips (default: %(default)s)")
+    add("--batch-size", type=int, default=4, help="animate, train, busy (default: %(default)s)")
+    add("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS), help="animate, train, busy")
+    add("--workers", type=int, nargs="+", default=[1, 2], help="kpmaker, data, busy, prepare (default: 1 2)")
     return parser
 
 
@@ -57,8 +58,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     if options.threads:
         torch.set_num_threads(options.threads)
-    lines = importlib.import_module(f"benchmarks.{options.what}").run(options)
-    print("\n".join([machine(options.device), *lines]))
+    for what in options.what:
+        lines = importlib.import_module(f"benchmarks.{what}").run(options)
+        print("\n".join([f"{what}: {machine(options.device)}", *lines]), flush=True)
     return 0
 
 

@@ -31,7 +31,7 @@ def _animators(config: dict, networks: dict[str, nn.Module], clips: ClipFolder, 
 
 def _networks_alone(animator: ClipAnimator, clips: ClipFolder, device: torch.device, batch_size: int):
     """A call that animates a clip that is on the device already."""
-    frames = to_tensor(clips.open(PAIR.driving).read_all()).to(device)
+    frames = to_tensor(np.stack([clips.fit(frame) for frame in clips.open(PAIR.driving)])).to(device)
     list(animator.frames(PAIR))  # starts the pair
 
     def path() -> Tensor:

@@ -55,8 +55,8 @@ def animate_frames(
     generator, detector = networks["generator"], networks["kp_detector"]
     normalization = config["animate_params"]["normalization_params"]
     visualizer = Visualizer(**config["visualizer_params"])
-    video = clips.open(pair.driving).read_all().astype(np.float64) / 255
-    source = to_tensor(clips.open(pair.source).read_all()[:1]).to(device)
+    video = np.stack([clips.fit(frame) for frame in clips.open(pair.driving)]) / 255  # float64
+    source = to_tensor(clips.fit(clips.open(pair.source).read_all()[0])[None]).to(device)
     size = tuple(source.shape[-2:])
     points_source = clips.keypoints(pair.source, size)[None].to(device)
     points_driving = clips.keypoints(pair.driving, size)[None].to(device)

@@ -16,13 +16,14 @@ from benchmarks.scenes import make_folders, random_networks, random_vgg, setting
 from benchmarks.turns import flops, in_turns, matmul_peaks, megabytes, peak_memory, report
 
 
-def _trainer(config: dict, arguments: argparse.Namespace, precision: str) -> engine.Trainer:
+def make_trainer(config: dict, device: torch.device, precision: str) -> engine.Trainer:
+    """A trainer of ``config`` with :func:`random_networks` and a VGG-19 of random weights."""
     own = copy.deepcopy(config)
     own["train_params"]["precision"] = precision
-    vgg = random_vgg(arguments.device)
+    vgg = random_vgg(device)
     with mock.patch.object(engine, "load_vgg19", lambda weights: vgg):
-        trainer = engine.Trainer(own, "train", arguments.device)
-    networks = random_networks(config, arguments.device)
+        trainer = engine.Trainer(own, "train", device)
+    networks = random_networks(config, device)
     for name, network in trainer.networks.items():
         network.load_state_dict(networks[name].state_dict())
     return trainer
@@ -35,11 +36,10 @@ def run(arguments: argparse.Namespace) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         root = make_folders(Path(folder), 2, 8, "train")
         config = settings(root, arguments.config, overrides)
-        trainers = {f"project {p}": _trainer(config, arguments, p) for p in arguments.precisions}
+        trainers = {f"project {p}": make_trainer(config, device, p) for p in arguments.precisions}
         first = next(iter(trainers.values()))
         first.begin_epoch()
-        batch = next(iter(first.loader))
-        batch = {k: v.to(device) for k, v in batch.items() if isinstance(v, torch.Tensor)}
+        batch = engine.to_device(next(iter(first.loader)), device)
         steps = {name: lambda t=t: t.train_step(batch)[0] for name, t in trainers.items()}
         lines = []
         if arguments.compare:

@@ -66,9 +66,9 @@ def clips_of(model: LoadedModel) -> ClipFolder:
 
 
 def frames_of(
-    model: LoadedModel, pair: Pair, batch_size: int = 8, reconstruction: bool = False
+    model: LoadedModel, pair: Pair, batch_size: int = 8, reconstruction: bool = False, device: torch.device = CPU
 ) -> np.ndarray:
-    animator = ClipAnimator(model, clips_of(model), CPU, batch_size, reconstruction)
+    animator = ClipAnimator(model, clips_of(model), device, batch_size, reconstruction)
     return np.stack(list(animator.frames(pair)))
 
 
@@ -144,6 +144,21 @@ def test_other_families_animate(family, data):
     model = load(training_config(family, data), {})
     frames = frames_of(model, Pair("test_1", "test_0"))
     assert frames.shape == (FRAMES, 64, 64, 3)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: its pictures are the processor's")
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_cuda_is_close(family, precision, data, monkeypatch):
+    """To a grey level in float32; in bf16, which on the processor is within 3 grey levels, to 8."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    model = load(training_config(family, data), {})
+    pair, expected = Pair("test_1", "test_0"), frames_of(model, Pair("test_1", "test_0"))
+    model.config["animate_params"]["precision"] = precision
+    for network in model.networks.values():
+        network.to("cuda")
+    found = frames_of(model, pair, device=torch.device("cuda"))
+    assert difference(found, expected) <= (1 if precision == "float32" else 8)
 
 
 # ------------------------------------------------------------------------------------------ control
