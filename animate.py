@@ -305,7 +305,8 @@ def check_settings(out: Path, settings: dict, overwrite: bool) -> None:
     """Refuse to mix results of different settings in one folder; writes ``settings.json`` into a new one."""
     path = out / SETTINGS_FILE
     if path.is_file() and not overwrite:
-        before = {**EARLIER, **json.loads(path.read_text(encoding="utf-8"))}
+        unknown = {"root_dir": settings.get("root_dir")}  # of folders from before it was kept: taken for the same
+        before = {**unknown, **EARLIER, **json.loads(path.read_text(encoding="utf-8"))}
         changed = [key for key in settings if before.get(key) != settings[key]]
         if changed:
             raise DataError(
@@ -437,8 +438,11 @@ def animate(
     }
     animator = ClipAnimator(model, clips, device, params["batch_size"])
     dataset = labelled_set(params, clips, pairs)
-    for folder in (out, *([dataset.root] if dataset else [])):
-        check_settings(folder, settings, overwrite)
+    if dataset:  # takes in results of many data sets
+        check_settings(dataset.root, settings, overwrite)
+    # Clips of other data sets may have the same names.
+    settings = {"root_dir": config["dataset_params"]["root_dir"], **settings}
+    check_settings(out, settings, overwrite)
     claims, made, failures = Claims(out), set(), []
 
     def done(pair: Pair) -> bool:

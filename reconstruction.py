@@ -72,6 +72,7 @@ def reconstruction(
     names = clips.names[: params["num_videos"]]
     clips.check_keypoints(names)
     settings = {
+        "root_dir": config["dataset_params"]["root_dir"],
         "checkpoint": file_hash(checkpoint),
         "model": model.family,
         "format": params["format"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -185,6 +186,20 @@ def test_results_from_before_there_were_controls_are_kept(run, tmp_path):
     assert set(run()) == set(first)
     with pytest.raises(DataError, match=r"other settings \(amplify differ"):
         run(amplify=2)
+
+
+def test_results_of_another_data_set_are_not_mixed(run, model, data, tmp_path):
+    """Their clips may have the same names; folders from before the data set was kept are gone on with."""
+    run()
+    settings = tmp_path / "out" / "settings.json"
+    kept = json.loads(settings.read_text())
+    assert kept.pop("root_dir") == str(data)
+    shutil.copytree(data, tmp_path / "other")
+    model.config["dataset_params"]["root_dir"] = str(tmp_path / "other")
+    with pytest.raises(DataError, match=r"other settings \(root_dir differ.*--out for another folder"):
+        run()
+    settings.write_text(json.dumps(kept))
+    assert not any(result.made for result in run().values())
 
 
 # ------------------------------------------------------------------------------------------ timing
