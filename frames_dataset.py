@@ -264,19 +264,31 @@ class SharedBuffers:
     takes longer than making the sample.  ``DataLoader`` alone takes fresh memory for every batch.
 
     A worker is at most ``prefetch_factor`` batches ahead when a batch is taken from it, so the frames of a batch hold
-    at least until the next one is taken; there is one buffer to spare.
+    at least until the next one is taken.
     """
 
     def __init__(self, prefetch_factor: int):
-        self._ring: list[Tensor | None] = [None] * (prefetch_factor + 2)
+        self._ring: list[Tensor | None] = [None] * (prefetch_factor + 1)
         self._turn = 0
 
     def __call__(self, count: int, frame: tuple[int, int, int]) -> dict[str, Tensor]:
-        """Where the next batch's frames go, ``count`` of each role, of shape (H, W, 3): float32 (count, H, W, 3)."""
+        """Where the next batch's frames go, ``count`` of each role, of shape (H, W, 3): float32 (count, H, W, 3).
+
+        Raises:
+            DataError: the system has too little shared memory.
+        """
         shape = (len(PICTURES), count, *frame)
         buffer = self._ring[self._turn]
         if buffer is None or buffer.shape != shape:
-            buffer = self._ring[self._turn] = torch.empty(shape).share_memory_()
+            buffer = torch.empty(shape)
+            try:
+                self._ring[self._turn] = buffer.share_memory_()
+            except RuntimeError as error:
+                raise DataError(
+                    f"each of the dataloader_workers needs {len(self._ring) * buffer.nbytes / 1e6:.0f} MB of shared "
+                    f"memory, which is not there ({error}). Containers have 64 MB unless told otherwise (docker run "
+                    "--shm-size 1g). Or lower dataloader_workers or batch_size; 0 workers need none."
+                ) from error
         self._turn = (self._turn + 1) % len(self._ring)
         return dict(zip(PICTURES, buffer, strict=True))
 
