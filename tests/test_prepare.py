@@ -10,6 +10,7 @@ import prepare
 from corpora import casme2 as casme2_corpus
 from corpora import read_clips, smic_hs
 from corpora.splits import SPLIT_KINDS
+from faces import DetectorUnavailable
 from tests.corpora.trees import CASME2_HEADER, READERS, casme2_row, write_frames, write_sheet
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,6 +23,20 @@ def test_sample_from_the_command_line(tmp_path, capsys):
     assert len(read_clips(tmp_path / "clips.csv")) == 2
     assert prepare.main([*options, "--workers", "1"]) == 0
     assert "is complete" in capsys.readouterr().out
+
+
+def test_only_what_a_user_can_mend_is_a_message(tmp_path, monkeypatch, capsys):
+    def fails(error: Exception) -> int:
+        def run(arguments):
+            raise error
+
+        monkeypatch.setattr(prepare, "_run_sample", run)
+        return prepare.main(["sample", "--out", str(tmp_path)])
+
+    assert fails(DetectorUnavailable("no detector")) == prepare.FAILED
+    assert "error: no detector" in capsys.readouterr().err
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        fails(RuntimeError("a mistake of ours"))
 
 
 def casme2(root, subjects=(1, 2)):
