@@ -43,15 +43,15 @@ def run(arguments: argparse.Namespace) -> list[str]:
             root = Path(folder)
             for index in range(arguments.clips):
                 write_frame_folder(root / "clips" / f"clip{index}", [pictures[index % len(pictures)]])
-            commands = {REFERENCE: [sys.executable, "-m", "benchmarks.reference_kpmaker", root / "clips", root / REFERENCE]}
+            commands = {}
+            if arguments.compare:
+                commands[REFERENCE] = ["-m", "benchmarks.reference_kpmaker", root / "clips", root / REFERENCE]
             for workers in arguments.workers:
+                options = ["--detector", "dlib", "--overwrite", "--workers", str(workers)]
                 name = f"{workers} workers"
-                options = ["--root", root / "clips", "--out", root / name, "--detector", "dlib", "--workers", str(workers)]
-                commands[name] = [sys.executable, "kpmaker.py", *options, "--overwrite"]
-            if not arguments.compare:
-                del commands[REFERENCE]
+                commands[name] = ["kpmaker.py", "--root", root / "clips", "--out", root / name, *options]
             paths = {
-                name: partial(subprocess.run, command, check=True, capture_output=True, cwd=ROOT)
+                name: partial(subprocess.run, [sys.executable, *command], check=True, capture_output=True, cwd=ROOT)
                 for name, command in commands.items()
             }
             seconds = in_turns(paths, arguments.rounds, arguments.device)
@@ -66,6 +66,8 @@ def run(arguments: argparse.Namespace) -> list[str]:
 
 def _check_same(folders: list[Path]) -> None:
     """All folders hold the key points of the same clips, bit for bit."""
-    first, *others = ({path.stem: load_keypoints(path.parent, path.stem) for path in folder.glob("*.pt")} for folder in folders)
-    for points in others:
-        assert points.keys() == first.keys() and all(torch.equal(points[name], first[name]) for name in first)
+    names, *others = ({path.stem for path in folder.glob("*.pt")} for folder in folders)
+    assert all(other == names for other in others)
+    for name in names:
+        points, *others = (load_keypoints(folder, name) for folder in folders)
+        assert all(torch.equal(other, points) for other in others), name

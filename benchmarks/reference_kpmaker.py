@@ -9,11 +9,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
 from faces import largest_face, make_detector
+from media import read_image
 from modules.facial_prior import select_keypoints
 
 
@@ -22,8 +22,7 @@ def make_keypoints(clips: Path, points: Path) -> None:
     detector = make_detector("dlib")
     points.mkdir(parents=True, exist_ok=True)
     for clip in sorted(clips.iterdir()):
-        onset = plt.imread(min(clip.iterdir()))  # float32 (H, W, 3) in [0, 1]
-        face = largest_face(detector, np.rint(onset * 255).astype(np.uint8))
+        face = largest_face(detector, read_image(min(clip.iterdir())))
         torch.save(select_keypoints(torch.from_numpy(np.rint(face.landmarks))), points / f"{clip.name}.pt")
 
 
