@@ -5,7 +5,7 @@
     python -m benchmarks data --compare
     python -m benchmarks busy --workers 4                 # share of an epoch that is not spent waiting for samples
     python -m benchmarks region_map --compare
-    python -m benchmarks kpmaker --clips 100
+    python -m benchmarks kpmaker --compare --clips 100
     python -m benchmarks prepare --clips 200 --frames 50 --workers 2
     python -m benchmarks memory --frames 10000
     python -m benchmarks kills --rounds 20
