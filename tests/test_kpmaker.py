@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 import kpmaker
+from benchmarks.reference_kpmaker import make_keypoints as make_reference_keypoints
 from faces import make_detector, records
 from faces.keypoint_files import MANIFEST, load_keypoints, read_manifest, save_keypoints
 from faces.preview import MAX_TILES, TILE, Tile, contact_sheet, spread
@@ -171,6 +172,13 @@ def test_workers_give_the_same_files(tmp_path, workers):
     for index in range(5):
         expected = points_of(FACE[("astronaut", "hopper")[index % 2]])
         assert torch.equal(load_keypoints(tmp_path / "out", f"clip{index}"), expected)
+
+
+def test_reference_path_of_the_benchmark_gives_the_same_files(tmp_path):
+    still(tmp_path / "in/clip", FACE["hopper"])
+    make_reference_keypoints(tmp_path / "in", tmp_path / "reference")
+    assert run(tmp_path / "in", tmp_path / "out") == 0
+    assert torch.equal(load_keypoints(tmp_path / "reference", "clip"), load_keypoints(tmp_path / "out", "clip"))
 
 
 @needs_real
