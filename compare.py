@@ -257,3 +257,7 @@ def compare(settings: dict, out: str | Path, device: torch.device, overwrite: bo
     with atomic_path(out / PAGE) as temporary:
         temporary.write_text(page_html(settings, columns, rows), encoding="utf-8")
     return out / PAGE
+
+
+if __name__ == "__main__":
+    raise SystemExit("compare.py is no command: python run.py --mode compare (see python run.py --help)")

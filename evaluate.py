@@ -237,3 +237,7 @@ def _version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "unknown"
+
+
+if __name__ == "__main__":
+    raise SystemExit("evaluate.py is no command: python run.py --mode evaluate (see python run.py --help)")

@@ -104,3 +104,7 @@ def reconstruction(
     if mean is None:
         raise DataError("there is nothing to measure: every clip has one frame, which is its own source")
     return {**errors, "mean": mean}
+
+
+if __name__ == "__main__":
+    raise SystemExit("reconstruction.py is no command: python run.py --mode reconstruction (see python run.py --help)")

@@ -696,3 +696,7 @@ def train(
         ) from error
     finally:
         run.close()
+
+
+if __name__ == "__main__":
+    raise SystemExit("train.py is no command: python run.py --mode train (see python run.py --help)")
