@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -44,6 +45,7 @@ from modules.animator import KeyPoints, movement, normalize_kp  # noqa: F401 - u
 from modules.colour import chrominance, combine, luminance, to_grey
 from modules.coords import resize_grid, warp
 from modules.track import Track
+from overlap import WriteBehind, pays, read_ahead
 from retiming import Marks, Retiming, RetimingError, moved_marks
 
 SETTINGS_FILE = "settings.json"
@@ -79,42 +81,63 @@ def batches(clip: Clip, folder: ClipFolder, size: int) -> Iterator[np.ndarray]:
 class Take:
     """One pair while it is animated: iterate over it, once, for the result's frames, uint8 (H, W, 3).
 
+    Raises, while it is iterated over:
+        torch.OutOfMemoryError: the device's memory does not suffice; the message says which batch size to try.
+
     Attributes:
         pair: what is animated, with the driving frame that relative motion starts from as ``reference``.
         fps: frames a second of the result.
         positions: (N,) driving frame that each frame of the result shows, fractions in between; None: frame by frame.
         count: frames given out so far.
-        grid: (h, w, 2) where each cell of the frame given out last comes from in the source, normalised (x, y); None
-            where the model has no dense motion to tell.
-        largest: largest displacement of any pixel since the first frame, in pixels, so far; None where the model has
-            no dense motion to tell.
     """
 
     def __init__(self, animator: ClipAnimator, pair: Pair, fps: float, motions: Iterator[KeyPoints]):
         self._animator, self._motions = animator, motions
         self.pair, self.fps = pair, fps
         self.positions: np.ndarray | None = None
-        self.count, self.largest, self.grid = 0, None, None
+        self.count = 0
+        self._index = 0  # of the frame given out last, in its batch
+        self._grids: Tensor | None = None  # of that batch
         self._first: Tensor | None = None
+        self._pixels: Tensor | None = None  # in a normalised unit, x and y
+        self._largest: Tensor | None = None  # on the device, which is not waited for
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        for motion in self._motions:
-            out = self._animator.animator.render(motion)
-            deformation = out.get("deformation", out.get("optical_flow"))
-            self._watch(deformation, out["prediction"].shape[-2:])
-            for index, frame in enumerate(to_frames(self._animator.coloured(out))):
-                self.count += 1
-                self.grid = None if deformation is None else deformation[index].float().cpu().numpy()
-                yield frame
+        with contextlib.closing(self._motions), self._animator.advising_on_memory():
+            for motion in self._motions:
+                out = self._animator.animator.render(motion)
+                self._grids = out.get("deformation", out.get("optical_flow"))
+                self._watch(out["prediction"].shape[-2:])
+                for index, frame in enumerate(to_frames(self._animator.coloured(out))):
+                    self._index = index
+                    self.count += 1
+                    yield frame
 
-    def _watch(self, deformation: Tensor | None, size: tuple[int, int]) -> None:
-        if deformation is None:
+    def _watch(self, size: tuple[int, int]) -> None:
+        if self._grids is None:
             return
         if self._first is None:
-            self._first = deformation[:1]
-        pixels = deformation.new_tensor([size[1] - 1, size[0] - 1]) / 2
-        moved = ((deformation - self._first) * pixels).norm(dim=-1).max()
-        self.largest = max(self.largest or 0.0, float(moved))
+            self._first, self._largest = self._grids[:1], self._grids.new_zeros(())
+            self._pixels = self._grids.new_tensor([size[1] - 1, size[0] - 1]) / 2
+        moved = ((self._grids - self._first) * self._pixels).norm(dim=-1).max()
+        self._largest = torch.fmax(self._largest, moved)
+
+    @property
+    def grid(self) -> np.ndarray | None:
+        """(h, w, 2) where each cell of the frame given out last comes from in the source, normalised (x, y); None
+        where the model has no dense motion to tell.
+        """
+        if self._grids is None:
+            return None
+        self._grids = self._grids.float().cpu()  # a batch at a time, where they are asked for at all
+        return self._grids[self._index].numpy()
+
+    @property
+    def largest(self) -> float | None:
+        """Largest displacement of any pixel since the first frame, in pixels, so far; None where the model has no
+        dense motion to tell.
+        """
+        return None if self._largest is None else float(self._largest)
 
 
 class ClipAnimator:
@@ -126,6 +149,7 @@ class ClipAnimator:
         device: where the networks are.
         batch_size: driving frames at a time.
         reconstruction: take the driving key points as they are (source and driving are one clip), without controls.
+        overlap: read driving frames in a background thread; None: where it pays.
 
     Raises:
         RetimingError, ValueError: controls that cannot be used, or not with this model.
@@ -138,8 +162,10 @@ class ClipAnimator:
         device: torch.device,
         batch_size: int = 8,
         reconstruction: bool = False,
+        overlap: bool | None = None,
     ):
         self.clips, self.device, self.batch_size = clips, device, batch_size
+        self.overlap = pays(device) if overlap is None else overlap
         params = model.config.get("animate_params") or {}
         controls = CONTROLS if reconstruction else {**CONTROLS, **params}
         self.fps, self.reference = params.get("fps"), controls["reference"]
@@ -154,10 +180,22 @@ class ClipAnimator:
         self.animator = model.animator(reconstruction)
         self.align_corners = self.animator.generator.align_corners
 
-    def _image(self, frames: np.ndarray) -> Tensor:
+    def _image(self, frames: np.ndarray | Tensor) -> Tensor:
         """Frames as the model sees them: (T, C, H, W), grey where the colour is the photo's."""
-        images = to_tensor(frames).to(self.device)
+        images = to_tensor(frames, self.device)
         return to_grey(images) if self.photo_colour else images
+
+    @contextlib.contextmanager
+    def advising_on_memory(self) -> Iterator[None]:
+        """Where the device's memory runs out in the block, the error says what to do."""
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            message = f"out of memory on {self.device} with animate_params.batch_size: {self.batch_size}"
+            remedy = f"set it to {self.batch_size // 2}"
+            if self.batch_size == 1:
+                remedy = "set animate_params.precision to bf16, or dataset_params.frame_shape to a smaller size"
+            raise torch.OutOfMemoryError(f"{message}: {remedy}") from error
 
     def _input(self, name: str, clip: Clip, index: int) -> tuple[np.ndarray, Tensor | None]:
         frame = clip.read([index])[0]
@@ -189,11 +227,12 @@ class ClipAnimator:
         reference = self._track(pair.driving, range(pair.reference, pair.reference + 1)) or [driving_points]
         self.animator.start(self._image(source_frame), self._image(initial), source_points, *reference)
         if self.photo_colour:
-            self.chroma = chrominance(to_tensor(source_frame).to(self.device))
+            self.chroma = chrominance(to_tensor(source_frame, self.device))
         fps, motions = clip_rate(driving, self.fps), self._motions(pair.driving, driving)
         take = Take(self, pair, self.retiming.rate(fps), motions)
         if self.retiming:
-            parts = list(motions)
+            with self.advising_on_memory():
+                parts = list(motions)
             whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
             take.positions = self._positions(pair, driving, fps, whole)
             take._motions = self._retimed(whole, torch.from_numpy(take.positions).float())  # Metal knows no float64
@@ -221,10 +260,15 @@ class ClipAnimator:
     def _motions(self, name: str, clip: Clip) -> Iterator[KeyPoints]:
         """The movement of a driving clip, frame by frame, a batch at a time."""
         first = 0
-        for batch in batches(clip, self.clips, self.batch_size):
+        for batch in read_ahead(self._read(clip), self.overlap):
             track = self._track(name, range(first, first + len(batch)))
             first += len(batch)
             yield self.animator.motion(self._image(batch), *track)
+
+    def _read(self, clip: Clip) -> Iterator[Tensor]:
+        """The frames on the host, uint8 (n, H, W, 3), where a GPU fetches them itself."""
+        for batch in map(torch.from_numpy, batches(clip, self.clips, self.batch_size)):
+            yield batch.pin_memory() if self.device.type == "cuda" else batch
 
     def _retimed(self, motion: KeyPoints, positions: Tensor) -> Iterator[KeyPoints]:
         for part in positions.split(self.batch_size):
@@ -286,9 +330,20 @@ def finished(video: Path, lossless: Path) -> bool:
 
 
 def write_result(
-    frames: Iterable[np.ndarray], video: Path, lossless: Path, fps: float, folder: Path | None = None
+    frames: Iterable[np.ndarray],
+    video: Path,
+    lossless: Path,
+    fps: float,
+    folder: Path | None = None,
+    overlap: bool = False,
 ) -> None:
-    """Write frames to both places as they come, and to a folder of pictures if there is one."""
+    """Write frames to both places as they come, and to a folder of pictures if there is one; with ``overlap`` in a
+    background thread.
+    """
+    if overlap:
+        with WriteBehind(True) as behind:
+            behind(lambda received: write_result(received, video, lossless, fps, folder), frames)
+        return
     with contextlib.ExitStack() as stack:
         if video == lossless:
             writers = [stack.enter_context(folder_writer(video))]
@@ -400,6 +455,7 @@ def animate(
     device: torch.device,
     overwrite: bool = False,
     pairs: list[Pair] | None = None,
+    overlap: bool | None = None,
 ) -> list[Result]:
     """Animate all pairs of the config.
 
@@ -410,9 +466,11 @@ def animate(
         device: where to compute.
         overwrite: make finished results again.
         pairs: in place of the config's.
+        overlap: read and write in background threads; None: where it pays.
 
     Raises:
         DataError: two pairs whose results would have one name.
+        torch.OutOfMemoryError: the device's memory does not suffice; the message says which batch size to try.
         DataError, MediaError: data that do not fit; every other pair is still made, then the failed ones are listed.
         RetimingError: a timing that is none.
     """
@@ -436,35 +494,32 @@ def animate(
         "head": params.get("head"),
         **control_settings(params),
     }
-    animator = ClipAnimator(model, clips, device, params["batch_size"])
+    animator = ClipAnimator(model, clips, device, params["batch_size"], overlap=overlap)
     dataset = labelled_set(params, clips, pairs)
     if dataset:  # takes in results of many data sets
         check_settings(dataset.root, settings, overwrite)
     # Clips of other data sets may have the same names.
     settings = {"root_dir": config["dataset_params"]["root_dir"], **settings}
     check_settings(out, settings, overwrite)
-    claims, made, failures = Claims(out), set(), []
+    claims, made, failures = Claims(out), set(), {}
 
     def done(pair: Pair) -> bool:
         return finished(*result_paths(out, pair.name, params["format"])) and (
             dataset is None or dataset.holds(pair.name)
         )
 
-    if overwrite:  # what is there says nothing: each process of a team makes its share anew
-        mine = iter(pairs[team.global_rank() :: team.global_size()])
-    else:
-        mine = claims.share(pairs, lambda pair: pair.name, done)
-    for pair in tqdm(mine, desc="animate", unit="pair", total=len(pairs)):
-        video, lossless = result_paths(out, pair.name, params["format"])
-        for path in (video, lossless):
-            clear_leftovers(path)
+    @contextlib.contextmanager
+    def failing_alone(pair: Pair) -> Iterator[None]:
         try:
-            driving_rate(clips.open(pair.driving), params.get("fps"))
-            take = animator.take(pair)
-            if params["format"] == ".gif" and gif_rate(take.fps) < take.fps * 0.99:
-                rate = gif_rate(take.fps)
-                tqdm.write(f"{pair.name}: {take.fps:g} frames a second, but a GIF plays at {rate:g}: slowed down")
-            write_result(take, video, lossless, take.fps, dataset.folder(pair.name) if dataset else None)
+            yield
+        except (DataError, MediaError, RetimingError) as error:
+            failures[pair] = f"{pair.name}: {error}"
+            tqdm.write(f"failed: {failures[pair]}")
+
+    def write(pair: Pair, take: Take, claim: contextlib.ExitStack, frames: Iterator[np.ndarray]) -> None:
+        with claim, failing_alone(pair):
+            folder = dataset.folder(pair.name) if dataset else None
+            write_result(frames, *result_paths(out, pair.name, params["format"]), take.fps, folder)
             if dataset:
                 with claims.exclusive("clips.csv"):
                     dataset.add(take_record(take, clips, params))
@@ -474,16 +529,31 @@ def animate(
                     "model does not carry its movement"
                 )
             made.add(pair)
-        except (DataError, MediaError, RetimingError) as error:
-            failures.append(f"{pair.name}: {error}")
-            tqdm.write(f"failed: {failures[-1]}")
+
+    if overwrite:  # what is there says nothing: each process of a team makes its share anew
+        single = list(dict.fromkeys(pairs))  # two writers must not meet in one result
+        mine = ((pair, contextlib.ExitStack()) for pair in single[team.global_rank() :: team.global_size()])
+    else:
+        mine = claims.share_claims(pairs, lambda pair: pair.name, done)
+    with WriteBehind(animator.overlap) as behind:
+        for pair, claim in tqdm(mine, desc="animate", unit="pair", total=len(pairs)):
+            for path in result_paths(out, pair.name, params["format"]):
+                clear_leftovers(path)
+            with failing_alone(pair):
+                driving_rate(clips.open(pair.driving), params.get("fps"))
+                take = animator.take(pair)
+                if params["format"] == ".gif" and gif_rate(take.fps) < take.fps * 0.99:
+                    rate = gif_rate(take.fps)
+                    tqdm.write(f"{pair.name}: {take.fps:g} frames a second, but a GIF plays at {rate:g}: slowed down")
+                behind(functools.partial(write, pair, take, claim.pop_all()), take)
     results = [
         Result(pair, *result_paths(out, pair.name, params["format"]), made=pair in made) for pair in pairs if done(pair)
     ]
     write_manifest(out, results, clips, settings)
     tqdm.write(f"{len(made)} made, {len(results) - len(made)} were there already, {len(failures)} failed: {out}")
     if failures:
-        raise DataError(f"{len(failures)} of {len(pairs)} pairs failed:\n  " + "\n  ".join(failures))
+        listed = [failures[pair] for pair in pairs if pair in failures]
+        raise DataError(f"{len(failures)} of {len(pairs)} pairs failed:\n  " + "\n  ".join(listed))
     return results
 
 

@@ -167,6 +167,15 @@ class Claims:
         Yields:
             items that nobody else works on; each at most once, whether it gets done or not.
         """
+        for item, _ in self.share_claims(items, name, done):
+            yield item
+
+    def share_claims(
+        self, items: Iterable[Item], name: Callable[[Item], str], done: Callable[[Item], bool]
+    ) -> Iterator[tuple[Item, contextlib.ExitStack]]:
+        """As :meth:`share`, each item with its claim, which ends before the next item: whoever is not done with one
+        by then takes its claim over with ``pop_all``.
+        """
         items = list(items)
         left = items
         while left:
@@ -174,12 +183,12 @@ class Claims:
             for item in left:
                 if done(item):
                     continue
-                with self.hold(name(item)) as mine:
-                    if not mine:
+                with contextlib.ExitStack() as claim:
+                    if not claim.enter_context(self.hold(name(item))):
                         others.append(item)
                     elif not done(item):  # it was, perhaps, while the claim was asked for
                         worked = True
-                        yield item
+                        yield item, claim
             left = others
             if left and not worked:
                 time.sleep(POLL)

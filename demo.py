@@ -40,6 +40,7 @@ from modules.facial_prior import select_keypoints
 from modules.motion_control import REGIONS
 from modules.track import Track
 from options import load_config
+from overlap import pays
 from run import choose_device
 
 SAMPLE_MODEL = Path(__file__).parent / "sup-mat" / "sample_model.pth.tar"
@@ -346,15 +347,15 @@ def run(options: argparse.Namespace) -> Path:
     detector, crop = make_detector(options.detector), crop_of(options, model)
     source = crop_face(source_path, detector, crop, only_first=True)
     driving = crop_face(driving_path, detector, crop, only_first=False)
-    take, clips = begin(model, source, driving, choose_device(options.device))
+    device = choose_device(options.device)
+    take, clips = begin(model, source, driving, device)
     video = options.result or options.out / f"{driving.name}-{source.name}.mp4"
     suffix = video.suffix.lower() or ".png"
     video, lossless = result_paths(video.parent, video.name.removesuffix(video.suffix), suffix)
     frames: list[np.ndarray] = []
     paster = None if options.no_paste else Paster(source)
-    write_result(
-        shown(take, len(driving.frames), frames, paster), video, lossless, take.fps / (options.slow or 1)
-    )
+    moving = shown(take, len(driving.frames), frames, paster)
+    write_result(moving, video, lossless, take.fps / (options.slow or 1), overlap=pays(device))
     crops = np.stack(frames)
     if take.largest is not None and take.largest < STILL and options.amplify and clips.largest_movement() >= HARDLY:
         print(f"the result hardly moves (at most {take.largest:.2f} pixels): the model does not carry this movement")
@@ -388,7 +389,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except (ValueError, OSError, DetectorUnavailable) as error:
+    except (ValueError, OSError, DetectorUnavailable, torch.OutOfMemoryError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if options.source is None:

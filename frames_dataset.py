@@ -39,9 +39,12 @@ def frame_size(dataset_params: dict) -> tuple[int, int] | None:
     return None if shape is None else (shape[0], shape[1])
 
 
-def to_tensor(frames: np.ndarray) -> Tensor:
-    """uint8 (T, H, W, 3) → float32 (T, 3, H, W) in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).div(255)
+def to_tensor(frames: np.ndarray | Tensor, device: torch.device | None = None) -> Tensor:
+    """uint8 (T, H, W, 3) → float32 (T, 3, H, W) in [0, 1], on ``device`` if given: what moves there has 8 bits."""
+    frames = torch.from_numpy(np.ascontiguousarray(frames)) if isinstance(frames, np.ndarray) else frames
+    if device is not None:
+        frames = frames.to(device, non_blocking=device.type == "cuda")
+    return frames.permute(0, 3, 1, 2).div(255)
 
 
 def to_frames(images: Tensor) -> np.ndarray:

@@ -16,6 +16,7 @@ from checkpoint import LoadedModel, file_hash
 from frames_dataset import ClipFolder, DataError, Pair
 from media import MediaError, atomic_path
 from modules import get_family
+from overlap import read_ahead
 
 
 class L1Meter:
@@ -42,9 +43,9 @@ def reconstruct_clip(animator: ClipAnimator, name: str, out: Path, suffix: str, 
     """Write a clip's reconstruction; returns its L1."""
     clip = animator.clips.open(name)
     meter = L1Meter()
-    real = (animator.clips.fit(frame) for frame in clip)
+    real = read_ahead((animator.clips.fit(frame) for frame in clip), animator.overlap, animator.batch_size)
     frames = meter.watch(animator.frames(Pair(driving=name, source=name)), real)
-    write_result(frames, *result_paths(out, name, suffix), driving_rate(clip, fps))
+    write_result(frames, *result_paths(out, name, suffix), driving_rate(clip, fps), overlap=animator.overlap)
     return meter.value
 
 

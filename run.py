@@ -287,7 +287,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         print(stop if isinstance(stop, Interrupted) else "interrupted", file=sys.stderr)
         return 130
-    except (ValueError, OSError, DetectorUnavailable, TrainingError) as error:
+    except (ValueError, OSError, DetectorUnavailable, TrainingError, torch.OutOfMemoryError) as error:
         if options.verbose:
             raise
         print(f"error: {message(error)}", file=sys.stderr)

@@ -59,7 +59,9 @@ def run(arguments: argparse.Namespace) -> list[str]:
 
         alone = {name: _networks_alone(a, clips, device, arguments.batch_size) for name, a in animators.items()}
         files = {
-            name: lambda a=a: write_result(a.frames(PAIR), root / "a.mp4", root / "png" / "a.png", 100)
+            name: lambda a=a: write_result(
+                a.frames(PAIR), root / "a.mp4", root / "png" / "a.png", 100, overlap=a.overlap
+            )
             for name, a in animators.items()
         }
         if arguments.compare:

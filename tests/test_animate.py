@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,11 +16,13 @@ import torch
 import animate as engine
 from animate import ClipAnimator, Take, animate, batches, finished, result_paths
 from checkpoint import LoadedModel, write_checkpoint
+from claims import Claims
 from corpora import ClipRecord, read_clips, write_clips
 from faces.keypoint_files import KeypointError, save_keypoints
 from frames_dataset import ClipFolder, DataError, FramesDataset, Pair
 from media import Clip, open_clip, write_frame_folder, write_mp4, write_strip
 from modules import FAMILIES, build_networks, get_family
+from modules.animator import KeyPointAnimator
 from tests.conftest import golden_state, make_data, moving_frames, random_keypoints, training_config
 from tests.pictures import leftovers, write_truncated_mp4
 
@@ -50,12 +53,14 @@ def load(config: dict, states: dict) -> LoadedModel:
 
 @pytest.fixture
 def run(model, tmp_path):
-    """``run(overwrite=…, animate_params…)`` animates into ``tmp_path/out``; returns results by pair name."""
+    """``run(overwrite=…, overlap=…, out=…, animate_params…)`` animates into a folder; returns results by pair name."""
     write_checkpoint(tmp_path / "model.pth", {"generator": model.networks["generator"].state_dict()})
 
-    def animated(overwrite: bool = False, **params) -> dict[str, engine.Result]:
+    def animated(
+        overwrite: bool = False, overlap: bool | None = None, out: str = "out", **params
+    ) -> dict[str, engine.Result]:
         model.config["animate_params"].update(params)
-        results = animate(model, tmp_path / "model.pth", tmp_path / "out", CPU, overwrite)
+        results = animate(model, tmp_path / "model.pth", tmp_path / out, CPU, overwrite, overlap=overlap)
         return {result.pair.name: result for result in results}
 
     return animated
@@ -429,8 +434,9 @@ class LongClip(Clip):
             yield np.full((32, 32, 3), self.given % 256, np.uint8)
 
 
-def test_frames_stream_through(model, monkeypatch):
-    """Of 300 driving frames no more than a batch is ahead of the results; the source is encoded once."""
+@pytest.mark.parametrize(("overlap", "batches_ahead"), [(False, 1), (True, 3)])
+def test_frames_stream_through(model, monkeypatch, overlap, batches_ahead):
+    """Of 300 driving frames no more than a few are ahead of the results; the source is encoded once."""
     clips = clips_of(model)
     clips.size = (32, 32)
     driving = LongClip(Path("driving"), 300)
@@ -452,14 +458,14 @@ def test_frames_stream_through(model, monkeypatch):
     counted(detector, "region_map")
     ahead = []
     for index, frame in enumerate(
-        ClipAnimator(model, clips, CPU, batch_size=6).frames(Pair("test_1", "test_0"))
+        ClipAnimator(model, clips, CPU, batch_size=6, overlap=overlap).frames(Pair("test_1", "test_0"))
     ):
         assert frame.shape == (32, 32, 3)
         ahead.append(driving.given - 1 - index)  # one was read for the initial key points
         if index == 0:
             started = dict(calls)
     assert index == 299
-    assert max(ahead) <= 6
+    assert max(ahead) <= 6 * batches_ahead
     assert calls == started == {"encode": 1, "region_map": 2}, (
         "once for the source, once for the driving clip"
     )
@@ -523,6 +529,91 @@ def test_long_results_become_a_folder(run, monkeypatch, tmp_path):
     assert not any(result.made for result in run().values())
 
 
+# ------------------------------------------------------------------------------------------ at the same time
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"format": ".mp4"}, {"format": ".gif", "output_fps": 50}, {"format": ".png", "dataset_out": "made"}],
+    ids=lambda params: params["format"],
+)
+def test_reading_and_writing_meanwhile_changes_nothing(run, data, tmp_path, monkeypatch, params):
+    """All files are the same bytes, the list of pairs as well, and no claim or thread is left."""
+    monkeypatch.chdir(tmp_path)
+    label(data)
+    run(overlap=False, **params)
+    expected = files(tmp_path / "out"), files(tmp_path / "made")
+    assert all(result.made for result in run(overlap=True, overwrite=True, **params).values())
+    assert (files(tmp_path / "out"), files(tmp_path / "made")) == expected
+    shutil.rmtree(tmp_path / "out")
+    run(overlap=True, **params)
+    assert files(tmp_path / "out") == expected[0]
+    names = [thread.name for thread in threading.enumerate()]
+    assert not [name for name in names if name.startswith(("read ahead", "write behind"))]
+
+
+def test_a_result_is_claimed_until_it_is_whole(run, tmp_path, monkeypatch):
+    """While the first clip is being finished, the second one is animated, and nobody takes the first one."""
+    claims, write_result, comes = Claims(tmp_path / "out"), engine.write_result, threading.Event()
+    begun, free = [], []
+
+    def finish_late(frames, video, *rest):
+        write_result(frames, video, *rest)
+        if video.stem == begun[0]:
+            assert comes.wait(30)
+            with claims.hold(video.stem) as mine:
+                free.append(mine)
+
+    class ToldTake(Take):
+        def __iter__(self) -> Iterator[np.ndarray]:
+            begun.append(self.pair.name)
+            if len(begun) == 2:
+                comes.set()
+            yield from super().__iter__()
+
+    monkeypatch.setattr(engine, "write_result", finish_late)
+    monkeypatch.setattr(engine, "Take", ToldTake)
+    run(overlap=True)
+    assert free == [False] and len(begun) == 2
+    assert not (tmp_path / "out" / ".claims").exists()
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_out_of_memory_says_which_batch_size_to_try(run, tmp_path, monkeypatch, overlap):
+    """It ends the run at once: no other pair would fare better."""
+    calls = []
+
+    def full(self, motion):
+        calls.append(motion)
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+    monkeypatch.setattr(KeyPointAnimator, "render", full)
+    with pytest.raises(torch.OutOfMemoryError, match=r"cpu with animate_params\.batch_size: 3: set it to 1$"):
+        run(overlap=overlap, batch_size=3)
+    with pytest.raises(torch.OutOfMemoryError, match=r"batch_size: 1: set animate_params\.precision to bf16, or"):
+        run(overlap=overlap, batch_size=1)
+    assert len(calls) == 2 and leftovers(tmp_path / "out") == ["png", "settings.json"]
+    monkeypatch.setattr(KeyPointAnimator, "motion", full)
+    with pytest.raises(torch.OutOfMemoryError, match=r"batch_size: 3: set it to 1$"):
+        run(overlap=overlap, batch_size=3, output_fps=50, overwrite=True)
+
+
+def test_grid_and_largest_movement(model):
+    """Of the frame given out last, and of all frames so far, whatever the batches."""
+    takes = [ClipAnimator(model, clips_of(model), CPU, size).take(PAIR) for size in (1, 5)]
+    assert [take.grid for take in takes] == [take.largest for take in takes] == [None, None]
+    first, largest = None, 0.0
+    for _ in zip(*takes, strict=True):
+        grid, whole = (take.grid for take in takes)
+        assert grid.shape == (16, 16, 2) and np.allclose(grid, whole, atol=1e-4)
+        first = grid if first is None else first
+        largest = max(largest, np.linalg.norm((grid - first) * 63 / 2, axis=-1).max())
+        assert takes[0].largest == pytest.approx(largest, abs=1e-3)
+    assert takes[1].largest == pytest.approx(largest, abs=1e-3) and largest > 0.1
+
+
 # ------------------------------------------------------------------------------------------ going on
 def test_finished_results_are_skipped(run, capsys):
     first = run()
@@ -542,7 +633,8 @@ def test_half_a_result_is_made_again(run, lost):
     assert finished(again["test_1-test_0"].video, again["test_1-test_0"].lossless)
 
 
-def test_interruption_leaves_no_half_result(run, tmp_path, monkeypatch):
+@pytest.mark.parametrize("overlap", [False, True])
+def test_interruption_leaves_no_half_result(run, tmp_path, monkeypatch, overlap):
     frames = Take.__iter__
 
     def interrupted(self):
@@ -553,7 +645,7 @@ def test_interruption_leaves_no_half_result(run, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Take, "__iter__", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run()
+        run(overlap=overlap)
     assert not [name for name in leftovers(tmp_path / "out") if name.startswith("test_1-")]
     assert not [name for name in leftovers(tmp_path / "out" / "png") if name.startswith(("test_1-", "."))]
     monkeypatch.undo()
@@ -636,10 +728,11 @@ def test_lists_of_results_keep_those_of_earlier_runs(run, model, tmp_path):
     assert rows() == [("test_0", "test_1", "0")]
 
 
-def test_one_bad_clip_does_not_cost_the_others(run, model, data, tmp_path):
+@pytest.mark.parametrize("overlap", [False, True])
+def test_one_bad_clip_does_not_cost_the_others(run, model, data, tmp_path, overlap):
     (data / "test" / "test_1" / "0000002.png").write_bytes(b"broken")
     with pytest.raises(DataError, match=r"1 of 2 pairs failed:\s+test_1-test_0: cannot read .*0000002\.png"):
-        run()
+        run(overlap=overlap, batch_size=2)
     out = tmp_path / "out"
     assert (out / "test_0-test_1.mp4").exists()
     assert not (out / "test_1-test_0.mp4").exists()

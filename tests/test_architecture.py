@@ -34,6 +34,7 @@ ALLOWED = {
     "option_keys": set(),
     "team": {"worker_process"},
     "claims": {"media"},
+    "overlap": set(),
     "retiming": set(),
     "worker_process": set(),
     "options": {"modules", "option_keys"},
@@ -48,10 +49,12 @@ ALLOWED = {
     "validation": {"animate", "checkpoint", "evaluation", "frames_dataset", "logger", "metrics", "modules"},
     "animate": {
         "checkpoint", "claims", "corpora", "faces", "frames_dataset", "logger", "media", "metrics", "modules",
-        "retiming", "team",
+        "overlap", "retiming", "team",
     },
     "compare": {"animate", "checkpoint", "evaluation", "frames_dataset", "grid", "media", "modules", "options"},
-    "reconstruction": {"animate", "checkpoint", "frames_dataset", "logger", "media", "metrics", "modules"},
+    "reconstruction": {
+        "animate", "checkpoint", "frames_dataset", "logger", "media", "metrics", "modules", "overlap",
+    },
 }  # fmt: skip
 # Import name of a requirement where it is another.
 IMPORT_NAMES = {

@@ -116,6 +116,13 @@ def test_a_photo_finer_than_the_crop_stays_as_fine(make, tmp_path, inputs):
     assert detail(moved) > 0.85 * detail(photo)
 
 
+def test_writing_meanwhile_changes_nothing(make, monkeypatch):
+    """Neither the pictures nor where the photo's detail goes."""
+    expected = lossless(make("--result", "before.mp4"))
+    monkeypatch.setattr(demo, "pays", lambda device: True)
+    assert np.array_equal(lossless(make("--result", "meanwhile.mp4")), expected)
+
+
 def test_the_crop_alone(make):
     frames = crops(make)
     assert frames.shape == (FRAMES, SIZE, SIZE, 3)

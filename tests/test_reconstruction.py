@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 
+from animate import ClipAnimator
 from checkpoint import LoadedModel, write_checkpoint
 from faces.keypoint_files import KeypointError
-from frames_dataset import DataError
+from frames_dataset import ClipFolder, DataError
 from media import open_clip, write_frame_folder
 from modules import FAMILIES, build_networks
-from reconstruction import L1Meter, reconstruction
+from reconstruction import L1Meter, reconstruct_clip, reconstruction
 from tests.conftest import moving_frames, training_config
 from tests.pictures import leftovers, noise
 
@@ -84,6 +85,19 @@ def test_values_are_those_of_the_saved_frames(family, run, data, tmp_path, capsy
     assert (saved["clips"], saved["model"]) == (2, family)
     printed = re.search(r"Reconstruction loss .*: (\d+\.\d{6}) over 2 clips", capsys.readouterr().out)
     assert float(printed.group(1)) == pytest.approx(mean, abs=1e-6)
+
+
+def test_reading_and_writing_meanwhile_changes_nothing(data, tmp_path):
+    config = training_config("fomm", data)
+    torch.manual_seed(0)
+    networks = {name: network.eval() for name, network in build_networks(config).items()}
+    clips, found = ClipFolder(config["dataset_params"], "test", with_keypoints=False), []
+    for overlap in (False, True):
+        model, out = LoadedModel(networks, config, "fomm"), tmp_path / str(overlap)
+        animator = ClipAnimator(model, clips, CPU, 2, reconstruction=True, overlap=overlap)
+        value = reconstruct_clip(animator, "test_0", out, ".mp4", 100)
+        found.append((value, (out / "test_0.mp4").read_bytes(), (out / "png" / "test_0.png").read_bytes()))
+    assert found[0] == found[1]
 
 
 def test_number_of_clips(run, tmp_path):

@@ -22,6 +22,7 @@ from faces.keypoint_files import save_keypoints
 from logger import read_lines
 from media import open_clip, write_frame_folder
 from modules import build_networks
+from modules.animator import KeyPointAnimator
 from options import load_config
 from tests.conftest import (
     GOLDEN,
@@ -175,6 +176,19 @@ def test_train_reconstruct_animate(workplace, capsys):
         == 0
     )
     assert "test_0-test_1.gif" in leftovers(Path("elsewhere"))
+
+
+def test_out_of_memory(workplace, monkeypatch, capsys):
+    def full(self, motion):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    networks = build_networks(load_config("tiny.yaml"))
+    write_checkpoint("model.pth.tar", {name: network.state_dict() for name, network in networks.items()})
+    monkeypatch.setattr(KeyPointAnimator, "render", full)
+    for mode in ("animate", "reconstruction"):
+        assert run.main(["--config", "tiny.yaml", *CPU, "--mode", mode, "--checkpoint", "model.pth.tar"]) == 2
+        error = capsys.readouterr().err
+        assert error.endswith("error: out of memory on cpu with animate_params.batch_size: 8: set it to 4\n")
 
 
 def test_published_yaml_and_checkpoint(workplace, fpb_golden):
