@@ -6,12 +6,9 @@ Items and errors come as they would without threads.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
-from queue import Empty, Queue
-from threading import Event
+from queue import SimpleQueue  # unlike Queue and Future, it has no lock that Ctrl-C can leave locked
+from threading import Thread
 from typing import TypeVar
 
 import torch
@@ -33,14 +30,77 @@ def read_ahead(items: Iterable[Item], active: bool, depth: int = 2) -> Iterator[
     if not active:
         yield from items
         return
-    source, thread = iter(items), ThreadPoolExecutor(1, "read ahead")
+    room, made, wanted = SimpleQueue(), SimpleQueue(), True
+
+    def work() -> None:
+        try:
+            source = iter(items)
+            while room.get() and wanted:
+                made.put(next(source, END))
+        except BaseException as error:
+            made.put(error)
+
+    thread = Thread(target=work, name="read ahead")
+    for _ in range(depth):
+        room.put(True)
     try:
-        made = deque(thread.submit(next, source, END) for _ in range(depth))
-        while (item := made.popleft().result()) is not END:
-            made.append(thread.submit(next, source, END))
+        thread.start()
+        while (item := made.get()) is not END:
+            if isinstance(item, BaseException):
+                raise item
+            room.put(True)
             yield item
     finally:
-        thread.shutdown(cancel_futures=True)
+        wanted = False
+        room.put(False)
+        if thread.is_alive():
+            thread.join()
+
+
+class _Writer(Thread):
+    """``write(items)`` in a thread of its own, the items put by another one.
+
+    Attributes:
+        ended: whether ``write`` has returned, or raised ``error``.
+    """
+
+    def __init__(self, write: Callable[[Iterator], object], depth: int):
+        super().__init__(name="write behind")
+        self.write, self.ended, self.error = write, False, None
+        self._items, self._room = SimpleQueue(), SimpleQueue()
+        for _ in range(depth):
+            self._room.put(True)
+
+    def run(self) -> None:
+        try:
+            self.write(self._received())
+        except BaseException as error:
+            self.error = error
+        self.ended = True
+        self._room.put(True)  # who waits for room goes on
+
+    def _received(self) -> Iterator:
+        while (item := self._items.get()) is not END:
+            if isinstance(item, BaseException):
+                raise item
+            self._room.put(True)
+            yield item
+
+    def put(self, item: object) -> None:
+        """Hand an item over, when there is room."""
+        self._room.get()
+        self._items.put(item)
+
+    def end(self, how: object = END) -> None:
+        """There are no more items, or an error in their place; what follows the first end is never looked at."""
+        self._items.put(how)
+
+    def wait(self) -> None:
+        """Wait for the end of ``write``."""
+        while not self.ended and self.is_alive():
+            self._room.get()
+        if self.is_alive():
+            self.join()
 
 
 class WriteBehind:
@@ -58,72 +118,48 @@ class WriteBehind:
     """
 
     def __init__(self, active: bool, depth: int = 32):
-        self._threads = ThreadPoolExecutor(2, "write behind") if active else None
-        self._depth = depth
-        self._writers: list[Future] = []
-        self._send: Callable[[object], None] = lambda item: None
+        self._active, self._depth = active, depth
+        self._writers: list[_Writer] = []
 
     def __enter__(self) -> WriteBehind:
         return self
 
     def __call__(self, write: Callable[[Iterator[Item]], object], items: Iterable[Item]) -> None:
-        if self._threads is None:
+        if not self._active:
             write(iter(items))
             return
-        queue, ended = Queue(self._depth), Event()
-
-        def send(item: object) -> None:
-            if not ended.is_set():  # else nobody would make room for it
-                queue.put(item)
-
-        def work() -> None:
-            try:
-                write(_received(queue))
-            finally:
-                ended.set()
-                _clear(queue)  # the calling thread may be waiting for room
-
-        self._send = send
-        writer = self._threads.submit(work)
+        self._finish(all_but=1)
+        writer = _Writer(write, self._depth)
         self._writers.append(writer)
+        writer.start()
         try:
             for item in items:
                 self._raise_errors()
-                if ended.is_set():
-                    writer.result()
-                    return
-                send(item)
-            send(END)
-        except BaseException as error:
-            send(error)
-            writer.result()
-            if not isinstance(error, Exception):  # the writer may have had its last item already
-                raise
-
-    def _raise_errors(self) -> None:
-        for writer in [writer for writer in self._writers if writer.done()]:
-            writer.result()
-            self._writers.remove(writer)
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        if self._threads is None:
-            return
-        if error is not None:
-            self._send(error)  # to a writer that still waits for items
-        self._threads.shutdown()
-        if error is None:
+                if writer.ended:
+                    break
+                writer.put(item)
+            writer.end()
+        except Exception as error:
+            writer.end(error)
+            writer.wait()
             self._raise_errors()
 
+    def _finish(self, all_but: int = 0) -> None:
+        while len(self._writers) > all_but:
+            self._writers[0].wait()
+            self._raise_errors()
+            del self._writers[0]
 
-def _received(queue: Queue) -> Iterator:
-    """What is put into a queue, until ``END``; an exception is raised."""
-    while (item := queue.get()) is not END:
-        if isinstance(item, BaseException):
-            raise item
-        yield item
+    def _raise_errors(self) -> None:
+        for writer in self._writers:
+            if writer.error is not None:
+                raise writer.error
 
-
-def _clear(queue: Queue) -> None:
-    with suppress(Empty):
-        while True:
-            queue.get_nowait()
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            self._finish()
+            return
+        for writer in self._writers:
+            writer.end(error)
+        for writer in self._writers:
+            writer.wait()

@@ -231,6 +231,17 @@ def test_interrupted_writing():
     assert written.items == [] and not written.whole
 
 
+def test_an_interruption_is_not_taken_for_the_failure_that_it_causes():
+    def write(items: Iterator[int]) -> None:
+        try:
+            list(items)
+        except KeyboardInterrupt:
+            raise OSError("the encoder was interrupted too") from None
+
+    with pytest.raises(KeyboardInterrupt), WriteBehind(True) as behind:
+        behind(write, failing(3, KeyboardInterrupt()))
+
+
 def test_interrupted_between_two_clips():
     written = Written()
     with pytest.raises(KeyboardInterrupt), WriteBehind(True) as behind:
