@@ -600,3 +600,7 @@ def _earlier(rows: Iterable[dict], now: list[dict], out: Path) -> list[dict]:
 
 def _cell(value: object) -> object:
     return json.dumps(value) if isinstance(value, (dict, list)) else value
+
+
+if __name__ == "__main__":
+    raise SystemExit("animate.py is no command: python run.py --mode animate (see python run.py --help)")
