@@ -160,7 +160,7 @@ class ClipAnimator:
         model: LoadedModel,
         clips: ClipFolder,
         device: torch.device,
-        batch_size: int = 8,
+        batch_size: int = 4,
         reconstruction: bool = False,
         overlap: bool | None = None,
     ):

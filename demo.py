@@ -287,7 +287,7 @@ def load_model(options: argparse.Namespace) -> LoadedModel:
     model = load_for_inference(options.checkpoint, config, choose_device(options.device), single_use=True)
     names = {"output_fps": options.fps, "fps": options.driving_fps}
     model.config["animate_params"] = {
-        "batch_size": 8, **(model.config.get("animate_params") or {}),
+        "batch_size": 4, **(model.config.get("animate_params") or {}),
         **{name: names[name] if name in names else getattr(options, name) for name in (*CONTROLS, "fps")},
     }  # fmt: skip
     if options.head is not None:

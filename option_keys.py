@@ -181,7 +181,7 @@ DEFAULTS: dict[str, Any] = {
     "animate_params": {
         "num_pairs": 50,
         "format": ".mp4",
-        "batch_size": 8,
+        "batch_size": 4,
         "precision": "float32",
         "fps": None,
         "output_fps": None,
