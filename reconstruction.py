@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 from collections.abc import Iterator
@@ -44,8 +45,9 @@ def reconstruct_clip(animator: ClipAnimator, name: str, out: Path, suffix: str, 
     clip = animator.clips.open(name)
     meter = L1Meter()
     real = read_ahead((animator.clips.fit(frame) for frame in clip), animator.overlap, animator.batch_size)
-    frames = meter.watch(animator.frames(Pair(driving=name, source=name)), real)
-    write_result(frames, *result_paths(out, name, suffix), driving_rate(clip, fps), overlap=animator.overlap)
+    with contextlib.closing(real):
+        frames = meter.watch(animator.frames(Pair(driving=name, source=name)), real)
+        write_result(frames, *result_paths(out, name, suffix), driving_rate(clip, fps), overlap=animator.overlap)
     return meter.value
 
 

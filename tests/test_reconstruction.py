@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import re
+import threading
 
 import numpy as np
 import pytest
@@ -98,6 +99,24 @@ def test_reading_and_writing_meanwhile_changes_nothing(data, tmp_path):
         value = reconstruct_clip(animator, "test_0", out, ".mp4", 100)
         found.append((value, (out / "test_0.mp4").read_bytes(), (out / "png" / "test_0.png").read_bytes()))
     assert found[0] == found[1]
+
+
+def test_errors_of_the_networks_end_the_threads(data, tmp_path, monkeypatch):
+    """While Python shows a traceback, all that it reaches lives on: a thread among it would keep the process alive."""
+    config = training_config("fomm", data)
+    clips = ClipFolder(config["dataset_params"], "test", with_keypoints=False)
+    model = LoadedModel({name: network.eval() for name, network in build_networks(config).items()}, config, "fomm")
+    animator = ClipAnimator(model, clips, CPU, 2, reconstruction=True, overlap=True)
+    frame, threads = clips.open("test_0").read([0])[0], threading.active_count()
+
+    def fails(pair):
+        yield frame
+        raise RuntimeError("CUDA error")
+
+    monkeypatch.setattr(animator, "frames", fails)
+    with pytest.raises(RuntimeError, match="CUDA error") as shown:
+        reconstruct_clip(animator, "test_0", tmp_path, ".mp4", 100)
+    assert threading.active_count() == threads and shown.traceback
 
 
 def test_number_of_clips(run, tmp_path):
