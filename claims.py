@@ -43,6 +43,11 @@ def _system() -> str | None:
         return None
 
 
+def _number(claim: Path) -> int:
+    """Place of a claim in its row."""
+    return int(claim.suffix[1:])
+
+
 class Claims:
     """Claims in ``<folder>/.claims``; the folder may be on a network.
 
@@ -61,7 +66,7 @@ class Claims:
         """The claims made on ``name``, the valid one last."""
         digest = hashlib.sha256(name.encode()).hexdigest()[:20]
         found = self.folder.glob(f"{digest}.*")
-        return sorted(found, key=lambda path: int(path.suffix[1:]))
+        return sorted(found, key=_number)
 
     def _void(self, claim: Path) -> bool:
         """Whether the holder of a claim is dead."""
@@ -93,7 +98,7 @@ class Claims:
         row = self._row(name)
         if row and not self._void(row[-1]):
             return None
-        number = int(row[-1].suffix[1:]) + 1 if row else 0
+        number = _number(row[-1]) + 1 if row else 0
         digest = hashlib.sha256(name.encode()).hexdigest()[:20]
         claim = self.folder / f"{digest}.{number}"
         content = {"name": name, "system": _system(), "pid": os.getpid(), "started": _started(os.getpid())}
@@ -121,7 +126,8 @@ class Claims:
         finally:
             self._held.discard(claim)
             for path in self._row(name):
-                path.unlink(missing_ok=True)
+                if _number(path) <= _number(claim):  # a later one is of who took over while this process slept
+                    path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # others hold claims in it
                 self.folder.rmdir()
 

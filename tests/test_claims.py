@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import errno
 import json
@@ -93,6 +94,16 @@ def test_a_silent_machine_loses_its_claim(seconds, void, tmp_path):
             assert mine is void
             with Claims(tmp_path, lease=30).hold(NAME) as third:
                 assert not third, "a claim is taken over once"
+
+
+def test_who_slept_too_long_leaves_the_claim_to_who_took_over(tmp_path):
+    with contextlib.ExitStack() as over:
+        with Claims(tmp_path, lease=1e9).hold(NAME):
+            silence(tmp_path, 40)
+            assert over.enter_context(Claims(tmp_path, lease=30).hold(NAME))
+        with Claims(tmp_path, lease=30).hold(NAME) as third:
+            assert not third
+    assert not (tmp_path / FOLDER).exists()
 
 
 def test_a_holder_shows_that_it_lives(tmp_path):
