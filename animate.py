@@ -521,7 +521,7 @@ def animate(
             folder = dataset.folder(pair.name) if dataset else None
             write_result(frames, *result_paths(out, pair.name, params["format"]), take.fps, folder)
             if dataset:
-                with claims.exclusive("clips.csv"):
+                with Claims(dataset.root).exclusive("clips.csv"):  # also from those who write to another ``out``
                     dataset.add(take_record(take, clips, params))
             if take.largest is not None and take.largest < STILL and params.get("amplify") != 0:
                 tqdm.write(
@@ -549,7 +549,8 @@ def animate(
     results = [
         Result(pair, *result_paths(out, pair.name, params["format"]), made=pair in made) for pair in pairs if done(pair)
     ]
-    write_manifest(out, results, clips, settings)
+    with claims.exclusive("results"):  # what others have listed is kept
+        write_manifest(out, results, clips, settings)
     tqdm.write(f"{len(made)} made, {len(results) - len(made)} were there already, {len(failures)} failed: {out}")
     if failures:
         listed = [failures[pair] for pair in pairs if pair in failures]
@@ -561,7 +562,8 @@ LABELS = ("corpus", "subject", "emotion", "class3", "action_units", "onset_index
 
 
 def write_manifest(out: Path, results: list[Result], clips: ClipFolder, settings: dict) -> None:
-    """``results.json`` and ``results.csv``: a row a result, with its clips, their labels, checkpoint and settings.
+    """``results.json`` and ``results.csv``: a row a result, with its clips, their labels, checkpoint and settings;
+    nobody else may be writing them.
 
     Rows of earlier runs stay, after these, as long as their results are there.  Columns ``driving_<label>`` and
     ``source_<label>`` are the clips' rows of ``clips.csv``, empty without one; ``reference`` is the setting, or the
@@ -578,6 +580,8 @@ def write_manifest(out: Path, results: list[Result], clips: ClipFolder, settings
         own = {"reference": result.pair.reference} if settings["reference"] is None else {}
         table.append({**row, **settings, **own})
     listing, sheet = out / "results.json", out / "results.csv"
+    for path in (listing, sheet):
+        clear_leftovers(path)
     if listing.is_file():
         rows += _earlier(json.loads(listing.read_text(encoding="utf-8")), rows, out)
     if sheet.is_file():

@@ -5,6 +5,7 @@ The layout is that of every corpus: ``<root>/train/<driving>-<source>/<frame>.pn
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import replace
@@ -65,8 +66,8 @@ class GeneratedSet:
     def __init__(self, root: str | Path):
         self.root = Path(root)
         self.list = self.root / "clips.csv"
-        self._known: dict[str, ClipRecord] = {}  # the list as it was when it was …
-        self._read: tuple[int, ...] | None = None  # … this file
+        # The list as it was read last, and the file that it was then: together, as threads share them.
+        self._known: tuple[tuple[int, ...] | None, dict[str, ClipRecord]] = None, {}
         foreign = next((record for record in self._records().values() if record.corpus != CORPUS), None)
         if foreign is not None:
             raise ValueError(
@@ -75,15 +76,16 @@ class GeneratedSet:
             )
 
     def _records(self) -> dict[str, ClipRecord]:
-        state = self._state()
-        if state != self._read:  # another process may have added to it
-            known = {} if state is None else {record.clip: record for record in read_clips(self.list)}
-            self._known, self._read = known, state
-        return self._known
+        state, (before, records) = self._state(), self._known
+        if state != before:  # another process may have added to it
+            records = {} if state is None else {record.clip: record for record in read_clips(self.list)}
+            self._known = state, records
+        return records
 
     def _state(self) -> tuple[int, ...] | None:
         try:
-            stat = self.list.stat()
+            with self.list.open("rb") as file:  # opened: of its name alone, a network's folder may tell an old state
+                stat = os.fstat(file.fileno())
         except FileNotFoundError:
             return None
         return stat.st_ino, stat.st_size, stat.st_mtime_ns
@@ -100,7 +102,7 @@ class GeneratedSet:
         """Add or replace the row of a clip, once its frames are written; no other process may write the list now."""
         records = {**self._records(), record.clip: record}
         write_clips(self.list, (records[name] for name in sorted(records)))
-        self._known, self._read = records, self._state()
+        self._known = self._state(), records
 
 
 def generated_record(

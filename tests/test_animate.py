@@ -398,6 +398,28 @@ def animate_into(run, out: Path, **params) -> None:
     animate(model, tmp_path / "model.pth", out, CPU)
 
 
+def test_lists_are_written_by_one_at_a_time(run, data, tmp_path, monkeypatch):
+    """Whatever else writes to the folder of results, or to the data set from a folder of its own."""
+    label(data)
+    add, write, written = engine.GeneratedSet.add, engine.write_manifest, []
+
+    def adding(made: engine.GeneratedSet, record: ClipRecord) -> None:
+        with Claims(tmp_path / "made").hold("clips.csv") as free:
+            written.append(free)
+        add(made, record)
+
+    def writing(out: Path, *rest: object) -> None:
+        with Claims(tmp_path / "out").hold("results") as free:
+            written.append(free)
+        write(out, *rest)
+
+    monkeypatch.setattr(engine.GeneratedSet, "add", adding)
+    monkeypatch.setattr(engine, "write_manifest", writing)
+    run(dataset_out=str(tmp_path / "made"))
+    assert written == [False, False, False]
+    assert not list(tmp_path.glob("*/.claims"))
+
+
 def test_a_data_set_needs_labels(run, tmp_path):
     with pytest.raises(DataError, match=r"whom these clips show and what: test_\d, test_\d\. prepare\.py"):
         run(dataset_out=str(tmp_path / "made"))
