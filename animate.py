@@ -546,9 +546,8 @@ def animate(
                     rate = gif_rate(take.fps)
                     tqdm.write(f"{pair.name}: {take.fps:g} frames a second, but a GIF plays at {rate:g}: slowed down")
                 behind(functools.partial(write, pair, take, claim.pop_all()), take)
-    results = [
-        Result(pair, *result_paths(out, pair.name, params["format"]), made=pair in made) for pair in pairs if done(pair)
-    ]
+    there = [pair for pair in pairs if pair not in failures and done(pair)]  # an earlier result keeps its earlier row
+    results = [Result(pair, *result_paths(out, pair.name, params["format"]), made=pair in made) for pair in there]
     with claims.exclusive("results"):  # what others have listed is kept
         write_manifest(out, results, clips, settings)
     tqdm.write(f"{len(made)} made, {len(results) - len(made)} were there already, {len(failures)} failed: {out}")

@@ -750,6 +750,23 @@ def test_lists_of_results_keep_those_of_earlier_runs(run, model, tmp_path):
     assert rows() == [("test_0", "test_1", "0")]
 
 
+def test_a_result_that_could_not_be_made_again_keeps_its_row(run, tmp_path, monkeypatch):
+    """The list says with which settings a result was made, also where ``--overwrite`` failed."""
+    run()
+    take = ClipAnimator.take
+
+    def fails(self, pair):
+        if pair.driving == "test_1":
+            raise DataError("unreadable")
+        return take(self, pair)
+
+    monkeypatch.setattr(ClipAnimator, "take", fails)
+    with pytest.raises(DataError, match="1 of 2 pairs failed"):
+        run(overwrite=True, amplify=2)
+    with (tmp_path / "out" / "results.csv").open(newline="", encoding="utf-8") as file:
+        assert {row["driving"]: float(row["amplify"]) for row in csv.DictReader(file)} == {"test_0": 2, "test_1": 1}
+
+
 @pytest.mark.parametrize("overlap", [False, True])
 def test_one_bad_clip_does_not_cost_the_others(run, model, data, tmp_path, overlap):
     (data / "test" / "test_1" / "0000002.png").write_bytes(b"broken")
