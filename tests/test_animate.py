@@ -72,7 +72,7 @@ def clips_of(model: LoadedModel) -> ClipFolder:
 
 
 def frames_of(
-    model: LoadedModel, pair: Pair, batch_size: int = 8, reconstruction: bool = False, device: torch.device = CPU
+    model: LoadedModel, pair: Pair, batch_size: int = 4, reconstruction: bool = False, device: torch.device = CPU
 ) -> np.ndarray:
     animator = ClipAnimator(model, clips_of(model), device, batch_size, reconstruction)
     return np.stack(list(animator.frames(pair)))
