@@ -36,6 +36,7 @@ from frames_dataset import (
     random_pairs,
     rate_is_known,
     read_pairs,
+    root_folders,
     to_frames,
     to_tensor,
 )
@@ -499,7 +500,7 @@ def animate(
     if dataset:  # takes in results of many data sets
         check_settings(dataset.root, settings, overwrite)
     # Clips of other data sets may have the same names.
-    settings = {"root_dir": config["dataset_params"]["root_dir"], **settings}
+    settings = {"root_dir": [root.as_posix() for root in root_folders(config["dataset_params"])], **settings}
     check_settings(out, settings, overwrite)
     claims, made, failures = Claims(out), set(), {}
 

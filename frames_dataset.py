@@ -53,10 +53,15 @@ def to_frames(images: Tensor) -> np.ndarray:
     return scaled.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
+def root_folders(dataset_params: dict) -> list[Path]:
+    """``root_dir``: one folder, or several of a composite data set."""
+    roots = dataset_params["root_dir"]
+    return [Path(root) for root in (roots if isinstance(roots, list) else [roots])]
+
+
 def split_folders(dataset_params: dict, split: str) -> list[Path]:
     """``root_dir/<split>`` of the root folder, or of each of a list of them (a composite data set)."""
-    roots = dataset_params["root_dir"]
-    roots = [Path(root) for root in (roots if isinstance(roots, list) else [roots])]
+    roots = root_folders(dataset_params)
     for root in roots:
         if not root.is_dir():
             raise DataError(

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from animate import ClipAnimator, check_settings, driving_rate, result_paths, write_result
 from checkpoint import LoadedModel, file_hash
-from frames_dataset import ClipFolder, DataError, Pair
+from frames_dataset import ClipFolder, DataError, Pair, root_folders
 from media import MediaError, atomic_path
 from modules import get_family
 from overlap import read_ahead
@@ -75,7 +75,7 @@ def reconstruction(
     names = clips.names[: params["num_videos"]]
     clips.check_keypoints(names)
     settings = {
-        "root_dir": config["dataset_params"]["root_dir"],
+        "root_dir": [root.as_posix() for root in root_folders(config["dataset_params"])],
         "checkpoint": file_hash(checkpoint),
         "model": model.family,
         "format": params["format"],

@@ -198,13 +198,15 @@ def test_results_of_another_data_set_are_not_mixed(run, model, data, tmp_path):
     run()
     settings = tmp_path / "out" / "settings.json"
     kept = json.loads(settings.read_text())
-    assert kept.pop("root_dir") == str(data)
+    assert kept.pop("root_dir") == [data.as_posix()]
     shutil.copytree(data, tmp_path / "other")
     model.config["dataset_params"]["root_dir"] = str(tmp_path / "other")
     with pytest.raises(DataError, match=r"other settings \(root_dir differ.*--out for another folder"):
         run()
     settings.write_text(json.dumps(kept))
-    assert not any(result.made for result in run().values())
+    for same in (data, f"{data.parent}/./{data.name}/"):
+        model.config["dataset_params"]["root_dir"] = str(same)
+        assert not any(result.made for result in run().values())
 
 
 # ------------------------------------------------------------------------------------------ timing
