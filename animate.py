@@ -533,7 +533,7 @@ def animate(
 
     if overwrite:  # what is there says nothing: each process of a team makes its share anew
         single = list(dict.fromkeys(pairs))  # two writers must not meet in one result
-        mine = ((pair, contextlib.ExitStack()) for pair in single[team.global_rank() :: team.global_size()])
+        mine = claims.each(single[team.global_rank() :: team.global_size()], lambda pair: pair.name)
     else:
         mine = claims.share_claims(pairs, lambda pair: pair.name, done)
     with WriteBehind(animator.overlap) as behind:

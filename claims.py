@@ -162,6 +162,15 @@ class Claims:
                     return
             time.sleep(POLL / 10)
 
+    def each(
+        self, items: Iterable[Item], name: Callable[[Item], str]
+    ) -> Iterator[tuple[Item, contextlib.ExitStack]]:
+        """All ``items``, each with its claim (as in :meth:`share_claims`), which is waited for."""
+        for item in items:
+            with contextlib.ExitStack() as claim:
+                claim.enter_context(self.exclusive(name(item)))
+                yield item, claim
+
     def share(self, items: Iterable[Item], name: Callable[[Item], str], done: Callable[[Item], bool]) -> Iterator[Item]:
         """Items for this process to work on, until all are done, by whomever.
 

@@ -649,6 +649,23 @@ def test_finished_results_are_skipped(run, capsys):
     assert all(result.made for result in run(overwrite=True).values())
 
 
+@pytest.mark.parametrize("overlap", [False, True])
+def test_results_are_made_anew_by_one_process_at_a_time(run, tmp_path, monkeypatch, overlap):
+    """Each is claimed while it is written, so that a run beside this one does not write it too."""
+    names, free = set(run()), []
+
+    def write(frames, video, *rest):
+        with Claims(tmp_path / "out").hold(video.stem) as mine:
+            free.append((video.stem, mine))
+        list(frames)
+
+    monkeypatch.setattr(engine, "write_result", write)
+    run(overwrite=True, overlap=overlap)
+    assert sorted(free) == [(name, False) for name in sorted(names)]
+    with Claims(tmp_path / "out").hold(min(names)) as mine:
+        assert mine, "given back"
+
+
 @pytest.mark.parametrize("lost", ["video", "lossless"])
 def test_half_a_result_is_made_again(run, lost):
     getattr(run()["test_1-test_0"], lost).unlink()
