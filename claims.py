@@ -94,6 +94,8 @@ class Claims:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
+            if isinstance(error, FileExistsError) and not self.folder.is_file():
+                return None  # it went, with another process's last claim, after it had been found to exist
             raise explain_write_error(error, self.folder) from error
         row = self._row(name)
         if row and not self._void(row[-1]):
@@ -108,7 +110,19 @@ class Claims:
             return None
         with open(file, "w", encoding="utf-8") as text:
             text.write(json.dumps(content))
-        return claim
+        if self._alone(claim, name):
+            return claim
+        claim.unlink(missing_ok=True)
+        return None
+
+    def _alone(self, claim: Path, name: str) -> bool:
+        """Whether nobody else has claimed ``name`` since the look at the row that ``claim`` follows.
+
+        Both of two who claim at once may find that they are not, as both have claimed before they look; both never
+        find that they are.
+        """
+        row = self._row(name)
+        return row[-1:] == [claim] and all(self._void(earlier) for earlier in row[:-1])
 
     @contextlib.contextmanager
     def hold(self, name: str) -> Iterator[bool]:

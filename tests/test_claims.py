@@ -171,6 +171,41 @@ def test_claims_on_finished_work_are_cleared_away(tmp_path):
     assert not (tmp_path / FOLDER).exists()
 
 
+def test_a_claim_that_ended_while_it_was_looked_at(tmp_path, monkeypatch):
+    """By then another process may have made a new one: there are never two."""
+    late = Claims(tmp_path)
+    real, gone = late._void, iter([True])
+    monkeypatch.setattr(late, "_void", lambda claim: next(gone, None) or real(claim))
+    with Claims(tmp_path).hold(NAME) as first, late.hold(NAME) as second:
+        assert (first, second) == (True, False)
+        assert [path.suffix for path in (tmp_path / FOLDER).iterdir()] == [".0"]
+
+
+def test_a_claim_on_what_was_free_when_it_was_looked_at(tmp_path, monkeypatch):
+    """Since then another process has taken over from a dead one: the later number counts."""
+    late = Claims(tmp_path)
+    (tmp_path / FOLDER).mkdir()
+    with Claims(tmp_path).hold(NAME):
+        (claim,) = (tmp_path / FOLDER).iterdir()
+        claim.rename(claim.with_suffix(".1"))
+        real, empty = late._row, iter([[]])
+        monkeypatch.setattr(late, "_row", lambda name: next(empty, real(name)))
+        with late.hold(NAME) as second:
+            assert not second
+        assert [path.suffix for path in (tmp_path / FOLDER).iterdir()] == [".1"]
+
+
+def test_a_folder_that_goes_while_it_is_made(tmp_path, monkeypatch):
+    """Path.mkdir finds it there, looks whether it is a folder, and by then it is not there."""
+
+    def gone(path, **options):
+        raise FileExistsError(17, "File exists", str(path))
+
+    monkeypatch.setattr(Path, "mkdir", gone)
+    with Claims(tmp_path).hold(NAME) as mine:
+        assert not mine
+
+
 def test_exclusive(tmp_path):
     counter = tmp_path / "counter"
     counter.write_text("0")

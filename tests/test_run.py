@@ -188,7 +188,7 @@ def test_out_of_memory(workplace, monkeypatch, capsys):
     for mode in ("animate", "reconstruction"):
         assert run.main(["--config", "tiny.yaml", *CPU, "--mode", mode, "--checkpoint", "model.pth.tar"]) == 2
         error = capsys.readouterr().err
-        assert error.endswith("error: out of memory on cpu with animate_params.batch_size: 8: set it to 4\n")
+        assert error.endswith("error: out of memory on cpu with animate_params.batch_size: 4: set it to 2\n")
 
 
 def test_published_yaml_and_checkpoint(workplace, fpb_golden):
