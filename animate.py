@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-import team
 from checkpoint import LoadedModel, file_hash
 from claims import Claims
 from corpora import ClipRecord, open_table
@@ -48,6 +47,7 @@ from modules.coords import resize_grid, warp
 from modules.track import Track
 from overlap import WriteBehind, pays, read_ahead
 from retiming import Marks, Retiming, RetimingError, moved_marks
+from worker_process import global_rank, global_size
 
 SETTINGS_FILE = "settings.json"
 CONTROLS = {  # of the movement
@@ -533,7 +533,7 @@ def animate(
 
     if overwrite:  # what is there says nothing: each process of a team makes its share anew
         single = list(dict.fromkeys(pairs))  # two writers must not meet in one result
-        mine = claims.each(single[team.global_rank() :: team.global_size()], lambda pair: pair.name)
+        mine = claims.each(single[global_rank() :: global_size()], lambda pair: pair.name)
     else:
         mine = claims.share_claims(pairs, lambda pair: pair.name, done)
     with WriteBehind(animator.overlap) as behind:

@@ -18,7 +18,6 @@ import argparse
 import contextlib
 import gc
 import importlib
-import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -45,6 +44,7 @@ from faces.onset import Onset, OnsetDetector, read_onset
 from faces.preview import MAX_TILES, Tile, contact_sheet, draw_tile, spread
 from faces.records import Plan, Recorder, make_entry, make_plan
 from media import MediaError, clip_name, list_clips, open_clip, write_image
+from worker_process import global_rank, global_size
 
 if TYPE_CHECKING:
     from torch import Tensor  # PyTorch is imported where it is needed: the workers search meanwhile
@@ -149,14 +149,10 @@ def detect_blocks(
     def left(block: list[str]) -> list[Path]:
         return [path for path in _plan(clips, block, detector, arguments).todo if path in todo]
 
-    if not arguments.overwrite:
-        mine = claims.share(blocks, lambda block: f"key points {block[0]}", lambda block: not left(block))
-    elif "RANK" in os.environ:  # what is there says nothing: each process of a team does its share anew
-        import team  # and PyTorch, for which the workers wait
-
-        mine = iter(blocks[team.global_rank() :: team.global_size()])
+    if arguments.overwrite:  # what is there says nothing: each process of a team does its share anew
+        mine = iter(blocks[global_rank() :: global_size()])
     else:
-        mine = iter(blocks)
+        mine = claims.share(blocks, lambda block: f"key points {block[0]}", lambda block: not left(block))
     with tqdm(total=len(todo), unit="clip", desc="key points", disable=not todo) as bar:
         for block in mine:
             recorder = Recorder(arguments.out, lambda: claims.exclusive("manifest"))

@@ -37,6 +37,7 @@ from modules import FAMILIES, build_networks
 from options import ConfigError, load_comparison, load_config
 from reconstruction import reconstruction
 from train import Interrupted, TrainingError, train
+from worker_process import launched, local_rank
 
 ENVIRONMENT = "environment.jsonl"  # one line for every start of a run
 TRAINING_MODES = tuple(dict.fromkeys(mode for family in FAMILIES.values() for mode in family.training_sections))
@@ -91,11 +92,11 @@ def choose_device(name: str, device_ids: str = "0") -> torch.device:
         ConfigError: the device is not there, or the numbers are none.
     """
     ids = device_numbers(device_ids)
-    if team.launched():
-        ids = ids if len(ids) > 1 else list(range(ids[0], ids[0] + team.local_rank() + 1))
-        if team.local_rank() >= len(ids):
-            raise ConfigError(f"--device_ids {device_ids}: process {team.local_rank()} has no device; give one each")
-    number = ids[team.local_rank()] if team.launched() else ids[0]
+    if launched():
+        ids = ids if len(ids) > 1 else list(range(ids[0], ids[0] + local_rank() + 1))
+        if local_rank() >= len(ids):
+            raise ConfigError(f"--device_ids {device_ids}: process {local_rank()} has no device; give one each")
+    number = ids[local_rank()] if launched() else ids[0]
     mps = torch.backends.mps.is_available()
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
@@ -259,7 +260,7 @@ def run(options: argparse.Namespace, arguments: list[str]) -> int:
         raise ConfigError(f"--init-from starts a training; --mode {options.mode} takes --checkpoint")
     if options.out and options.mode in TRAINING_MODES:
         raise ConfigError(f"--out is for results; --mode {options.mode} makes a run folder in --log_dir")
-    if len(device_numbers(options.device_ids)) > 1 and not team.launched():
+    if len(device_numbers(options.device_ids)) > 1 and not launched():
         return start_team(options, arguments)
     device = choose_device(options.device, options.device_ids)
     if options.verbose:

@@ -21,7 +21,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from worker_process import usable_cores
+from worker_process import launched, usable_cores
 
 Value = TypeVar("Value")
 PATIENCE = timedelta(hours=6)  # rank 0 may validate for long; that one has died is noticed by the launcher, at once
@@ -73,26 +73,6 @@ class Team:
 
 
 ALONE = Team()
-
-
-def launched() -> bool:
-    """Whether a launcher such as ``torchrun`` started this process as one of several."""
-    return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
-def local_rank() -> int:
-    """Number of this process on its machine."""
-    return int(os.environ.get("LOCAL_RANK", "0"))
-
-
-def global_rank() -> int:
-    """Number of this process among all that the launcher started; 0 without a launcher."""
-    return int(os.environ["RANK"]) if launched() else 0
-
-
-def global_size() -> int:
-    """How many processes the launcher started; 1 without one."""
-    return int(os.environ["WORLD_SIZE"]) if launched() else 1
 
 
 def cores() -> int:

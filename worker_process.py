@@ -1,4 +1,4 @@
-"""How many worker processes there is room for, and what those of all pools begin with."""
+"""This process among others: which one the launcher started, how many have room, what those of pools begin with."""
 
 from __future__ import annotations
 
@@ -11,6 +11,26 @@ from multiprocessing import parent_process
 def usable_cores() -> int:
     """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def launched() -> bool:
+    """Whether a launcher such as ``torchrun`` started this process as one of several."""
+    return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def local_rank() -> int:
+    """Number of this process on its machine."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def global_rank() -> int:
+    """Number of this process among all that the launcher started; 0 without a launcher."""
+    return int(os.environ["RANK"]) if launched() else 0
+
+
+def global_size() -> int:
+    """How many processes the launcher started; 1 without one."""
+    return int(os.environ["WORLD_SIZE"]) if launched() else 1
 
 
 def start_worker(on_interrupt: signal.Handlers = signal.SIG_IGN) -> None:

@@ -49,7 +49,7 @@ ALLOWED = {
     "validation": {"animate", "checkpoint", "evaluation", "frames_dataset", "logger", "metrics", "modules"},
     "animate": {
         "checkpoint", "claims", "corpora", "faces", "frames_dataset", "logger", "media", "metrics", "modules",
-        "overlap", "retiming", "team",
+        "overlap", "retiming", "worker_process",
     },
     "compare": {"animate", "checkpoint", "evaluation", "frames_dataset", "grid", "media", "modules", "options"},
     "reconstruction": {
