@@ -39,7 +39,7 @@ from frames_dataset import (
     to_frames,
     to_tensor,
 )
-from media import Clip, MediaError, atomic_path, clear_leftovers, clip_writer, folder_writer, gif_rate, strip_writer
+from media import Clip, MediaError, atomic_path, clear_leftovers, clip_writer, folder_writer, gif_slowdown, strip_writer
 from modules import get_family
 from modules.animator import KeyPoints, movement, normalize_kp  # noqa: F401 - users look for normalize_kp here
 from modules.colour import chrominance, combine, luminance, to_grey
@@ -357,6 +357,19 @@ def write_result(
                 append(frame)
 
 
+def common_settings(model: LoadedModel, checkpoint: str | Path, suffix: str) -> dict:
+    """What results of all kinds depend on, for ``settings.json``; ``suffix`` is their files'."""
+    dataset_params = model.config["dataset_params"]
+    return {
+        "root_dir": [root.as_posix() for root in root_folders(dataset_params)],  # others' clips may have the same names
+        "checkpoint": file_hash(checkpoint),
+        "model": model.family,
+        "format": suffix,
+        "precision": model.precision,
+        "frame_shape": dataset_params["frame_shape"],
+    }
+
+
 def check_settings(out: Path, settings: dict, overwrite: bool) -> None:
     """Refuse to mix results of different settings in one folder; writes ``settings.json`` into a new one."""
     path = out / SETTINGS_FILE
@@ -484,11 +497,7 @@ def animate(
     check_names(pairs)
     clips.check_keypoints(dict.fromkeys(name for pair in pairs for name in (pair.driving, pair.source)))
     settings = {
-        "checkpoint": file_hash(checkpoint),
-        "model": model.family,
-        "format": params["format"],
-        "precision": model.precision,
-        "frame_shape": config["dataset_params"]["frame_shape"],
+        **common_settings(model, checkpoint, params["format"]),
         "mode": params.get("mode"),
         "normalization_params": params.get("normalization_params"),
         "fps": params.get("fps"),
@@ -498,9 +507,7 @@ def animate(
     animator = ClipAnimator(model, clips, device, params["batch_size"], overlap=overlap)
     dataset = labelled_set(params, clips, pairs)
     if dataset:  # takes in results of many data sets
-        check_settings(dataset.root, settings, overwrite)
-    # Clips of other data sets may have the same names.
-    settings = {"root_dir": [root.as_posix() for root in root_folders(config["dataset_params"])], **settings}
+        check_settings(dataset.root, {k: v for k, v in settings.items() if k != "root_dir"}, overwrite)
     check_settings(out, settings, overwrite)
     claims, made, failures = Claims(out), set(), {}
 
@@ -543,9 +550,8 @@ def animate(
             with failing_alone(pair):
                 driving_rate(clips.open(pair.driving), params.get("fps"))
                 take = animator.take(pair)
-                if params["format"] == ".gif" and gif_rate(take.fps) < take.fps * 0.99:
-                    rate = gif_rate(take.fps)
-                    tqdm.write(f"{pair.name}: {take.fps:g} frames a second, but a GIF plays at {rate:g}: slowed down")
+                if slowdown := gif_slowdown(params["format"], take.fps):
+                    tqdm.write(f"{pair.name}: {slowdown}")
                 behind(functools.partial(write, pair, take, claim.pop_all()), take)
     there = [pair for pair in pairs if pair not in failures and done(pair)]  # an earlier result keeps its earlier row
     results = [Result(pair, *result_paths(out, pair.name, params["format"]), made=pair in made) for pair in there]

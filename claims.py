@@ -43,6 +43,11 @@ def _system() -> str | None:
         return None
 
 
+def _digest(name: str) -> str:
+    """What the claims on ``name`` are called."""
+    return hashlib.sha256(name.encode()).hexdigest()[:20]
+
+
 def _number(claim: Path) -> int:
     """Place of a claim in its row."""
     return int(claim.suffix[1:])
@@ -64,9 +69,7 @@ class Claims:
     # ------------------------------------------------------------------------------------------ one claim
     def _row(self, name: str) -> list[Path]:
         """The claims made on ``name``, the valid one last."""
-        digest = hashlib.sha256(name.encode()).hexdigest()[:20]
-        found = self.folder.glob(f"{digest}.*")
-        return sorted(found, key=_number)
+        return sorted(self.folder.glob(f"{_digest(name)}.*"), key=_number)
 
     def _void(self, claim: Path) -> bool:
         """Whether the holder of a claim is dead."""
@@ -101,8 +104,7 @@ class Claims:
         if row and not self._void(row[-1]):
             return None
         number = _number(row[-1]) + 1 if row else 0
-        digest = hashlib.sha256(name.encode()).hexdigest()[:20]
-        claim = self.folder / f"{digest}.{number}"
+        claim = self.folder / f"{_digest(name)}.{number}"
         content = {"name": name, "system": _system(), "pid": os.getpid(), "started": _started(os.getpid())}
         try:
             file = os.open(claim, os.O_CREAT | os.O_EXCL | os.O_WRONLY)

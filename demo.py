@@ -366,8 +366,8 @@ def run(options: argparse.Namespace) -> Path:
         except MetricError as error:
             print(f"the motion could not be measured: {error}")
     rate = take.fps / (options.slow or 1)
-    if suffix == ".gif" and media.gif_rate(rate) < rate * 0.99:
-        print(f"{rate:g} frames a second, but a GIF plays at {media.gif_rate(rate):g}: slowed down")
+    if slowdown := media.gif_slowdown(suffix, rate):
+        print(slowdown)
         rate = media.gif_rate(rate)
     print(f"result: {video} ({rate:g} frames a second), lossless: {lossless}")
     if options.compare is None:

@@ -609,6 +609,14 @@ def gif_rate(fps: float) -> float:
     return 100.0 / max(2, round(100.0 / fps))
 
 
+def gif_slowdown(suffix: str, fps: float) -> str:
+    """What to say of a file of ``fps`` frames a second where it is a GIF that plays slower by 1 % or more; else ""."""
+    rate = gif_rate(fps)
+    if suffix != ".gif" or rate >= fps * 0.99:
+        return ""
+    return f"{fps:g} frames a second, but a GIF plays at {rate:g}: slowed down"
+
+
 @contextlib.contextmanager
 def gif_writer(path: str | Path, fps: float) -> Iterator[Append]:
     """Write an endless GIF at :func:`gif_rate`.  GIFs merge repeated frames, so a still clip has one frame."""

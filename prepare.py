@@ -265,13 +265,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser(next(iter(argv), None)).parse_args(argv)
     try:
         return arguments.command(arguments)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return FAILED
-    except RuntimeError as error:
+    except (ValueError, OSError, RuntimeError) as error:
         from faces import DetectorUnavailable
 
-        if not isinstance(error, DetectorUnavailable):
+        if not isinstance(error, (ValueError, OSError, DetectorUnavailable)):
             raise
         print(f"error: {error}", file=sys.stderr)
         return FAILED

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from animate import ClipAnimator, check_settings, driving_rate, result_paths, write_result
-from checkpoint import LoadedModel, file_hash
-from frames_dataset import ClipFolder, DataError, Pair, root_folders
+from animate import ClipAnimator, check_settings, common_settings, driving_rate, result_paths, write_result
+from checkpoint import LoadedModel
+from frames_dataset import ClipFolder, DataError, Pair
 from media import MediaError, atomic_path
 from modules import get_family
 from overlap import read_ahead
@@ -74,14 +74,7 @@ def reconstruction(
     clips = ClipFolder(config["dataset_params"], "test", family.uses_prior, family.uses_tracks)
     names = clips.names[: params["num_videos"]]
     clips.check_keypoints(names)
-    settings = {
-        "root_dir": [root.as_posix() for root in root_folders(config["dataset_params"])],
-        "checkpoint": file_hash(checkpoint),
-        "model": model.family,
-        "format": params["format"],
-        "precision": model.precision,
-        "frame_shape": config["dataset_params"]["frame_shape"],
-    }
+    settings = common_settings(model, checkpoint, params["format"])
     check_settings(out, settings, overwrite)
     animator = ClipAnimator(model, clips, device, config["animate_params"]["batch_size"], reconstruction=True)
     errors: dict[str, float] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -129,8 +128,9 @@ def _view(frame_size: tuple[int, int], landmarks: np.ndarray | None) -> Box:
 
 @lru_cache(maxsize=1)
 def _font() -> ImageFont.FreeTypeFont:
-    matplotlib = Path(importlib.util.find_spec("matplotlib").origin).parent  # to import it would take 0.06 s
-    return ImageFont.truetype(str(matplotlib / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"), 11)
+    import matplotlib  # late: 0.06 s, which other commands need not wait
+
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), 11)
 
 
 def _fit(text: str, width: int) -> str:
