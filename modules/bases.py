@@ -14,6 +14,7 @@ from modules.util import (
     ResBlock2d,
     SameBlock2d,
     UpBlock2d,
+    side_by_side,
 )
 
 
@@ -140,6 +141,7 @@ class MotionNetwork(nn.Module):
             (B, 1, h, w) in [0, 1], or None where it is not estimated.
         """
         features = self.hourglass(inputs)
-        mask = F.softmax(self.mask(features).float() + favour, dim=1)
-        occlusion = None if self.occlusion is None else torch.sigmoid(self.occlusion(features).float())
-        return mask, (mask[..., None] * motions.float()).sum(1), occlusion
+        logits, *occlusion = side_by_side(features, *(head for head in (self.mask, self.occlusion) if head is not None))
+        mask = F.softmax(logits.float() + favour, dim=1)
+        mixed = (mask[..., None] * motions.float()).sum(1)
+        return mask, mixed, torch.sigmoid(occlusion[0].float()) if occlusion else None

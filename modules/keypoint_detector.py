@@ -13,6 +13,7 @@ from modules.util import (
     expect_shape,
     full_precision,
     pooled_maps,
+    side_by_side,
     spatial_softmax,
 )
 
@@ -114,11 +115,12 @@ class KPDetector(nn.Module):
             )
         features = self.predictor(x)
         with full_precision(features):
-            features = features.float()
-            heatmap = spatial_softmax(self.kp(features), self.temperature)  # (B, K, h', w')
+            heads = [head for head in (self.kp, self.jacobian) if head is not None]
+            logits, *jacobian = side_by_side(features.float(), *heads)
+            heatmap = spatial_softmax(logits, self.temperature)  # (B, K, h', w')
             out = {"value": self._values(heatmap, keypoint, height, width)}
-            if self.jacobian is not None:
-                out["jacobian"] = pooled_maps(self.jacobian(features), heatmap)
+            if jacobian:
+                out["jacobian"] = pooled_maps(jacobian[0], heatmap)
         return out
 
     def _values(self, heatmap: Tensor, keypoint: Tensor | None, height: int, width: int) -> Tensor:

@@ -234,6 +234,18 @@ def pooled_maps(maps: Tensor, heatmap: Tensor) -> Tensor:
     return pooled.unflatten(-1, (2, 2))
 
 
+def side_by_side(x: Tensor, *layers: nn.Conv2d) -> tuple[Tensor, ...]:
+    """Outputs of convolutions that share their input and their shape, but for the channels they make, as of one.
+
+    A map or nineteen cost a processor as much as a vector register's multiple of them.
+    """
+    weight = torch.cat([layer.weight for layer in layers])
+    bias = torch.cat([layer.bias for layer in layers])
+    if not torch.is_autocast_enabled(x.device.type):
+        x = x.to(weight.dtype)
+    return F.conv2d(x, weight, bias, padding=layers[0].padding).split([layer.out_channels for layer in layers], dim=1)
+
+
 def spatial_softmax(logits: Tensor, temperature: float) -> Tensor:
     """Softmax over space of (B, K, h, w), in float32."""
     return F.softmax(logits.float().flatten(-2) / temperature, dim=-1).view_as(logits)
