@@ -330,6 +330,12 @@ def finished(video: Path, lossless: Path) -> bool:
     return video.exists() and (lossless.exists() or lossless.with_suffix("").is_dir())
 
 
+def is_outdated(result: Result, clips: ClipFolder) -> bool:
+    """Whether a clip of its pair, or that clip's key points, changed after the result was written."""
+    written = result.video.stat().st_mtime
+    return any(clips.changed(name) > written for name in (result.pair.driving, result.pair.source))
+
+
 def write_result(
     frames: Iterable[np.ndarray],
     video: Path,
@@ -558,6 +564,11 @@ def animate(
     with claims.exclusive("results"):  # what others have listed is kept
         write_manifest(out, results, clips, settings)
     tqdm.write(f"{len(made)} made, {len(results) - len(made)} were there already, {len(failures)} failed: {out}")
+    if outdated := [result.pair.name for result in results if not result.made and is_outdated(result, clips)]:
+        listed = ", ".join(outdated[:8]) + (" …" if len(outdated) > 8 else "")
+        tqdm.write(
+            f"{len(outdated)} of these are older than their clips or key points: {listed}. --overwrite makes all anew"
+        )
     if failures:
         listed = [failures[pair] for pair in pairs if pair in failures]
         raise DataError(f"{len(failures)} of {len(pairs)} pairs failed:\n  " + "\n  ".join(listed))

@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from augmentation import build_augmentation
 from corpora import ClipRecord, open_table, read_clips
-from faces.keypoint_files import KeypointError, load_keypoints
-from faces.tracking import load_track
+from faces.keypoint_files import KeypointError, keypoint_path, load_keypoints
+from faces.tracking import TRACK_FOLDER, load_track
 from frame_cache import FrameCache
 from media import Clip, clip_name, list_clips, open_clip, resize_frame
 from modules.track import Track
@@ -160,6 +160,14 @@ class ClipFolder:
                 "changed. Run kpmaker.py --track --overwrite"
             )
         return track[indices].to("cpu").resized(self.size or track.size)
+
+    def changed(self, name: str) -> float:
+        """When a clip, its key points or its track changed last: seconds since 1970, as files have them."""
+        paths = [self.paths[name]]
+        if self.keypoint_folder is not None:
+            folders = [self.keypoint_folder, *([self.keypoint_folder / TRACK_FOLDER] if self.with_tracks else [])]
+            paths += [keypoint_path(folder, name) for folder in folders]
+        return max(path.stat().st_mtime for path in paths)
 
     def check_keypoints(self, names: Iterable[str] | None = None) -> None:
         """Read the key point files of ``names`` (all clips), for good: a missing one is reported before work starts."""

@@ -56,6 +56,7 @@ def run(arguments: argparse.Namespace) -> list[str]:
         write_checkpoint(root / "checkpoint.pth.tar", {**checkpoint, "config": config})
         command = [sys.executable, str(RUN), "--config", str(root / "config.yaml"), "--mode", "animate"]
         command += ["--checkpoint", str(root / "checkpoint.pth.tar"), "--device", arguments.device.type]
+        command += ["--device_ids", str(arguments.device.index or 0)]
         peak = peak_of_process(command)
     what = f"{arguments.frames} frames in batches of {arguments.batch_size}, {config['animate_params']['precision']}"
     return [f"{what}: {megabytes(peak)} at most"]

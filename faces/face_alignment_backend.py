@@ -192,8 +192,8 @@ def _explain(error: Exception, landmarks: Path | None, finder: Path | None) -> s
     if missing:
         return (
             f"the weights of face-alignment are not here and cannot be downloaded ({reason}). Put "
-            f"{' and '.join(missing)} (from {ORIGIN}) into {cache}, or name a folder that holds both with "
-            "--landmark-model, or use --detector dlib, which needs no download"
+            f"{' and '.join(missing)} (from {ORIGIN}) into {cache} (or, for kpmaker.py and "
+            "prepare.py, into a folder that --landmark-model names), or use --detector dlib, which needs no download"
         )
     files = " or ".join(sorted({str(landmarks), str(finder)}))
     return (

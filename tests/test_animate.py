@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -647,6 +649,21 @@ def test_finished_results_are_skipped(run, capsys):
     assert "0 made, 2 were there already" in capsys.readouterr().out
     assert {name: result.video.stat().st_mtime_ns for name, result in first.items()} == before
     assert all(result.made for result in run(overwrite=True).values())
+
+
+def test_results_before_their_key_points_are_named(run, tmp_path, capsys):
+    first, second = run().values()
+    assert "are older than" not in capsys.readouterr().out
+    points = next(tmp_path.rglob(f"{first.pair.driving}.pt"))
+    later = first.video.stat().st_mtime + 10
+    os.utime(points, (later, later))
+    assert not any(result.made for result in run().values()), "they are kept"
+    names = sorted(result.pair.name for result in (first, second) if first.pair.driving in astuple(result.pair))
+    assert f"{len(names)} of these are older than their clips or key points: {', '.join(names)}. --overwrite" in (
+        capsys.readouterr().out
+    )
+    run(overwrite=True)
+    assert "are older than" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("overlap", [False, True])
