@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 import torch
 
 from modules import build_networks
 from modules.coords import make_coordinate_grid, resize_grid, warp
-from modules.dense_motion import sparse_motions
+from modules.dense_motion import DenseMotionNetwork, sparse_motions
 from modules.discriminator import Discriminator
 from modules.keypoint_detector import KPDetector
 from modules.model import GeneratorFullModel
@@ -139,6 +140,21 @@ def test_motion_without_jacobian_is_a_translation():
     assert torch.allclose(motion[0, 1:], make_coordinate_grid(5, 5) + 0.25)
 
 
+@pytest.mark.parametrize("background", [None, -1.0])
+@pytest.mark.parametrize("field", [None, 0.5])
+def test_masks_begin_by_nearness(background, field):
+    """With ``locality`` they are at first the softmax of −½‖z − p‖²/locality and of the biases of the others."""
+    network = DenseMotionNetwork(
+        num_kp=2, num_channels=3, block_expansion=4, max_features=8, num_blocks=1,
+        locality=0.1, background_bias=background, field_bias=field,
+    ).eval()  # fmt: skip
+    kp = {"value": torch.tensor([[[0.5, -0.5], [-0.25, 0.75]]]), "field": torch.zeros(1, 4, 6, 2)}
+    near = -0.5 * (make_coordinate_grid(8, 12) - kp["value"][0][:, None, None]).square().sum(-1) / 0.1
+    others = [torch.full((1, 8, 12), bias) for bias in (background or 0.0, field) if bias is not None]
+    logits = torch.cat([others[0], near, *others[1:]])
+    assert torch.allclose(network(torch.rand(1, 3, 8, 12), kp, kp)["mask"][0], logits.softmax(0), atol=1e-6)
+
+
 def test_inverse_2x2():
     matrices = torch.randn(50, 2, 2, dtype=torch.float32) + 2 * torch.eye(2)
     assert torch.allclose(inverse_2x2(matrices), torch.linalg.inv(matrices), rtol=1e-3, atol=1e-4)
@@ -147,6 +163,9 @@ def test_inverse_2x2():
     inverse.sum().backward()
     assert torch.isfinite(inverse).all()
     assert torch.isfinite(singular.grad).all()
+    for tiny in (1e-9, -1e-9):  # the determinant is kept away from 0 on its own side
+        squeezed = inverse_2x2(torch.tensor([[1.0, 0.0], [0.0, tiny]]))
+        assert torch.allclose(squeezed, torch.tensor([[abs(tiny), 0.0], [0.0, math.copysign(1.0, tiny)]]) / 1e-6)
 
 
 def test_pooled_maps():

@@ -15,8 +15,8 @@ from modules.track import Track
 from options import ConfigError, check_config
 from tests.conftest import tiny_config
 
-SIZE = 64
-FACE = template_keypoints(SIZE, SIZE)
+SIZE = (64, 96)  # height, width
+FACE = template_keypoints(*SIZE)
 
 
 def config(**animate_params) -> dict:
@@ -41,15 +41,15 @@ def networks() -> dict:
 
 def image(seed: int = 0) -> torch.Tensor:
     coarse = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
-    return torch.nn.functional.interpolate(coarse, size=(SIZE, SIZE), mode="bicubic").clamp(0, 1)
+    return torch.nn.functional.interpolate(coarse, size=SIZE, mode="bicubic").clamp(0, 1)
 
 
 def track(move: tuple[float, float] = (0.0, 0.0), head: tuple[float, float] = (0.0, 0.0)) -> Track:
     """Two frames, onset first: the whole face, and the head, shifted by so many pixels."""
-    field, heads = torch.zeros(2, 16, 16, 2), torch.zeros(2, 2, 3)
+    field, heads = torch.zeros(2, 16, 24, 2), torch.zeros(2, 2, 3)
     field[1], heads[1, :, 2] = torch.tensor(move), torch.tensor(head)
     points = torch.stack([FACE, FACE + torch.tensor(move) + torch.tensor(head)])
-    return Track(FACE, points, field, heads, (SIZE, SIZE))
+    return Track(FACE, points, field, heads, SIZE)
 
 
 def animated(networks: dict, motion: Track, **animate_params) -> dict[str, torch.Tensor]:
@@ -64,8 +64,8 @@ def shift(out: dict[str, torch.Tensor]) -> torch.Tensor:
     """Displacement (T, 2) in pixels at the middle of the face."""
     deformation = out["deformation"]
     grid = make_coordinate_grid(*deformation.shape[1:3])
-    middle = deformation.shape[1] // 2
-    return ((grid - deformation) * (SIZE - 1) / 2)[:, middle, middle]
+    row, column = deformation.shape[1] // 2, deformation.shape[2] // 2
+    return ((grid - deformation) * torch.tensor([SIZE[1] - 1, SIZE[0] - 1]) / 2)[:, row, column]
 
 
 # ------------------------------------------------------------------------------------------ animation

@@ -30,7 +30,7 @@ def test_inverse():
 
 def test_no_noise_is_the_identity():
     transform = Transform(2, 0.0, 0.0, 5)
-    frame = torch.rand(2, 3, 16, 16)
+    frame = torch.rand(2, 3, 16, 24)
     assert torch.allclose(transform.transform_frame(frame, align_corners=True), frame, atol=1e-5)
     assert torch.allclose(transform.warp_coordinates(torch.ones(2, 1, 2)), torch.ones(2, 1, 2))
 
