@@ -100,6 +100,26 @@ def test_strength_and_regions_rule_the_field(networks):
     assert shift(animated(networks, motion, regions=["brows"]))[1].norm() < 0.3
 
 
+def test_key_points_and_jacobians_turn_with_the_face(networks):
+    """Displacements and Jacobians are turned in pixels, in which a turn is one even where frames are not square."""
+    networks = copy.deepcopy(networks)
+    networks["kp_detector"].jacobian.weight.data.normal_(0, 0.1, generator=torch.Generator().manual_seed(0))
+    turn, settings, motion = torch.tensor([[0.6, -0.3], [0.3, 0.6]]), config(), track(move=(2.0, -1.0))
+    face, driving = (FACE - FACE.mean(0)) @ turn.T + FACE.mean(0), torch.cat([image(1), image(2)])
+    animator = get_family(settings).animator(networks, settings)
+    animator.start(image(), driving[:1], face[None], motion[:1])
+    out = animator.motion(driving, motion)
+    moved = (out["value"] - animator.kp_source["value"]) * torch.tensor([SIZE[1], SIZE[0]]) / 2
+    assert torch.allclose(moved[1], (turn @ torch.tensor([2.0, -1.0])).expand(18, 2), atol=1e-4)
+    with torch.no_grad():
+        detected = networks["kp_detector"](driving, motion.points)["jacobian"]
+    pixels = torch.diag(torch.tensor([SIZE[1] - 1.0, SIZE[0] - 1.0]) / 2)
+    change = turn @ pixels @ detected[1] @ torch.linalg.inv(turn @ pixels @ detected[0])
+    expected = torch.linalg.inv(pixels) @ change @ pixels @ animator.kp_source["jacobian"][0]
+    assert (detected[1] - detected[0]).norm(dim=(-2, -1)).min() > 1e-3
+    assert torch.allclose(out["jacobian"][1], expected, atol=1e-4)
+
+
 def test_reconstruction_takes_all_of_the_motion(networks):
     """Source and driving are one clip: head and face move as they do."""
     settings, motion = config(), track(move=(1.0, 0.0), head=(0.0, 2.0))

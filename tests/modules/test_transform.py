@@ -35,6 +35,15 @@ def test_no_noise_is_the_identity():
     assert torch.allclose(transform.warp_coordinates(torch.ones(2, 1, 2)), torch.ones(2, 1, 2))
 
 
+def test_a_part_of_a_batch_gets_the_whole_batchs_numbers():
+    torch.manual_seed(2)
+    whole = Transform(3, 0.05, 0.005, 5)
+    torch.manual_seed(2)
+    part = Transform(1, 0.05, 0.005, 5, rows=(1, 3))
+    assert torch.equal(part.theta, whole.theta[1:2])
+    assert torch.equal(part.control_params, whole.control_params[1:2])
+
+
 def test_affine_alone():
     transform = Transform(2, 0.1)
     assert transform.control_params is None
