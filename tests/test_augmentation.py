@@ -12,6 +12,7 @@ from torch import Tensor
 
 from augmentation import Crop, Flip, Jitter, Resize, Rotate, adjust_hue, build_augmentation
 from modules.facial_prior import FLIP_PERMUTATION
+from modules.track import Track
 
 HEIGHT, WIDTH = 72, 96
 
@@ -181,6 +182,31 @@ def test_everything_together():
         found = find(frames.flip(0) if backwards else frames)
         found = found[list(FLIP_PERMUTATION)] if mirrored else found
         assert (found - moved).abs().max() < 0.1
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        Flip(horizontal_flip=True), Flip(time_flip=True), Flip(horizontal_flip=True, time_flip=True),
+        Rotate([30, 30]), Resize([1.25, 1.25]), Crop([60, 80]), Crop([100, 130]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_track_moves_as_its_points_do(transform):
+    """A shift a frame, in the points, in the field and of the head: each is moved as key points alone are."""
+    keypoints, shifts = points(), torch.tensor([[0.0, 0.0], [1.0, -2.0], [3.0, 1.0]])
+    head = torch.cat([torch.zeros(3, 2, 2), shifts[..., None]], dim=-1)
+    field = shifts[:, None, None].expand(3, 5, 7, 2)
+    track = Track(keypoints, keypoints + shifts[:, None], field, head, (HEIGHT, WIDTH))
+    frames, both = torch.rand(3, 3, HEIGHT, WIDTH), seeds(transform, (True, True))
+    out, moved = transform(frames, track, generator(both))
+    onset, *each = (transform(frames, p, generator(both))[1] for p in (keypoints, *track.points))
+    each = torch.stack(each[::-1] if getattr(transform, "time_flip", False) else each)
+    assert moved.size == tuple(out.shape[-2:])
+    assert torch.allclose(moved.onset, onset, atol=1e-4) and torch.allclose(moved.points, each, atol=1e-4)
+    displacement = each - onset
+    assert torch.allclose(moved.field, displacement[:, :1, None].expand(3, 5, 7, 2), atol=1e-4)
+    assert torch.allclose(moved.head_at(onset), displacement, atol=1e-4)
 
 
 # ------------------------------------------------------------------------------------------ colours

@@ -30,6 +30,7 @@ def test_another_rate_keeps_the_duration_and_the_speed(rate, fps):
 
 def test_the_own_rate_is_every_frame_once():
     assert np.array_equal(Retiming(output_fps=100).positions(5, 100.0), np.arange(5))
+    assert Retiming(output_fps=1).positions(5, 100.0) == [0], "one frame at least"
     assert not Retiming() and Retiming(output_fps=100) and Retiming("0:1:2")
     assert Retiming().rate(200.0) == 200 and Retiming(output_fps=25).rate(200.0) == 25
 
@@ -65,6 +66,7 @@ def test_a_movement_that_ends_with_the_clip():
         ("0:20:10", "onset 0, apex 20 and offset 10 should follow one another"),
         ("0s:0.2s:0.1s", "should follow one another"),
         ("5:5:20", "should follow one another"),
+        ("5:20:20", "should follow one another"),
         ("0:0.1s:20", "all in frames.*or all in seconds"),
         ("nowhere.csv", "no such curve file: nowhere.csv"),
     ],
@@ -75,8 +77,8 @@ def test_texts_that_are_no_timing(text, message):
 
 
 def test_driving_marks_that_do_not_fit():
-    with pytest.raises(RetimingError, match="offset is frame 30, but it has 20 frames"):
-        Retiming("0:1:2").positions(20, 100.0, DRIVING)
+    with pytest.raises(RetimingError, match="offset is frame 30, but it has 30 frames"):
+        Retiming("0:1:2").positions(30, 100.0, DRIVING)
     with pytest.raises(RetimingError, match="onset 3, apex 3 and offset 9 should follow"):
         Marks(3, 3, 9)
 
