@@ -207,19 +207,33 @@ class Claims:
         """As :meth:`share`, each item with its claim, which ends before the next item: whoever is not done with one
         by then takes its claim over with ``pop_all``.
         """
+        for sweep in self.sweeps(items, name, done):
+            yield from sweep
+
+    def sweeps(
+        self, items: Iterable[Item], name: Callable[[Item], str], done: Callable[[Item], bool]
+    ) -> Iterator[Iterator[tuple[Item, contextlib.ExitStack]]]:
+        """As :meth:`share_claims`, in looks at all that is left, each of which is an iterator that never waits for
+        others: who asks for items before it is done with earlier ones must be done with all before the next look.
+        """
         items = list(items)
         left = items
         while left:
             others, worked = [], False
-            for item in left:
-                if done(item):
-                    continue
-                with contextlib.ExitStack() as claim:
-                    if not claim.enter_context(self.hold(name(item))):
-                        others.append(item)
-                    elif not done(item):  # it was, perhaps, while the claim was asked for
-                        worked = True
-                        yield item, claim
+
+            def free(left=left, others=others) -> Iterator[tuple[Item, contextlib.ExitStack]]:
+                nonlocal worked
+                for item in left:
+                    if done(item):
+                        continue
+                    with contextlib.ExitStack() as claim:
+                        if not claim.enter_context(self.hold(name(item))):
+                            others.append(item)
+                        elif not done(item):  # it was, perhaps, while the claim was asked for
+                            worked = True
+                            yield item, claim
+
+            yield free()
             left = others
             if left and not worked:
                 time.sleep(POLL)

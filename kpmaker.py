@@ -19,12 +19,12 @@ import contextlib
 import gc
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
-from types import ModuleType
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -138,25 +138,30 @@ class Outcome:
 
 
 def detect_blocks(
-    clips: dict[str, Path], plan: Plan, onsets: OnsetDetector, arguments: argparse.Namespace, shown: set[str]
+    clips: dict[str, Path], plan: Plan, detector: Detector, arguments: argparse.Namespace, shown: set[str]
 ) -> Outcome:
     """Key points of the clips to be done, block by block, each by one of the processes that share the folder."""
     todo, names, size = set(plan.todo), list(clips), BLOCK * arguments.workers
     blocks = [names[first : first + size] for first in range(0, len(names), size)]
     blocks = [block for block in blocks if any(clips[name] in todo for name in block)]
-    claims, outcome, detector = Claims(arguments.out), Outcome(), onsets.detector
+    claims, outcome = Claims(arguments.out), Outcome()
 
     def left(block: list[str]) -> list[Path]:
         return [path for path in _plan(clips, block, detector, arguments).todo if path in todo]
 
     if arguments.overwrite:  # what is there says nothing: each process of a team does its share anew
-        mine = iter(blocks[global_rank() :: global_size()])
+        sweeps = [[(block, contextlib.ExitStack()) for block in blocks[global_rank() :: global_size()]]]
     else:
-        mine = claims.share(blocks, lambda block: f"key points {block[0]}", lambda block: not left(block))
-    with tqdm(total=len(todo), unit="clip", desc="key points", disable=not todo) as bar:
-        for block in mine:
+        sweeps = claims.sweeps(blocks, lambda block: f"key points {block[0]}", lambda block: not left(block))
+    with (
+        OnsetDetector(detector, arguments.workers, arguments.frame_size) as onsets,
+        tqdm(total=len(todo), unit="clip", desc="key points") as bar,
+    ):
+        Thread(target=_import_pytorch, name="PyTorch").start()
+        for sweep in sweeps:
             recorder = Recorder(arguments.out, lambda: claims.exclusive("manifest"))
-            detect_clips(onsets(left(block)), detector, arguments, shown, outcome, recorder, bar)
+            given_out = ((left(block), claim) for block, claim in sweep)
+            detect_clips(given_out, onsets, arguments, shown, outcome, recorder, bar)
     return outcome
 
 
@@ -167,26 +172,52 @@ def _plan(clips: dict[str, Path], names: list[str], detector: Detector, argument
 
 
 def detect_clips(
-    onsets: Iterator[Onset],
-    detector: Detector,
+    blocks: Iterable[tuple[list[Path], contextlib.ExitStack]],
+    onsets: OnsetDetector,
     arguments: argparse.Namespace,
     shown: set[str],
     outcome: Outcome,
     recorder: Recorder,
     bar: tqdm,
 ) -> None:
-    """Record and, for the clips that are to be shown, draw the key points of the clips to be done."""
-    with contextlib.closing(onsets), recorder:
-        for onset in onsets:
+    """Record and, for the clips that are to be shown, draw the key points of the clips to be done.
+
+    Args:
+        blocks: of clips, each with its claim, which ends when they are recorded: the next block is given out before.
+    """
+    ends: dict[Path, contextlib.ExitStack] = {}  # the claims of blocks that are given out, by their last clips
+
+    def give_out() -> Iterator[Path]:
+        for paths, claim in blocks:
+            if paths:
+                ends[paths[-1]] = claims.enter_context(claim.pop_all())
+            yield from paths
+
+    with contextlib.ExitStack() as claims, recorder, contextlib.closing(onsets(give_out())) as found:
+        for onset in found:
             bar.update()
-            name, status = clip_name(onset.path), _status(onset, arguments.on_missing)
-            _note(onset, status, outcome)
-            if status is None:
-                continue
-            landmarks, points = _points(onset, status)
-            recorder.add(name, make_entry(onset, detector, status), points)
-            if name in shown or (status != "found" and len(outcome.tiles) < 2 * MAX_TILES):
-                outcome.tiles[name] = draw_tile(onset.frame, name, status, landmarks, points)
+            _record(onset, onsets.detector, arguments, shown, outcome, recorder)
+            if onset.path in ends:
+                recorder.flush()
+                ends.pop(onset.path).close()
+
+
+def _record(
+    onset: Onset,
+    detector: Detector,
+    arguments: argparse.Namespace,
+    shown: set[str],
+    outcome: Outcome,
+    recorder: Recorder,
+) -> None:
+    name, status = clip_name(onset.path), _status(onset, arguments.on_missing)
+    _note(onset, status, outcome)
+    if status is None:
+        return
+    landmarks, points = _points(onset, status)
+    recorder.add(name, make_entry(onset, detector, status), points)
+    if name in shown or (status != "found" and len(outcome.tiles) < 2 * MAX_TILES):
+        outcome.tiles[name] = draw_tile(onset.frame, name, status, landmarks, points)
 
 
 def _status(onset: Onset, on_missing: str) -> str | None:
@@ -200,7 +231,8 @@ def _status(onset: Onset, on_missing: str) -> str | None:
 
 def _points(onset: Onset, status: str) -> tuple[np.ndarray | None, Tensor | None]:
     """Landmarks (68, 2) in whole pixels and key points (18, 2), None where there are none."""
-    torch = _pytorch()
+    import torch
+
     from modules.facial_prior import select_keypoints, template_keypoints
 
     if status == "found":
@@ -209,18 +241,16 @@ def _points(onset: Onset, status: str) -> tuple[np.ndarray | None, Tensor | None
     return None, template_keypoints(*onset.frame.shape[:2]) if status == "template" else None
 
 
-def _pytorch() -> ModuleType:
-    """PyTorch, imported now that the workers are busy.
+def _import_pytorch() -> None:
+    """Import PyTorch while the workers begin.
 
     Its objects stay, so the garbage collector need not look through them: not while they are made (0.2 s), nor later,
     nor as the process ends (0.3 s).
     """
-    if "torch" not in sys.modules:
-        gc.disable()
-        importlib.import_module("torch")
-        gc.freeze()
-        gc.enable()
-    return sys.modules["torch"]
+    gc.disable()
+    importlib.import_module("torch")
+    gc.freeze()
+    gc.enable()
 
 
 def _note(onset: Onset, status: str | None, outcome: Outcome) -> None:
@@ -291,16 +321,15 @@ def make_keypoints(arguments: argparse.Namespace) -> int:
     clips = collect_clips(arguments.root, arguments.frame_size)
     try:
         detector = make_detector(
-            arguments.detector, arguments.device, arguments.landmark_model, upsample=arguments.upsample
+            arguments.detector, arguments.device, arguments.landmark_model, arguments.upsample, load=False
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
     plan = _plan(clips, list(clips), detector, arguments)
     shown = spread(list(clips), MAX_TILES)
-    with OnsetDetector(detector, arguments.workers if plan.todo else 1, arguments.frame_size) as onsets:
-        with Claims(arguments.out).exclusive("manifest"):
-            update_manifest(arguments.out, plan.moved)  # also shows, before the work, that the folder can be written
-        outcome = detect_blocks(clips, plan, onsets, arguments, set(shown))
+    with Claims(arguments.out).exclusive("manifest"):
+        update_manifest(arguments.out, plan.moved)  # also shows, before the work, that the folder can be written
+    outcome = detect_blocks(clips, plan, detector, arguments, set(shown)) if plan.todo else Outcome()
     if plan.todo or not (arguments.out / PREVIEW).exists():
         write_preview(clips, shown, outcome, arguments)
     report(plan, outcome, arguments, detector.version)

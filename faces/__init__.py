@@ -31,6 +31,7 @@ def make_detector(
     device: str = "auto",
     model_path: str | Path | None = None,
     upsample: int | None = None,
+    load: bool = True,
 ) -> Detector:
     """The detector called ``name``; never another one in its place.
 
@@ -39,6 +40,7 @@ def make_detector(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         model_path: a landmark model file to use instead of the usual one.
         upsample: dlib only: doublings of the image before the search, 1 by default.
+        load: dlib only: False loads the model with the first picture, for who only hands the detector on.
 
     Raises:
         DetectorUnavailable: it cannot be had; the message says what to put where, and the alternative.
@@ -49,7 +51,10 @@ def make_detector(
             raise ValueError(
                 f"dlib runs on the CPU, not on {device!r}; legal devices for it are auto and cpu"
             )
-        return DlibDetector(model_path, 1 if upsample is None else upsample)
+        detector = DlibDetector(model_path, 1 if upsample is None else upsample)
+        if load:
+            detector.load()
+        return detector
     if name == "face-alignment":
         if upsample is not None:
             raise ValueError("upsample belongs to dlib; face-alignment has no such option")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -56,12 +57,14 @@ class Detector(abc.ABC):
         device: where it runs.
         batch_size: how many images :meth:`detect_batch` handles together; where it is 1, the detector can be pickled,
             to work in several processes instead.
+        model_file: of dlib's landmarks, which these processes share.
     """
 
     name: str
     version: str
     device: str
     batch_size: int = 1
+    model_file: Path | None = None
 
     @abc.abstractmethod
     def detect(self, image: np.ndarray) -> list[Face]:

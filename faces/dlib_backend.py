@@ -18,6 +18,7 @@ once more over boxes about the place where these landmarks say the face is.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -69,6 +70,37 @@ def dlib_model_file(name: str) -> Path:
     )
 
 
+_threads = threading.local()
+
+
+def load_finder() -> object:
+    """This thread's HOG detector; it keeps its feature pyramid between calls, so it cannot be shared."""
+    if not hasattr(_threads, "finder"):
+        import dlib
+
+        _threads.finder = dlib.get_frontal_face_detector()
+    return _threads.finder
+
+
+@functools.lru_cache(maxsize=1)
+def load_model(path: Path) -> object:
+    """dlib's landmark model in ``path``.
+
+    Raises:
+        DetectorUnavailable: it is none, or not of 68 landmarks.
+    """
+    import dlib
+
+    try:
+        predictor = dlib.shape_predictor(str(path))
+    except RuntimeError as error:
+        raise DetectorUnavailable(f"{path} is no landmark model of dlib: {error}") from error
+    count = predictor(np.zeros((8, 8), np.uint8), dlib.rectangle(0, 0, 7, 7)).num_parts
+    if count != NUM_LANDMARKS:
+        raise DetectorUnavailable(f"{path} has {count} landmarks; expected a model with {NUM_LANDMARKS}")
+    return predictor
+
+
 def face_box(landmarks: np.ndarray) -> tuple[float, float, float, float]:
     """The box (x0, y0, x1, y1) that the search would find on average around landmarks (68, 2), not in its steps."""
     left, right, mouth = (landmarks[part].mean(axis=0) for part in (slice(36, 42), slice(42, 48), slice(48, 60)))
@@ -100,27 +132,28 @@ class DlibDetector(Detector):
             import dlib
         except ImportError as error:
             raise DetectorUnavailable(f"dlib cannot be imported ({error}): pip install dlib-bin") from error
-        self._dlib = dlib
         self._model_path, self._upsample = model_path, upsample
         path = dlib_model_file(LANDMARK_MODEL) if model_path is None else Path(model_path)
         if not path.is_file():
             raise DetectorUnavailable(f"no such landmark model: {path}. Expected dlib's 68-landmark .dat file")
-        try:
-            self._predictor = dlib.shape_predictor(str(path))
-        except RuntimeError as error:
-            raise DetectorUnavailable(f"{path} is no landmark model of dlib: {error}") from error
-        self._threads = threading.local()
+        self.model_file = path
         origin = f"face_recognition_models {_package_version()}" if model_path is None else _digest(path)
         self.version = f"dlib {dlib.__version__}, {path.name} ({origin}), upsample {upsample}, search 2"
-        self._check_landmark_count(path)
 
     def __reduce__(self) -> tuple:
         return type(self), (self._model_path, self._upsample)
 
-    def _check_landmark_count(self, path: Path) -> None:
-        count = self._predictor(np.zeros((8, 8), np.uint8), self._dlib.rectangle(0, 0, 7, 7)).num_parts
-        if count != NUM_LANDMARKS:
-            raise DetectorUnavailable(f"{path} has {count} landmarks; expected a model with {NUM_LANDMARKS}")
+    @functools.cached_property
+    def _predictor(self) -> object:
+        return load_model(self.model_file)
+
+    def load(self) -> None:
+        """Load the landmark model, which else the first picture does.
+
+        Raises:
+            DetectorUnavailable: the file is none of 68 landmarks.
+        """
+        self._predictor  # noqa: B018 - loaded by being looked at
 
     def detect(self, image: np.ndarray) -> list[Face]:
         """Faces of a uint8 RGB image (H, W, 3), largest first; see the module's head for the search."""
@@ -142,15 +175,9 @@ class DlibDetector(Detector):
         boxes = jitter_box(box, JITTERED_BOXES, JITTER, seed=0)
         return median_landmarks(image, self._predictor, [(x0, y0, x1 - 1, y1 - 1) for x0, y0, x1, y1 in boxes])
 
-    def _finder(self) -> object:
-        """This thread's HOG detector; it keeps its feature pyramid between calls, so it cannot be shared."""
-        if not hasattr(self._threads, "finder"):
-            self._threads.finder = self._dlib.get_frontal_face_detector()
-        return self._threads.finder
-
     def _search(self, grey: np.ndarray, threshold: float) -> list[tuple[Box, float]]:
         """Boxes and scores, best first; of weak candidates (below 0) only the best is kept."""
-        boxes, scores, _ = self._finder().run(grey, self._upsample, threshold)
+        boxes, scores, _ = load_finder().run(grey, self._upsample, threshold)
         if len(boxes) == 0:
             return []
         best = max(scores)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -12,7 +10,6 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,10 +17,11 @@ import numpy as np
 
 from faces.detector import Detector, DetectorUnavailable, Face
 from media import FolderClip, MediaError, open_clip
-from worker_process import start_worker
+from worker_process import fork_server, start_worker
 
 ONSET_INDEX = 0  # the onset is the first frame of a clip in natural order (spec §1)
 READ_AHEAD = 2  # clips per thread that wait, read, for their turn
+SHARED_MODEL = "FACES_SHARED_MODEL"  # environment variable: the landmark model that faces.preload loads
 AHEAD = 16  # clips per process that are given out, so that none waits while results are being written
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
@@ -60,7 +58,7 @@ class OnsetDetector:
     Args:
         detector: one that takes batches runs in the calling thread, and the workers are threads that read ahead for it.
             Any other runs in the workers, processes of their own (dlib keeps the interpreter's lock while it
-            searches), for which it is pickled; or, with one worker, in this process.
+            searches), for which it is pickled; they load its model, this process need not.
         workers: their number.
         frame_size: (height, width) of the frames of image strips; square frames by default.
     """
@@ -70,20 +68,19 @@ class OnsetDetector:
             raise ValueError(f"workers is {workers}; legal are 1 and more")
         self.detector, self._workers = detector, workers
         self._read = partial(read_onset, frame_size=frame_size)
-        self._pool: Executor | None = None
+        self._pool: Executor
         if detector.batch_size > 1:
             self._pool = ThreadPoolExecutor(workers, thread_name_prefix="onset")
-        elif workers > 1:
-            context = get_context(_start_method())
+        else:
+            model = {SHARED_MODEL: str(detector.model_file)} if detector.model_file else {}
+            context = fork_server("faces.preload", model)
             self._pool = ProcessPoolExecutor(workers, context, _start_worker, (detector, self._read))
-            self._pool.submit(int)  # they start now, while forking is safe
 
     def __enter__(self) -> OnsetDetector:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+        self._pool.shutdown(cancel_futures=True)
 
     def __call__(self, clips: Iterable[Path]) -> Iterator[Onset]:
         """Onsets in the order of ``clips``, in constant memory.
@@ -91,10 +88,7 @@ class OnsetDetector:
         Raises:
             DetectorUnavailable: a worker process was killed.
         """
-        if self._pool is None:
-            for path in clips:
-                yield from _with_faces([self._read(path)], self.detector)
-        elif isinstance(self._pool, ProcessPoolExecutor):
+        if isinstance(self._pool, ProcessPoolExecutor):
             try:
                 yield from _ordered(self._pool, _work, clips, self._workers * AHEAD)
             except BrokenProcessPool as error:
@@ -106,15 +100,6 @@ class OnsetDetector:
             onsets = _ordered(self._pool, self._read, clips, max(self._workers * READ_AHEAD, size))
             while batch := list(islice(onsets, size)):
                 yield from _with_faces(batch, self.detector)
-
-
-def _start_method() -> str:
-    """``fork``, which gives the workers the loaded detector at once, where that is safe, else ``spawn``.
-
-    A process that has started threads can hang in its forks; PyTorch and tests have some.
-    """
-    alone = threading.active_count() == 1 and "torch" not in sys.modules
-    return "fork" if alone and sys.platform == "linux" else "spawn"
 
 
 _worker: tuple[Detector, Callable[[Path], Onset]]  # of a worker process
