@@ -247,10 +247,11 @@ def _import_pytorch() -> None:
     Its objects stay, so the garbage collector need not look through them: not while they are made (0.2 s), nor later,
     nor as the process ends (0.3 s).
     """
-    gc.disable()
-    importlib.import_module("torch")
-    gc.freeze()
-    gc.enable()
+    if "torch" not in sys.modules:
+        gc.disable()
+        importlib.import_module("torch")
+        gc.freeze()
+        gc.enable()
 
 
 def _note(onset: Onset, status: str | None, outcome: Outcome) -> None:

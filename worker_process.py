@@ -51,17 +51,20 @@ def fork_server(module: str, environment: Mapping[str, str]) -> BaseContext:
     """
     if sys.platform != "linux":
         return get_context("spawn")
-    from multiprocessing import forkserver
+    from multiprocessing import forkserver, resource_tracker
 
     tunables = "glibc.malloc.hugetlb=1:" + os.environ.get("GLIBC_TUNABLES", "")  # of two the last is valid
     ours = {"PYTHONPATH": os.pathsep.join(sys.path), "GLIBC_TUNABLES": tunables, **environment}
     before = {name: os.environ.get(name) for name in ours}
     context = get_context("forkserver")
     context.set_forkserver_preload([module])
+    resource_tracker.ensure_running()  # it would let Ctrl-C through again
     os.environ.update(ours)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # for good: the parent decides what is finished
     try:
         forkserver.ensure_running()
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for name, value in before.items():
             if value is None:
                 del os.environ[name]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from threading import Thread
 from typing import TypeVar
 
 import numpy as np
@@ -69,17 +70,23 @@ class OnsetDetector:
         self.detector, self._workers = detector, workers
         self._read = partial(read_onset, frame_size=frame_size)
         self._pool: Executor
+        self._starting: Thread | None = None
         if detector.batch_size > 1:
             self._pool = ThreadPoolExecutor(workers, thread_name_prefix="onset")
         else:
             model = {SHARED_MODEL: str(detector.model_file)} if detector.model_file else {}
             context = fork_server("faces.preload", model)
             self._pool = ProcessPoolExecutor(workers, context, _start_worker, (detector, self._read))
+            # In a thread: this one need not wait for the server, nor can Ctrl-C leave a worker behind that just begins.
+            self._starting = Thread(target=self._pool.submit, args=(int,), name="workers")
+            self._starting.start()
 
     def __enter__(self) -> OnsetDetector:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        if self._starting is not None:
+            self._starting.join()
         self._pool.shutdown(cancel_futures=True)
 
     def __call__(self, clips: Iterable[Path]) -> Iterator[Onset]:
@@ -89,6 +96,7 @@ class OnsetDetector:
             DetectorUnavailable: a worker process was killed.
         """
         if isinstance(self._pool, ProcessPoolExecutor):
+            self._starting.join()
             try:
                 yield from _ordered(self._pool, _work, clips, self._workers * AHEAD)
             except BrokenProcessPool as error:

@@ -5,17 +5,13 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import signal
+from pathlib import Path
 
-signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes: the parent decides what is finished
+from faces.detector import DetectorUnavailable
+from faces.dlib_backend import load_finder, load_model
+from faces.onset import SHARED_MODEL
 
-from pathlib import Path  # noqa: E402
-
-from faces import onset  # noqa: E402
-from faces.detector import DetectorUnavailable  # noqa: E402
-from faces.dlib_backend import load_finder, load_model  # noqa: E402
-
-if model := os.environ.get(onset.SHARED_MODEL):
+if model := os.environ.get(SHARED_MODEL):
     with contextlib.suppress(DetectorUnavailable):  # said by the worker that needs it
         load_model(Path(model))
         load_finder()

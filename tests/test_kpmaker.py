@@ -17,6 +17,7 @@ import kpmaker
 from benchmarks.reference_kpmaker import make_keypoints as make_reference_keypoints
 from faces import make_detector, records
 from faces.keypoint_files import MANIFEST, load_keypoints, read_manifest, save_keypoints
+from faces.onset import OnsetDetector
 from faces.preview import MAX_TILES, TILE, Tile, contact_sheet, spread
 from media import read_image, write_frame_folder, write_gif, write_image, write_mp4, write_strip
 from modules.facial_prior import select_keypoints, template_keypoints
@@ -28,26 +29,19 @@ SIZE = 96
 FACE = {name: face_crop(name, SIZE, "square", 0.2) for name in ("astronaut", "hopper")}
 
 
-@pytest.fixture(autouse=True)
-def one_detector(monkeypatch):
-    """All runs share the real dlib detector (loading takes half a second); notes what it looks at."""
-    looked_at: list[tuple[int, ...]] = []
-
-    class Counting:
-        name, version, device, batch_size = "dlib", dlib_detector().version, "cpu", 1
-
-        def detect_batch(self, images):
-            looked_at.extend(image.shape for image in images)
-            return dlib_detector().detect_batch(images)
-
-    monkeypatch.setattr(kpmaker, "make_detector", lambda *arguments, **options: Counting())
-    return looked_at
-
-
 @pytest.fixture
-def own_detector(monkeypatch):
-    """For tests of what becomes of ``--detector`` and its options."""
-    monkeypatch.setattr(kpmaker, "make_detector", make_detector)
+def looked_at(monkeypatch):
+    """The clips in whose onset frames a face was looked for."""
+    clips: list[Path] = []
+
+    class Noting(OnsetDetector):
+        def __call__(self, given):
+            for onset in super().__call__(given):
+                clips.append(onset.path)
+                yield onset
+
+    monkeypatch.setattr(kpmaker, "OnsetDetector", Noting)
+    return clips
 
 
 def run(root: Path, out: Path, *options: str) -> int:
@@ -163,7 +157,6 @@ def test_several_faces(tmp_path, capsys):
     assert "several faces, the largest was taken: 1 (pair)" in capsys.readouterr().out
 
 
-@pytest.mark.usefixtures("own_detector")
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_workers_give_the_same_files(tmp_path, workers):
     for index in range(5):
@@ -202,19 +195,19 @@ def test_missing_face_gets_the_template(tmp_path, capsys):
     assert f"no face in the onset frame of {tmp_path / 'in/nobody'}" in warning and "average face" in warning
 
 
-def test_missing_face_is_skipped(tmp_path, capsys, one_detector):
+def test_missing_face_is_skipped(tmp_path, capsys, looked_at):
     still(tmp_path / "in/nobody", noise(SIZE, SIZE))
     still(tmp_path / "in/somebody", FACE["hopper"])
     assert run(tmp_path / "in", tmp_path / "out", "--on-missing", "skip") == 0
     assert "nobody.pt" not in names(tmp_path / "out") and "somebody.pt" in names(tmp_path / "out")
     assert read_manifest(tmp_path / "out")["nobody"]["status"] == "skipped"
     assert "nobody" in capsys.readouterr().err
-    one_detector.clear()
+    looked_at.clear()
     assert run(tmp_path / "in", tmp_path / "out", "--on-missing", "skip") == 0
-    assert one_detector == []  # known to have no face
+    assert looked_at == []  # known to have no face
     assert run(tmp_path / "in", tmp_path / "out", "--on-missing", "template") == 0
     assert read_manifest(tmp_path / "out")["nobody"]["status"] == "template"
-    assert len(one_detector) == 1
+    assert len(looked_at) == 1
 
 
 def test_missing_face_is_an_error(tmp_path, capsys):
@@ -235,57 +228,57 @@ def test_template_never_stays_for_a_clip_that_is_to_be_skipped(tmp_path):
 
 
 # ------------------------------------------------------------------------------------------ a second run
-def test_second_run_does_only_what_is_missing(tmp_path, one_detector, capsys):
+def test_second_run_does_only_what_is_missing(tmp_path, looked_at, capsys):
     for name in ("a", "b"):
         still(tmp_path / "in" / name, FACE["hopper"])
     run(tmp_path / "in", tmp_path / "out")
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.pt")}
-    one_detector.clear()
+    looked_at.clear()
     still(tmp_path / "in/c", FACE["astronaut"])
     (tmp_path / "out/b.pt").unlink()
     assert run(tmp_path / "in", tmp_path / "out") == 0
-    assert len(one_detector) == 2  # b and c
+    assert len(looked_at) == 2  # b and c
     assert (tmp_path / "out/a.pt").stat().st_mtime_ns == before["a.pt"]
     assert sorted(read_manifest(tmp_path / "out")) == ["a", "b", "c"]
     assert "2 found; 1 done before" in capsys.readouterr().out
 
 
-def test_overwrite_does_all(tmp_path, one_detector):
+def test_overwrite_does_all(tmp_path, looked_at):
     still(tmp_path / "in/a", FACE["hopper"])
     run(tmp_path / "in", tmp_path / "out")
     save_keypoints(tmp_path / "out", "a", torch.zeros(18, 2))
-    one_detector.clear()
+    looked_at.clear()
     run(tmp_path / "in", tmp_path / "out")
-    assert one_detector == []
+    assert looked_at == []
     run(tmp_path / "in", tmp_path / "out", "--overwrite")
-    assert len(one_detector) == 1
+    assert len(looked_at) == 1
     assert torch.equal(load_keypoints(tmp_path / "out", "a"), points_of(FACE["hopper"]))
 
 
-def test_changed_clip_is_done_again_and_a_moved_one_is_not(tmp_path, one_detector, capsys):
+def test_changed_clip_is_done_again_and_a_moved_one_is_not(tmp_path, looked_at, capsys):
     still(tmp_path / "in/a", FACE["hopper"])
     still(tmp_path / "in/b", FACE["hopper"])
     run(tmp_path / "in", tmp_path / "out")
     still(tmp_path / "in/a", FACE["astronaut"])  # prepared anew, with another crop say
     still(tmp_path / "in/b", FACE["hopper"])  # written anew, the same
-    one_detector.clear()
+    looked_at.clear()
     run(tmp_path / "in", tmp_path / "out")
-    assert len(one_detector) == 1
+    assert len(looked_at) == 1
     assert torch.equal(load_keypoints(tmp_path / "out", "a"), points_of(FACE["astronaut"]))
     assert "changed since the last run, and done again: 1 (a)" in capsys.readouterr().out
     (tmp_path / "in").rename(tmp_path / "elsewhere")
-    one_detector.clear()
+    looked_at.clear()
     assert run(tmp_path / "elsewhere", tmp_path / "out") == 0
-    assert one_detector == []
+    assert looked_at == []
     assert read_manifest(tmp_path / "out")["a"]["source"] == str((tmp_path / "elsewhere/a").resolve())
 
 
-def test_files_of_another_program_are_kept(tmp_path, one_detector, capsys):
+def test_files_of_another_program_are_kept(tmp_path, looked_at, capsys):
     still(tmp_path / "in/a", FACE["hopper"])
     (tmp_path / "out").mkdir()
     torch.save(torch.ones(18, 2).requires_grad_(True), tmp_path / "out/a.pt")
     assert run(tmp_path / "in", tmp_path / "out") == 0
-    assert one_detector == []
+    assert looked_at == []
     assert torch.equal(load_keypoints(tmp_path / "out", "a"), torch.ones(18, 2))
     assert "files of another program, left as they are" in capsys.readouterr().out
     run(tmp_path / "in", tmp_path / "out", "--overwrite")
@@ -295,14 +288,15 @@ def test_files_of_another_program_are_kept(tmp_path, one_detector, capsys):
 def test_another_detector_is_told_of(tmp_path, capsys, monkeypatch):
     still(tmp_path / "in/a", FACE["hopper"])
     run(tmp_path / "in", tmp_path / "out")
-    detector = kpmaker.make_detector()
-    type(detector).version = "dlib 99"
+    detector = make_detector("dlib", load=False)
+    detector.version = "dlib 99"
+    monkeypatch.setattr(kpmaker, "make_detector", lambda *arguments, **options: detector)
     run(tmp_path / "in", tmp_path / "out")
     assert "done before with another detector or version" in capsys.readouterr().out
 
 
 # ------------------------------------------------------------------------------------------ interruptions
-def test_interruption_keeps_what_is_finished(tmp_path, monkeypatch, capsys, one_detector):
+def test_interruption_keeps_what_is_finished(tmp_path, monkeypatch, capsys, looked_at):
     for index in range(4):
         still(tmp_path / f"in/{index}", FACE["hopper"])
     draw = kpmaker.draw_tile
@@ -318,9 +312,9 @@ def test_interruption_keeps_what_is_finished(tmp_path, monkeypatch, capsys, one_
     done = {path.stem for path in (tmp_path / "out").glob("*.pt")}
     assert {"0", "1"} <= done < {"0", "1", "2", "3"}
     monkeypatch.setattr(kpmaker, "draw_tile", draw)
-    one_detector.clear()
+    looked_at.clear()
     assert run(tmp_path / "in", tmp_path / "out") == 0
-    assert len(one_detector) == 4 - len(done)
+    assert len(looked_at) == 4 - len(done)
 
 
 @pytest.mark.parametrize("moment", ["update_manifest", "save_keypoints"])
@@ -408,7 +402,6 @@ def test_folder_that_cannot_be_written(tmp_path, capsys):
     assert "out" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("own_detector")
 def test_face_alignment_without_weights_stops(tmp_path, monkeypatch, capsys):
     """The default detector cannot be had here: no other takes its place, and nothing is written."""
     import face_alignment
@@ -425,7 +418,6 @@ def test_face_alignment_without_weights_stops(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.usefixtures("own_detector")
 @pytest.mark.parametrize(
     ("options", "message"),
     [
