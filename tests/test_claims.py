@@ -161,6 +161,18 @@ def test_share_leaves_nothing_out_and_does_nothing_twice(tmp_path):
     assert sorted(worked) == list(range(40))
 
 
+def test_a_look_at_all_that_is_left_waits_for_nobody(tmp_path):
+    """So items may be asked for before earlier ones are done; what others hold is left to a later look."""
+    done: set[int] = set()
+    sweeps = Claims(tmp_path).sweeps(range(3), str, done.__contains__)
+    with Claims(tmp_path).hold("1"), contextlib.ExitStack() as claims:
+        first = [item for item, claim in next(sweeps) if claims.enter_context(claim.pop_all())]
+    done.update(first)
+    second = [item for item, _ in next(sweeps)]
+    done.update(second)
+    assert (first, second, list(sweeps)) == ([0, 2], [1], [])
+
+
 def test_claims_on_finished_work_are_cleared_away(tmp_path):
     process = other_process(tmp_path, "print(mine, flush=True); time.sleep(60)")
     process.stdout.readline()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from faces import make_detector, records
 from faces.keypoint_files import MANIFEST, load_keypoints, read_manifest, save_keypoints
 from faces.onset import OnsetDetector
 from faces.preview import MAX_TILES, TILE, Tile, contact_sheet, spread
+from faces.records import Recorder
 from media import read_image, write_frame_folder, write_gif, write_image, write_mp4, write_strip
 from modules.facial_prior import select_keypoints, template_keypoints
 from tests.conftest import ROOT
@@ -442,6 +444,15 @@ def test_illegal_command_lines(options):
     assert stop.value.code == 2
 
 
+def test_a_worker_says_what_is_wrong_with_the_model(tmp_path, capsys):
+    """Not this process, which loads none."""
+    still(tmp_path / "in/a", FACE["hopper"])
+    (tmp_path / "broken.dat").write_bytes(b"not a model")
+    assert run(tmp_path / "in", tmp_path / "out", "--landmark-model", str(tmp_path / "broken.dat")) == 2
+    assert "broken.dat is no landmark model of dlib" in capsys.readouterr().err
+    assert not list((tmp_path / "out").glob("*.pt"))
+
+
 def test_as_a_command(tmp_path):
     still(tmp_path / "in/a", FACE["hopper"])
     command = [sys.executable, str(ROOT / "kpmaker.py")]
@@ -491,6 +502,27 @@ def test_contact_sheet_is_bounded():
 def test_spread_takes_evenly():
     assert spread(list("abc"), 5) == list("abc")
     assert spread([str(i) for i in range(1000)], 4) == ["0", "250", "500", "750"]
+
+
+def test_blocks_are_given_out_before_the_last_is_recorded(tmp_path, monkeypatch):
+    """So that no worker waits; a block's claim stays until its files are written, and no claim is left."""
+    monkeypatch.setattr(kpmaker, "BLOCK", 2)
+    for name in "abcdef":
+        still(tmp_path / "in" / name, FACE["hopper"])
+    claimed: list[list[str]] = []
+
+    class Noting(Recorder):
+        def flush(self):
+            files = (tmp_path / "out/.claims").glob("*.0")
+            held = {json.loads(path.read_text())["name"] for path in files}
+            claimed.append([name for name in "ace" if f"key points {name}" in held])
+            super().flush()
+
+    monkeypatch.setattr(kpmaker, "Recorder", Noting)
+    assert run(tmp_path / "in", tmp_path / "out") == 0
+    assert claimed == [["a", "c", "e"], ["c", "e"], ["e"], []]
+    assert sorted(path.stem for path in (tmp_path / "out").glob("*.pt")) == list("abcdef")
+    assert not (tmp_path / "out/.claims").exists()
 
 
 def test_processes_that_are_killed_share_the_clips(tmp_path, monkeypatch):
