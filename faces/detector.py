@@ -57,7 +57,7 @@ class Detector(abc.ABC):
         device: where it runs.
         batch_size: how many images :meth:`detect_batch` handles together; where it is 1, the detector can be pickled,
             to work in several processes instead.
-        model_file: of dlib's landmarks, which these processes share.
+        model_file: its large one, if any, which these processes have in common.
     """
 
     name: str

@@ -22,8 +22,8 @@ from worker_process import fork_server, start_worker
 
 ONSET_INDEX = 0  # the onset is the first frame of a clip in natural order (spec §1)
 READ_AHEAD = 2  # clips per thread that wait, read, for their turn
-SHARED_MODEL = "FACES_SHARED_MODEL"  # environment variable: the landmark model that faces.preload loads
 AHEAD = 16  # clips per process that are given out, so that none waits while results are being written
+SHARED_MODEL = "FACES_SHARED_MODEL"  # environment variable: the landmark model that faces.preload loads
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
@@ -101,7 +101,8 @@ class OnsetDetector:
                 yield from _ordered(self._pool, _work, clips, self._workers * AHEAD)
             except BrokenProcessPool as error:
                 raise DetectorUnavailable(
-                    f"one of {self._workers} processes was killed, most likely because memory ran out: lower --workers"
+                    f"a process of --workers {self._workers} was killed, most likely because memory ran out: free some, "
+                    "or lower --workers"
                 ) from error
         else:
             size = self.detector.batch_size

@@ -468,7 +468,7 @@ def test_as_a_command(tmp_path):
 
 def test_starts_without_pytorch():
     """Its second of import would come before anything is done, in every worker too."""
-    code = "import sys, kpmaker, faces.onset; sys.exit('torch' in sys.modules or 'scipy' in sys.modules)"
+    code = "import sys, kpmaker, faces.preload; sys.exit('torch' in sys.modules or 'scipy' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
