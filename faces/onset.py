@@ -101,7 +101,7 @@ class OnsetDetector:
                 yield from _ordered(self._pool, _work, clips, self._workers * AHEAD)
             except BrokenProcessPool as error:
                 raise DetectorUnavailable(
-                    f"a process of --workers {self._workers} was killed, most likely because memory ran out: free some, "
+                    f"a process of --workers {self._workers} was killed, most likely as memory ran out: free some, "
                     "or lower --workers"
                 ) from error
         else:
