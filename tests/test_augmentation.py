@@ -115,6 +115,14 @@ def test_rotation_by_a_right_angle_is_exact():
     assert turned[0, 0, 1, 4] > 0.99
 
 
+def test_rotation_goes_both_ways():
+    right = torch.tensor([[WIDTH - 1.0, (HEIGHT - 1) / 2]])  # of the centre: up with the angle
+    frames = torch.zeros(1, 3, HEIGHT, WIDTH)
+    up = [float(right[0, 1] - Rotate(25)(frames, right, generator(seed))[1][0, 1]) for seed in range(60)]
+    most = (WIDTH - 1) / 2 * np.sin(np.radians(25))
+    assert -most <= min(up) < -0.9 * most and 0.9 * most < max(up) <= most
+
+
 @pytest.mark.parametrize("factor", [0.5, 0.9, 1.25, 2.0])
 def test_resize(factor):
     keypoints = points()
