@@ -59,6 +59,8 @@ def test_anything_else_is_spread_evenly():
     aligned = align_frames(ALL, 77, 60, 100.0, 25.0)
     assert aligned.rule == "spread evenly"
     assert aligned.times[0] == 0 and aligned.times[-1] == 76
+    assert align_frames(ALL, 77, 43, 200.0, 100.0).rule == "spread evenly", "12 % longer"
+    assert align_frames(ALL, 77, 2).times.tolist() == [0, 76], "many strides give two frames"
 
 
 def test_times_never_pass_the_driving_clips_end():
@@ -77,7 +79,7 @@ def test_a_single_frame_is_refused(distinct, generated):
 
 def test_resampling_is_linear_and_holds_the_ends():
     curve = np.array([[[0.0, 0.0], [2.0, 4.0]]])
-    found = resample(curve, np.array([0.0, 2.0]), np.array([0.0, 0.5, 2.0, 3.0]))
+    found = resample(curve, np.array([0.0, 2.0]), np.array([-1.0, 0.5, 2.0, 3.0]))
     assert found[0].tolist() == [[0, 0], [0.5, 1.0], [2, 4], [2, 4]]
 
 
