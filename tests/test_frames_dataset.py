@@ -14,6 +14,7 @@ from PIL import Image
 import frames_dataset
 from corpora import ClipRecord, write_clips
 from faces.keypoint_files import KeypointError, save_keypoints
+from faces.tracking import load_track, save_track
 from frames_dataset import (
     ClipFolder,
     DataError,
@@ -32,7 +33,7 @@ from frames_dataset import (
     to_tensor,
 )
 from media import MediaError, write_frame_folder, write_gif, write_mp4, write_strip
-from tests.conftest import make_data, random_keypoints
+from tests.conftest import make_data, random_keypoints, random_track
 from tests.pictures import noise, smooth
 
 
@@ -176,6 +177,24 @@ def test_the_two_frames_differ_and_cover_the_clip(tmp_path):
     assert all(source < driving for source, driving in pairs), "in time's order, and never the same frame"
     assert {frame for pair in pairs for frame in pair} == set(range(12))
     assert len(set(pairs)) > 50
+
+
+def test_each_frame_comes_with_its_own_row_of_the_track(tmp_path):
+    write_frame_folder(tmp_path / "train" / "clip", numbered(6))
+    save_keypoints(tmp_path / "keypoints", "clip", random_keypoints(0, 16))
+    save_track(tmp_path / "keypoints", "clip", random_track(random_keypoints(0, 16), 16, frames=6))
+    data = FramesDataset(params(tmp_path, frame_shape=[32, 16, 3]), True, num_repeats=8, with_tracks=True)
+    track = load_track(tmp_path / "keypoints", "clip").to("cpu").resized((32, 16))
+    for index in range(8):
+        sample = data[0, index]
+        for name in ("source", "driving"):
+            frame = number(sample[name])
+            assert torch.allclose(sample[f"keypoint_{name}"], track.points[frame], atol=1e-4)
+            assert torch.allclose(sample[f"field_{name}"], track.displacement()[frame], atol=1e-4)
+    write_frame_folder(tmp_path / "train" / "clip", numbered(9))
+    grown = FramesDataset(params(tmp_path), True, num_repeats=20, with_tracks=True)
+    with pytest.raises(KeypointError, match=r"the track of 'clip' has 6 frames, but frame [678] is wanted"):
+        [grown[0, index] for index in range(20)]
 
 
 def test_frames_are_in_natural_order(tmp_path):
