@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from metrics.canonical import REGIONS, MetricError, canonical_frame, locate_face
+from metrics.canonical import CANVAS_HEIGHT, CANVAS_WIDTH, IOD, REGIONS, MetricError, canonical_frame, locate_face
 from metrics.flow import make_dis
-from metrics.motion import FIGURES, compare_motion, measure_motion
+from metrics.motion import FIGURES, _Samples, compare_motion, measure_motion
 
 from .conftest import make_clip, measure, score
 
@@ -21,6 +21,17 @@ def test_the_measured_motion_is_the_true_one(smile, smile_motion):
     true = smile.local_flow[smile.apex][inside].mean(axis=0) / smile.iod
     measured = smile_motion.curves[REGIONS.index("mouth_R"), smile.apex]
     assert np.linalg.norm(measured - true) < 0.3 * np.linalg.norm(true)  # DIS loses 4–17 % (metric.md §4)
+
+
+def test_a_turn_of_the_head_is_no_expression(smile):
+    """A similarity of the whole picture is the head's in every region and in every cell of the map."""
+    samples = _Samples(locate_face(smile.landmarks, *smile.frames.shape[1:3]))
+    y, x = np.mgrid[:CANVAS_HEIGHT, :CANVAS_WIDTH]
+    x, y = x - samples.head_points[:, 0].mean(), y - samples.head_points[:, 1].mean()
+    flow = np.stack([3 + 0.02 * x - 0.01 * y, -2 + 0.01 * x + 0.02 * y], axis=-1).astype(np.float32)
+    curves, raw, head, cells = samples.read(flow)
+    assert max(np.abs(curves).max(), np.abs(cells).max()) < 1e-4 < np.abs(raw).min()
+    assert head == pytest.approx([3 / IOD, -2 / IOD, 0.02, 0.01], abs=1e-5)
 
 
 def test_another_face_with_the_same_movement_scores_high(smile_motion, other_face):

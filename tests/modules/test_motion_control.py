@@ -11,7 +11,7 @@ import torch
 from corpora.sample import still_face
 from metrics.canonical import REGIONS as PLACES_OF_FIGURES
 from metrics.canonical import locate_face, region_centres
-from modules.animator import KeyPointAnimator, interpolate
+from modules.animator import KeyPointAnimator, interpolate, movement
 from modules.coords import make_coordinate_grid, normalize_keypoints
 from modules.facial_prior import FLIP_PERMUTATION, NUM_KEYPOINTS, select_keypoints, template_keypoints
 from modules.motion_control import (
@@ -198,6 +198,19 @@ def test_unknown_regions_list_the_legal_ones(regions):
 def test_illegal_strengths(amplify):
     with pytest.raises(ValueError, match=r"amplify is .*legal: a number from 0"):
         MotionControl(amplify)
+
+
+def test_movement_leaves_the_common_shift_out():
+    """RMS over key points and axes; of the Jacobians where the key points stand still."""
+    apart = torch.tensor([[0.3, 0.4], [-0.3, -0.4]])
+    places = torch.stack([torch.zeros(2, 2), 5 + apart, 2 * apart])
+    for name in ("value", "shift"):
+        assert torch.allclose(movement({name: places}), torch.tensor([0.0, 1, 2]) * 0.125**0.5)
+        assert torch.allclose(movement({name: places}, 2), torch.tensor([2.0, 1, 0]) * 0.125**0.5)
+    jacobian = torch.eye(2) * torch.tensor([1.0, 1.5, 3.0]).view(3, 1, 1, 1).expand(3, 2, 1, 1)
+    assert torch.allclose(movement({"value": places, "jacobian": jacobian}), movement({"value": places}))
+    still = {"value": 0 * places, "jacobian": jacobian}
+    assert torch.allclose(movement(still), torch.tensor([0.0, 0.5, 2.0]) * 0.5**0.5)
 
 
 def test_settings_without_controls_control_nothing():
