@@ -119,9 +119,7 @@ def adjust_hue(frames: Tensor, amount: float) -> Tensor:
     pixels = frames.permute(0, 2, 3, 1).contiguous().numpy()
     rows = pixels.reshape(-1, *pixels.shape[2:])  # all frames as one picture
     hsv = cv2.cvtColor(rows, cv2.COLOR_RGB2HSV)  # hue in degrees
-    hue = hsv[..., 0]
-    hue += 360.0 * (amount % 1.0)
-    np.subtract(hue, 360.0, out=hue, where=hue >= 360.0)
+    hsv[..., 0] += 360.0 * (amount % 1.0)  # on the way back a full turn does not count
     turned = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB).reshape(pixels.shape)
     return torch.from_numpy(turned).permute(0, 3, 1, 2).clamp_(0, 1)
 

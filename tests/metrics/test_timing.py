@@ -36,6 +36,7 @@ def test_every_fifth_frame_of_mraa_without_rates():
     aligned = align_frames(ALL, 77, 16)
     assert aligned.rule == "one frame in 5"
     assert aligned.times.tolist() == list(range(0, 76, 5))
+    assert align_frames(ALL, 77, 39, 200.0).rule == "one frame in 2", "one rate alone says nothing"
 
 
 def test_a_clip_without_the_driving_clips_repeats():
