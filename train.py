@@ -8,6 +8,7 @@ uninterrupted one bit for bit on the CPU.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import math
 import signal
 import sys
@@ -32,6 +33,7 @@ from logger import CHECKPOINT_SUFFIX, Logger, background_share, checkpoint_path,
 from modules import build_networks, get_family
 from modules.family import Phase
 from modules.sync_batch_norm import synchronise_batch_norms
+from modules.training import prepare_for_training
 from team import ALONE, Team, cores, lost_another
 from validation import BestCheckpoint, Validation, Validator
 
@@ -91,6 +93,17 @@ def check_exceptions(networks: dict[str, nn.Module], exceptions: list[str]) -> N
 def layout(device: torch.device) -> torch.memory_format:
     """How images and weights lie in memory where convolutions are fastest: channels last on processors and CUDA."""
     return torch.channels_last if device.type in ("cpu", "cuda") else torch.contiguous_format
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep what it frees, for its next step: fresh memory comes from the system page by page, cleared.
+
+    For training on a processor, where every step needs the same buffers.  glibc's allocator alone can be told.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library, or none that can be found
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(-4, 0)  # M_MMAP_MAX: no buffer has a mapping of its own, which would end with it
+        mallopt(-1, -1)  # M_TRIM_THRESHOLD: the heap never shrinks
 
 
 def to_device(batch: dict[str, Tensor | list[str]], device: torch.device) -> dict[str, Tensor]:
@@ -169,6 +182,9 @@ class Trainer:
         self.phases = self.family.phases(self.networks, config, vgg, mode)
         for module in (*self.networks.values(), *(phase.model for phase in self.phases)):
             module.to(device, memory_format=layout(device))
+        if device.type == "cpu":
+            for network in self.networks.values():
+                prepare_for_training(network)
         if team.size > 1:
             for network in self.networks.values():
                 synchronise_batch_norms(network)
@@ -685,6 +701,8 @@ def train(
     validator = Validator(config, mode, device) if trainer.params["validate_every"] and team.first else None
     if team.first:
         ready()
+    if device.type == "cpu":
+        keep_freed_memory()
     run = Run(trainer, team.share(Path(folder)), validator)
     try:
         return run.loop()

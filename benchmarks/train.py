@@ -1,11 +1,20 @@
-"""``python -m benchmarks train``: training steps a second, all losses of the paper, VGG-19 with random weights."""
+"""``python -m benchmarks train``: training steps a second, all losses of the paper, VGG-19 with random weights.
+
+The paths take turns, each in a process of its own: the project's has the C library keep its memory, the other has not.
+"""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
 import tempfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 from unittest import mock
 
 import torch
@@ -13,7 +22,9 @@ import torch
 import train as engine
 from benchmarks.reference import TrainingStep
 from benchmarks.scenes import make_folders, random_networks, random_vgg, settings
-from benchmarks.turns import flops, in_turns, matmul_peaks, megabytes, peak_memory, report
+from benchmarks.turns import Path_, flops, in_turns, matmul_peaks, megabytes, peak_memory, report, synchronize
+
+T = TypeVar("T")
 
 
 def make_trainer(config: dict, device: torch.device, precision: str) -> engine.Trainer:
@@ -29,29 +40,70 @@ def make_trainer(config: dict, device: torch.device, precision: str) -> engine.T
     return trainer
 
 
+class _Step:
+    """The training step of a path, ``reference`` or ``project <precision>``."""
+
+    own: _Step  # this process's
+
+    def __init__(self, path: str, config: dict, device: torch.device, threads: int):
+        torch.set_num_threads(threads)
+        self.device, self.seed = device, config["train_params"]["seed"]
+        trainer = make_trainer(config, device, path.removeprefix("project ") if path != "reference" else "float32")
+        trainer.begin_epoch()
+        batch = engine.to_device(next(iter(trainer.loader)), device)
+        self.step: Path_ = lambda: trainer.train_step(batch)[0]
+        if path == "reference":
+            networks = {name: net.train() for name, net in random_networks(config, device).items()}
+            reference = TrainingStep(networks, config["train_params"], random_vgg(device))
+            self.step = lambda: reference(batch)
+        elif device.type == "cpu":
+            engine.keep_freed_memory()
+
+
+def _start(*arguments: object) -> None:
+    _Step.own = _Step(*arguments)
+
+
+def _losses() -> dict[str, float]:
+    torch.manual_seed(_Step.own.seed * 1_000_003)  # the project's own first transform
+    return {key: float(value) for key, value in _Step.own.step().items() if key != "background_share"}
+
+
+def _run() -> None:
+    _Step.own.step()
+    synchronize(_Step.own.device)
+
+
+def _work() -> int:
+    return flops(_Step.own.step)
+
+
+def _memory() -> int | None:
+    return peak_memory(_Step.own.step, _Step.own.device)
+
+
+def _process(stack: contextlib.ExitStack, path: str, *arguments: object) -> Callable[[Callable[[], T]], T]:
+    """Start a path's process; returns what has it call a function of this module, and waits for the result."""
+    start = (path, *arguments, torch.get_num_threads())
+    pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=_start, initargs=start)
+    stack.enter_context(pool)
+    return lambda function: pool.submit(function).result()
+
+
 def run(arguments: argparse.Namespace) -> list[str]:
     """Measure; returns the table's lines."""
     device, size = arguments.device, arguments.batch_size
     overrides = [*arguments.overrides, f"train_params.batch_size={size}", "train_params.dataloader_workers=0"]
-    with tempfile.TemporaryDirectory() as folder:
-        root = make_folders(Path(folder), 2, 8, "train")
-        config = settings(root, arguments.config, overrides)
-        trainers = {f"project {p}": make_trainer(config, device, p) for p in arguments.precisions}
-        first = next(iter(trainers.values()))
-        first.begin_epoch()
-        batch = engine.to_device(next(iter(first.loader)), device)
-        steps = {name: lambda t=t: t.train_step(batch)[0] for name, t in trainers.items()}
+    paths = ["reference"] * arguments.compare + [f"project {precision}" for precision in arguments.precisions]
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        config = settings(make_folders(Path(folder), 2, 8, "train"), arguments.config, overrides)
+        ask = {path: _process(stack, path, config, device) for path in paths}
         lines = []
-        if arguments.compare:
-            networks = {name: net.train() for name, net in random_networks(config, device).items()}
-            reference = TrainingStep(networks, config["train_params"], random_vgg(device))
-            steps = {"reference": lambda: reference(batch), **steps}
-        for name, step in steps.items():
-            torch.manual_seed(config["train_params"]["seed"] * 1_000_003)  # the project's own first transform
-            values = {key: float(value) for key, value in step().items() if key != "background_share"}
-            lines.append(f"losses of the first step, {name}: {', '.join(f'{k} {v:.5f}' for k, v in values.items())}")
-        work = {name: flops(step) for name, step in steps.items()}
-        seconds = in_turns(steps, arguments.rounds, device)
+        for path in paths:
+            values = ask[path](_losses).items()
+            lines.append(f"losses of the first step, {path}: {', '.join(f'{k} {v:.5f}' for k, v in values)}")
+        work = {path: ask[path](_work) for path in paths}
+        seconds = in_turns({path: partial(ask[path], _run) for path in paths}, arguments.rounds, device)
         lines += report(f"training steps of {size}", "samples", size, seconds, work, matmul_peaks(device, work))
-        lines += [f"peak memory, {name}: {megabytes(peak_memory(step, device))}" for name, step in steps.items()]
+        lines += [f"peak memory, {path}: {megabytes(ask[path](_memory))}" for path in paths]
     return lines

@@ -37,6 +37,11 @@ def doubling_weight(weight: Tensor) -> Tensor:
     return sum(F.pad(flipped, (x, 1 - x, y, 1 - y)) for x in (0, 1) for y in (0, 1))
 
 
+def four_pixel_weight(weight: Tensor) -> Tensor:
+    """Weight (4·out, in, k + 1, k + 1) of :func:`four_pixel_convolution`, of a convolution's (out, in, k, k)."""
+    return torch.stack([F.pad(weight, (x, 1 - x, y, 1 - y)) for y in (0, 1) for x in (0, 1)], dim=1).flatten(0, 1)
+
+
 def upsampling_convolution(conv: nn.Conv2d) -> nn.ConvTranspose2d:
     """Nearest ×2 followed by ``conv`` (3×3, padding 1) as one transposed convolution.
 
@@ -67,8 +72,7 @@ def four_pixel_convolution(conv: nn.Conv2d) -> nn.Sequential:
         raise ValueError(f"only convolutions with bias, stride 1, one group can make four pixels at once; got {conv}")
     out = nn.Conv2d(conv.in_channels, 4 * conv.out_channels, size + 1, stride=2, padding=padding)
     out.to(conv.weight.device, conv.weight.dtype)
-    moved = [F.pad(conv.weight.detach(), (x, 1 - x, y, 1 - y)) for y in (0, 1) for x in (0, 1)]
-    out.weight.data.copy_(torch.stack(moved, dim=1).flatten(0, 1))
+    out.weight.data.copy_(four_pixel_weight(conv.weight.detach()))
     out.bias.data.copy_(conv.bias.detach().repeat_interleave(4))
     return nn.Sequential(out, nn.PixelShuffle(2))
 
