@@ -1,20 +1,17 @@
 """``python -m benchmarks train``: training steps a second, all losses of the paper, VGG-19 with random weights.
 
-The paths take turns, each in a process of its own: the project's has the C library keep its memory, the other has not.
+Each path has a process of its own, one after the other, and makes its steps in a row, as a training run does: the
+project's has the C library keep its memory, and of a path that stood idle in between the system would take it back.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import copy
 import tempfile
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TypeVar
 from unittest import mock
 
 import torch
@@ -22,9 +19,7 @@ import torch
 import train as engine
 from benchmarks.reference import TrainingStep
 from benchmarks.scenes import make_folders, random_networks, random_vgg, settings
-from benchmarks.turns import Path_, flops, in_turns, matmul_peaks, megabytes, peak_memory, report, synchronize
-
-T = TypeVar("T")
+from benchmarks.turns import Path_, flops, matmul_peaks, megabytes, peak_memory, report, timed
 
 
 def make_trainer(config: dict, device: torch.device, precision: str) -> engine.Trainer:
@@ -69,9 +64,9 @@ def _losses() -> dict[str, float]:
     return {key: float(value) for key, value in _Step.own.step().items() if key != "background_share"}
 
 
-def _run() -> None:
+def _seconds(rounds: int) -> list[float]:
     _Step.own.step()
-    synchronize(_Step.own.device)
+    return [timed(_Step.own.step, _Step.own.device) for _ in range(rounds)]
 
 
 def _work() -> int:
@@ -82,28 +77,21 @@ def _memory() -> int | None:
     return peak_memory(_Step.own.step, _Step.own.device)
 
 
-def _process(stack: contextlib.ExitStack, path: str, *arguments: object) -> Callable[[Callable[[], T]], T]:
-    """Start a path's process; returns what has it call a function of this module, and waits for the result."""
-    start = (path, *arguments, torch.get_num_threads())
-    pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=_start, initargs=start)
-    stack.enter_context(pool)
-    return lambda function: pool.submit(function).result()
-
-
 def run(arguments: argparse.Namespace) -> list[str]:
     """Measure; returns the table's lines."""
     device, size = arguments.device, arguments.batch_size
     overrides = [*arguments.overrides, f"train_params.batch_size={size}", "train_params.dataloader_workers=0"]
     paths = ["reference"] * arguments.compare + [f"project {precision}" for precision in arguments.precisions]
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+    lines, memory, seconds, work = [], [], {}, {}
+    with tempfile.TemporaryDirectory() as folder:
         config = settings(make_folders(Path(folder), 2, 8, "train"), arguments.config, overrides)
-        ask = {path: _process(stack, path, config, device) for path in paths}
-        lines = []
         for path in paths:
-            values = ask[path](_losses).items()
-            lines.append(f"losses of the first step, {path}: {', '.join(f'{k} {v:.5f}' for k, v in values)}")
-        work = {path: ask[path](_work) for path in paths}
-        seconds = in_turns({path: partial(ask[path], _run) for path in paths}, arguments.rounds, device)
-        lines += report(f"training steps of {size}", "samples", size, seconds, work, matmul_peaks(device, work))
-        lines += [f"peak memory, {path}: {megabytes(ask[path](_memory))}" for path in paths]
-    return lines
+            start = (path, config, device, torch.get_num_threads())
+            with ProcessPoolExecutor(1, get_context("spawn"), initializer=_start, initargs=start) as process:
+                losses = process.submit(_losses).result().items()
+                work[path] = process.submit(_work).result()
+                seconds[path] = process.submit(_seconds, arguments.rounds).result()
+                memory.append(f"peak memory, {path}: {megabytes(process.submit(_memory).result())}")
+            lines.append(f"losses of the first step, {path}: {', '.join(f'{k} {v:.5f}' for k, v in losses)}")
+    lines += report(f"training steps of {size}", "samples", size, seconds, work, matmul_peaks(device, work))
+    return lines + memory

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import math
 import os
+import platform
 import re
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +21,7 @@ from faces.keypoint_files import KeypointError
 from frames_dataset import DataError
 from logger import read_lines
 from modules import FAMILIES
+from modules.training import DoublingBlock2d, FourPixelConv2d, SampleNorm2d
 from tests.conftest import make_data, training_config
 
 CPU = torch.device("cpu")
@@ -106,6 +111,28 @@ def test_workers_change_nothing(data, tmp_path):
     engine.train(training_config("fpb_fomm", data, num_epochs=1), one, CPU)
     engine.train(training_config("fpb_fomm", data, num_epochs=1, dataloader_workers=2), two, CPU)
     assert losses(one) == losses(two)
+
+
+def test_networks_are_prepared_on_the_processor(data):
+    networks = engine.Trainer(training_config("fpb_fomm", data), "train", CPU).networks
+    kinds = {type(module) for network in networks.values() for module in network.modules()}
+    assert {DoublingBlock2d, FourPixelConv2d, SampleNorm2d} <= kinds
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to keep memory")
+def test_freed_memory_is_kept():
+    program = """if True:
+        import torch, train
+        from benchmarks.turns import resident
+        train.keep_freed_memory()
+        buffer = torch.ones(2**25)
+        before = resident()
+        del buffer
+        print(before - resident())
+    """
+    command = [sys.executable, "-c", program]
+    shown = subprocess.run(command, cwd=Path(engine.__file__).parent, capture_output=True, check=True).stdout
+    assert int(shown) < 10e6, "of 134 MB"
 
 
 @pytest.mark.parametrize(
