@@ -10,7 +10,6 @@ import torch
 
 from modules.facial_prior import (
     FLIP_PERMUTATION,
-    TEMPLATE,
     flip_keypoints,
     region_map,
     select_keypoints,
@@ -82,8 +81,10 @@ def test_flip_twice_is_the_identity():
 
 
 def test_template():
-    assert torch.equal(template_keypoints(256, 256), torch.tensor(TEMPLATE, dtype=torch.float32))
-    assert torch.allclose(template_keypoints(512, 128), template_keypoints(256, 256) * torch.tensor([0.5, 2.0]))
+    points = template_keypoints(256, 256)
+    assert points[[0, 8, 17]].tolist() == [[71, 36], [175, 165], [201, 165]]  # spec §1
+    assert (flip_keypoints(points, 256) - points).abs().max() < 20, "a face: both halves alike"
+    assert torch.allclose(template_keypoints(512, 128), points * torch.tensor([0.5, 2.0]))
 
 
 def test_wrong_shapes_are_named():
