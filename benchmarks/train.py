@@ -1,7 +1,7 @@
 """``python -m benchmarks train``: training steps a second, all losses of the paper, VGG-19 with random weights.
 
-Each path has a process of its own, one after the other, and makes its steps in a row, as a training run does: the
-project's has the C library keep its memory, and of a path that stood idle in between the system would take it back.
+Each path has processes of its own, two in turns, and makes its steps in a row, as a training run does: the project's
+has the C library keep its memory, and of a path that stood idle in between the system would take it back.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import train as engine
 from benchmarks.reference import TrainingStep
 from benchmarks.scenes import make_folders, random_networks, random_vgg, settings
 from benchmarks.turns import Path_, flops, matmul_peaks, megabytes, peak_memory, report, timed
+
+WARM_UP = 3  # steps: from then on no memory is new
 
 
 def make_trainer(config: dict, device: torch.device, precision: str) -> engine.Trainer:
@@ -65,7 +67,8 @@ def _losses() -> dict[str, float]:
 
 
 def _seconds(rounds: int) -> list[float]:
-    _Step.own.step()
+    for _ in range(WARM_UP):
+        _Step.own.step()
     return [timed(_Step.own.step, _Step.own.device) for _ in range(rounds)]
 
 
@@ -82,16 +85,18 @@ def run(arguments: argparse.Namespace) -> list[str]:
     device, size = arguments.device, arguments.batch_size
     overrides = [*arguments.overrides, f"train_params.batch_size={size}", "train_params.dataloader_workers=0"]
     paths = ["reference"] * arguments.compare + [f"project {precision}" for precision in arguments.precisions]
-    lines, memory, seconds, work = [], [], {}, {}
+    lines, memory, work = [], [], {}
+    seconds: dict[str, list[float]] = {path: [] for path in paths}
     with tempfile.TemporaryDirectory() as folder:
         config = settings(make_folders(Path(folder), 2, 8, "train"), arguments.config, overrides)
-        for path in paths:
+        for path in [*paths, *reversed(paths)]:
             start = (path, config, device, torch.get_num_threads())
             with ProcessPoolExecutor(1, get_context("spawn"), initializer=_start, initargs=start) as process:
-                losses = process.submit(_losses).result().items()
-                work[path] = process.submit(_work).result()
-                seconds[path] = process.submit(_seconds, arguments.rounds).result()
-                memory.append(f"peak memory, {path}: {megabytes(process.submit(_memory).result())}")
-            lines.append(f"losses of the first step, {path}: {', '.join(f'{k} {v:.5f}' for k, v in losses)}")
+                if path not in work:
+                    losses = process.submit(_losses).result().items()
+                    lines.append(f"losses of the first step, {path}: {', '.join(f'{k} {v:.5f}' for k, v in losses)}")
+                    work[path] = process.submit(_work).result()
+                    memory.append(f"peak memory, {path}: {megabytes(process.submit(_memory).result())}")
+                seconds[path] += process.submit(_seconds, arguments.rounds).result()
     lines += report(f"training steps of {size}", "samples", size, seconds, work, matmul_peaks(device, work))
     return lines + memory
