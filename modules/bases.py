@@ -14,7 +14,7 @@ from modules.util import (
     ResBlock2d,
     SameBlock2d,
     UpBlock2d,
-    side_by_side,
+    convolve_together,
 )
 
 
@@ -141,7 +141,8 @@ class MotionNetwork(nn.Module):
             (B, 1, h, w) in [0, 1], or None where it is not estimated.
         """
         features = self.hourglass(inputs)
-        logits, *occlusion = side_by_side(features, *(head for head in (self.mask, self.occlusion) if head is not None))
+        heads = [head for head in (self.mask, self.occlusion) if head is not None]
+        logits, *occlusion = convolve_together(features, *heads)
         mask = F.softmax(logits.float() + favour, dim=1)
         mixed = (mask[..., None] * motions.float()).sum(1)
         return mask, mixed, torch.sigmoid(occlusion[0].float()) if occlusion else None

@@ -10,10 +10,10 @@ from modules.facial_prior import NUM_KEYPOINTS, region_map
 from modules.util import (
     AntiAliasInterpolation2d,
     Hourglass,
+    convolve_together,
     expect_shape,
     full_precision,
     pooled_maps,
-    side_by_side,
     spatial_softmax,
 )
 
@@ -116,7 +116,7 @@ class KPDetector(nn.Module):
         features = self.predictor(x)
         with full_precision(features):
             heads = [head for head in (self.kp, self.jacobian) if head is not None]
-            logits, *jacobian = side_by_side(features.float(), *heads)
+            logits, *jacobian = convolve_together(features.float(), *heads)
             heatmap = spatial_softmax(logits, self.temperature)  # (B, K, h', w')
             out = {"value": self._values(heatmap, keypoint, height, width)}
             if jacobian:

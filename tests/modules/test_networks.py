@@ -14,7 +14,7 @@ from modules.dense_motion import DenseMotionNetwork, sparse_motions
 from modules.discriminator import Discriminator
 from modules.keypoint_detector import KPDetector
 from modules.model import GeneratorFullModel
-from modules.util import AntiAliasInterpolation2d, Hourglass, inverse_2x2, pooled_maps
+from modules.util import AntiAliasInterpolation2d, Hourglass, convolve_together, inverse_2x2, pooled_maps
 from tests.conftest import GOLDEN, tiny_config
 
 PUBLISHED = json.loads((GOLDEN / "published_configs.json").read_text())
@@ -271,3 +271,15 @@ def test_half_precision_does_not_round_the_motion(family):
         out = networks["generator"](image, kp_source=kp, kp_driving=kp)
     assert kp["jacobian"].dtype == out["deformation"].dtype == torch.float32
     assert float((out["deformed"] - image).abs().max()) < 1e-3
+
+
+@pytest.mark.parametrize("padding", [0, 3])
+def test_convolutions_together_are_convolutions_apart(padding):
+    layers = [torch.nn.Conv2d(5, out, 7, padding=padding) for out in (4, 1, 3)]
+    x = torch.randn(2, 5, 9, 11)
+    apart = convolve_together(x, *layers)
+    assert all(out.requires_grad and torch.equal(out, layer(x)) for out, layer in zip(apart, layers, strict=True))
+    with torch.no_grad():
+        torch.testing.assert_close(convolve_together(x, *layers), apart)
+        rounded = convolve_together(x.bfloat16(), *layers)
+        torch.testing.assert_close(rounded, convolve_together(x.bfloat16().float(), *layers))
