@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from augmentation import build_augmentation
 from corpora import ClipRecord, open_table, read_clips
-from faces.keypoint_files import KeypointError, keypoint_path, load_keypoints
+from faces.keypoint_files import KeypointError, find_file, load_keypoints
 from faces.tracking import TRACK_FOLDER, load_track
 from frame_cache import FrameCache
 from media import Clip, clip_name, list_clips, open_clip, resize_frame
@@ -166,7 +166,7 @@ class ClipFolder:
         paths = [self.paths[name]]
         if self.keypoint_folder is not None:
             folders = [self.keypoint_folder, *([self.keypoint_folder / TRACK_FOLDER] if self.with_tracks else [])]
-            paths += [keypoint_path(folder, name) for folder in folders]
+            paths += [find_file(folder, name) for folder in folders]
         return max(path.stat().st_mtime for path in paths)
 
     def check_keypoints(self, names: Iterable[str] | None = None) -> None:

@@ -43,7 +43,7 @@ def read_tensors(folder: str | Path, name: str) -> object:
     """What ``torch.load`` finds in a clip's file, nothing but tensors unpickled; raises as :func:`load_keypoints`."""
     import torch
 
-    path = _find(folder, name)
+    path = find_file(folder, name)
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=_can_be_mapped(path))
     except pickle.UnpicklingError as error:
@@ -66,7 +66,7 @@ def load_keypoints(folder: str | Path, name: str) -> Tensor:
         MissingKeypoints: there is no such file (also a ``FileNotFoundError``).
         KeypointError: the file is broken, holds something else, or was refused because it tries to run code.
     """
-    return _checked(read_tensors(folder, name), str(_find(folder, name)))
+    return _checked(read_tensors(folder, name), str(find_file(folder, name)))
 
 
 def save_keypoints(folder: str | Path, name: str, points: Tensor) -> Path:
@@ -119,7 +119,12 @@ def update_manifest(folder: str | Path, entries: Mapping[str, dict]) -> dict[str
     return clips
 
 
-def _find(folder: str | Path, name: str) -> Path:
+def find_file(folder: str | Path, name: str) -> Path:
+    """The file of a clip, whose key points may be kept without the suffix that its name has.
+
+    Raises:
+        MissingKeypoints: there is none.
+    """
     exact = keypoint_path(folder, name)
     candidates = [exact]
     if Path(name).suffix.lower() in CLIP_SUFFIXES:

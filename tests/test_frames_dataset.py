@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
@@ -407,3 +408,14 @@ def test_order_of_the_file_system_changes_nothing(tmp_path, monkeypatch):
     listing = Path.iterdir
     monkeypatch.setattr(Path, "iterdir", lambda self: iter(sorted(listing(self), reverse=True)))
     assert FramesDataset(params(root), False).clips.names == expected
+
+
+def test_when_a_clip_changed(tmp_path):
+    """Its key points may lack the suffix that a folder's name has, as where they are loaded."""
+    write_frame_folder(tmp_path / "test" / "a.mp4", noise(2, 16, 16))
+    points = save_keypoints(tmp_path / "keypoints", "a", random_keypoints(16, 16))
+    clips = ClipFolder(params(tmp_path), "test", with_keypoints=True)
+    for path in (points, clips.paths["a.mp4"]):
+        later = clips.changed("a.mp4") + 100
+        os.utime(path, (later, later))
+        assert clips.changed("a.mp4") == later
