@@ -219,25 +219,31 @@ class Claims:
         items = list(items)
         left = items
         while left:
-            others, worked = [], False
-
-            def free(left=left, others=others) -> Iterator[tuple[Item, contextlib.ExitStack]]:
-                nonlocal worked
-                for item in left:
-                    if done(item):
-                        continue
-                    with contextlib.ExitStack() as claim:
-                        if not claim.enter_context(self.hold(name(item))):
-                            others.append(item)
-                        elif not done(item):  # it was, perhaps, while the claim was asked for
-                            worked = True
-                            yield item, claim
-
-            yield free()
+            mine, others = [], []
+            yield self._sweep(left, name, done, mine, others)
             left = others
-            if left and not worked:
+            if left and not mine:
                 time.sleep(POLL)
         self._tidy(name(item) for item in items if done(item))
+
+    def _sweep(
+        self,
+        items: Iterable[Item],
+        name: Callable[[Item], str],
+        done: Callable[[Item], bool],
+        mine: list[Item],
+        others: list[Item],
+    ) -> Iterator[tuple[Item, contextlib.ExitStack]]:
+        """Of ``items`` what is free, with its claim, and entered in ``mine``; what others hold goes to ``others``."""
+        for item in items:
+            if done(item):
+                continue
+            with contextlib.ExitStack() as claim:
+                if not claim.enter_context(self.hold(name(item))):
+                    others.append(item)
+                elif not done(item):  # it was, perhaps, while the claim was asked for
+                    mine.append(item)
+                    yield item, claim
 
     def _tidy(self, names: Iterable[str]) -> None:
         """Remove the claims of those who were killed between finishing a piece and giving it back."""
