@@ -82,7 +82,7 @@ def load_finder() -> object:
     return _threads.finder
 
 
-@functools.lru_cache(maxsize=1)
+@functools.cache
 def load_model(path: Path) -> object:
     """dlib's landmark model in ``path``.
 
@@ -143,17 +143,13 @@ class DlibDetector(Detector):
     def __reduce__(self) -> tuple:
         return type(self), (self._model_path, self._upsample)
 
-    @functools.cached_property
-    def _predictor(self) -> object:
-        return load_model(self.model_file)
-
     def load(self) -> None:
         """Load the landmark model, which else the first picture does.
 
         Raises:
             DetectorUnavailable: the file is none of 68 landmarks.
         """
-        self._predictor  # noqa: B018 - loaded by being looked at
+        load_model(self.model_file)
 
     def detect(self, image: np.ndarray) -> list[Face]:
         """Faces of a uint8 RGB image (H, W, 3), largest first; see the module's head for the search."""
@@ -173,7 +169,8 @@ class DlibDetector(Detector):
     def _steady(self, image: np.ndarray, box: tuple[float, ...]) -> np.ndarray:
         """The model's median answer (68, 2) over boxes about ``box``."""
         boxes = jitter_box(box, JITTERED_BOXES, JITTER, seed=0)
-        return median_landmarks(image, self._predictor, [(x0, y0, x1 - 1, y1 - 1) for x0, y0, x1, y1 in boxes])
+        model = load_model(self.model_file)
+        return median_landmarks(image, model, [(x0, y0, x1 - 1, y1 - 1) for x0, y0, x1, y1 in boxes])
 
     def _search(self, grey: np.ndarray, threshold: float) -> list[tuple[Box, float]]:
         """Boxes and scores, best first; of weak candidates (below 0) only the best is kept."""
