@@ -69,7 +69,10 @@ class Claims:
     # ------------------------------------------------------------------------------------------ one claim
     def _row(self, name: str) -> list[Path]:
         """The claims made on ``name``, the valid one last."""
-        return sorted(self.folder.glob(f"{_digest(name)}.*"), key=_number)
+        try:
+            return sorted(self.folder.glob(f"{_digest(name)}.*"), key=_number)
+        except FileNotFoundError:  # the folder went, with another process's last claim, while it was looked at
+            return []
 
     def _void(self, claim: Path) -> bool:
         """Whether the holder of a claim is dead."""
@@ -108,7 +111,7 @@ class Claims:
         content = {"name": name, "system": _system(), "pid": os.getpid(), "started": _started(os.getpid())}
         try:
             file = os.open(claim, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-        except FileExistsError:
+        except (FileExistsError, FileNotFoundError):  # another process was faster, or the folder went with its claim
             return None
         with open(file, "w", encoding="utf-8") as text:
             text.write(json.dumps(content))

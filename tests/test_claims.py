@@ -218,6 +218,26 @@ def test_a_folder_that_goes_while_it_is_made(tmp_path, monkeypatch):
         assert not mine
 
 
+def test_a_folder_that_goes_before_the_claim_is_written(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", lambda path, **options: None)
+        with Claims(tmp_path).hold(NAME) as mine:
+            assert not mine
+    with Claims(tmp_path).hold(NAME) as mine:
+        assert mine
+
+
+def test_a_folder_that_goes_while_it_is_looked_at(tmp_path, monkeypatch):
+    """Path.glob looks whether there is a folder, then opens it: to who tidies up, no claims are left."""
+    (tmp_path / FOLDER).mkdir()
+
+    def gone(path, pattern):
+        raise FileNotFoundError(2, "No such file or directory", str(path))
+
+    monkeypatch.setattr(Path, "glob", gone)
+    assert list(Claims(tmp_path).share(range(3), str, lambda item: True)) == []
+
+
 def test_exclusive(tmp_path):
     counter = tmp_path / "counter"
     counter.write_text("0")
