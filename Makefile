@@ -17,7 +17,7 @@ lint: $(VENV)/.installed-dev
 
 # The pictures of sup-mat/, from the models there.
 sup-mat: $(VENV)/.installed
-	$(BIN)/python supplement.py $(ARGS)
+	$(BIN)/python -m benchmarks.supplement $(ARGS)
 
 setup: $(VENV)/.installed
 

@@ -18,14 +18,15 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from animate import animate, driving_rate
+from animate import animate
+from animation.clip_animator import driving_rate
 from checkpoint import file_hash, load_for_inference
 from evaluation import player
 from evaluation.pairs import EvaluationError, clips_by_name
 from frames_dataset import ClipFolder, DataError, Pair, frame_size, read_pairs
-from grid import side_by_side
 from media import atomic_path, gif_rate, open_clip, png_bytes, resize_frame, write_gif
-from options import ConfigError, load_config, merge
+from media.side_by_side import side_by_side
+from settings import ConfigError, load_config, merge
 
 PAGE = "index.html"
 SHEET_COLUMNS = 8  # frames side by side in a sheet: pictures wider than 16,384 pixels are not shown by browsers
@@ -226,7 +227,7 @@ def compare(settings: dict, out: str | Path, device: torch.device, overwrite: bo
     """Fill the table.
 
     Args:
-        settings: of :func:`options.load_comparison`.
+        settings: of :func:`settings.load_comparison`.
         out: results go to ``<out>/<column>/``, rows to ``<out>/<driving>-<source>.gif``, the page to ``index.html``.
         device: where to compute.
         overwrite: animate again what is there.

@@ -24,7 +24,8 @@ import torch
 from tqdm import tqdm
 
 import media
-from animate import CONTROLS, STILL, ClipAnimator, Take, result_paths, write_result
+from animation.clip_animator import CONTROLS, STILL, ClipAnimator, Take
+from animation.results import result_paths, write_result
 from checkpoint import LoadedModel, load_for_inference
 from corpora import read_clips, sample
 from evaluate import score_pair
@@ -32,16 +33,16 @@ from faces import Detector, DetectorUnavailable, largest_face, make_detector
 from faces.crop import Crop, add_crop_options, paste_crop, transform_points
 from faces.tracking import track_keypoints
 from frames_dataset import FALLBACK_FPS, Pair, rate_is_known, read_pairs
-from grid import side_by_side
+from media.background import pays
+from media.side_by_side import side_by_side
 from metrics.canonical import MetricError
 from metrics.image import image_figures
 from modules import get_family
 from modules.facial_prior import select_keypoints
 from modules.motion_control import REGIONS
 from modules.track import Track
-from options import load_config
-from overlap import pays
-from run import choose_device
+from settings import load_config
+from settings.devices import choose_device
 
 SAMPLE_MODEL = Path(__file__).parent / "sup-mat" / "sample_model.pth.tar"
 SAMPLE_DATA = Path("data/sample")

@@ -20,8 +20,8 @@ from augmentation import build_augmentation
 from corpora import ClipRecord, open_table, read_clips
 from faces.keypoint_files import KeypointError, find_file, load_keypoints
 from faces.tracking import TRACK_FOLDER, load_track
-from frame_cache import FrameCache
 from media import Clip, clip_name, list_clips, open_clip, resize_frame
+from media.frame_cache import FrameCache
 from modules.track import Track
 
 PICTURES = ("source", "driving")  # of a sample

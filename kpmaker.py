@@ -30,7 +30,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from claims import Claims
 from faces import DETECTORS, Detector, DetectorUnavailable, make_detector
 from faces.keypoint_files import (
     MANIFEST,
@@ -44,7 +43,8 @@ from faces.onset import Onset, OnsetDetector, read_onset
 from faces.preview import MAX_TILES, Tile, contact_sheet, draw_tile, spread
 from faces.records import Plan, Recorder, make_entry, make_plan
 from media import MediaError, clip_name, list_clips, open_clip, write_image
-from worker_process import global_rank, global_size
+from parallel.work_sharing import Claims
+from parallel.workers import global_rank, global_size
 
 if TYPE_CHECKING:
     from torch import Tensor  # PyTorch is imported where it is needed: the workers search meanwhile

@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from worker_process import usable_cores
+from parallel.workers import usable_cores
 
 if TYPE_CHECKING:
     from corpora.pipeline import Prepared

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from animate import ClipAnimator, check_settings, common_settings, driving_rate, result_paths, write_result
+from animation.clip_animator import ClipAnimator, driving_rate
+from animation.results import check_settings, common_settings, result_paths, write_result
 from checkpoint import LoadedModel
 from frames_dataset import ClipFolder, DataError, Pair
 from media import MediaError, atomic_path
+from media.background import read_ahead
 from modules import get_family
-from overlap import read_ahead
 
 
 class L1Meter:

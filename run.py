@@ -24,20 +24,21 @@ from pathlib import Path
 import torch
 import yaml
 
-import team
 from animate import animate
+from animation.export import export
 from checkpoint import CheckpointError, load_for_inference
 from compare import compare
 from evaluate import YARDSTICKS, evaluate, named_folders
-from export import export
 from faces import DetectorUnavailable
 from logger import read_lines
 from media import atomic_path, explain_write_error
 from modules import FAMILIES, build_networks
-from options import ConfigError, load_comparison, load_config
+from parallel import distributed as team
+from parallel.workers import launched
 from reconstruction import reconstruction
+from settings import ConfigError, load_comparison, load_config
+from settings.devices import choose_device, device_numbers
 from train import Interrupted, TrainingError, train
-from worker_process import launched, local_rank
 
 ENVIRONMENT = "environment.jsonl"  # one line for every start of a run
 TRAINING_MODES = tuple(dict.fromkeys(mode for family in FAMILIES.values() for mode in family.training_sections))
@@ -69,45 +70,6 @@ def build_parser() -> argparse.ArgumentParser:
     add("--method", action="append", choices=YARDSTICKS, help="yardsticks to score too (default: still, or both)")
     add("--workers", type=int, help="processes (default: one a core)")
     return parser
-
-
-def device_numbers(device_ids: str) -> list[int]:
-    """``0`` or ``0,1`` → numbers.
-
-    Raises:
-        ConfigError: they are none, or one comes twice.
-    """
-    ids = [part.strip() for part in device_ids.split(",")]
-    if not all(part.isdigit() for part in ids) or len(set(ids)) < len(ids):
-        raise ConfigError(f"--device_ids {device_ids!r}: expected a number such as 0, or different ones such as 0,1")
-    return [int(part) for part in ids]
-
-
-def choose_device(name: str, device_ids: str = "0") -> torch.device:
-    """``auto`` takes CUDA, then MPS, then the CPU; anything else must be there.
-
-    Of several processes on a machine each takes the GPU of its number.
-
-    Raises:
-        ConfigError: the device is not there, or the numbers are none.
-    """
-    ids = device_numbers(device_ids)
-    if launched():
-        ids = ids if len(ids) > 1 else list(range(ids[0], ids[0] + local_rank() + 1))
-        if local_rank() >= len(ids):
-            raise ConfigError(f"--device_ids {device_ids}: process {local_rank()} has no device; give one each")
-    number = ids[local_rank()] if launched() else ids[0]
-    mps = torch.backends.mps.is_available()
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
-    if name == "cuda":
-        count = torch.cuda.device_count()
-        if number >= count:
-            raise ConfigError(f"--device cuda --device_ids {number}: there are {count} CUDA devices. Use --device cpu")
-        return torch.device("cuda", number)
-    if name == "mps" and not mps:
-        raise ConfigError("--device mps: this machine has no Metal device. Use --device cpu")
-    return torch.device(name)
 
 
 def git_commit() -> str | None:

@@ -23,7 +23,7 @@ from unittest import mock
 import torch
 from tqdm import tqdm
 
-from animate import ClipAnimator
+from animation.clip_animator import ClipAnimator
 from checkpoint import LoadedModel, load_for_inference
 from evaluate import Evaluation, evaluate, named_folders
 from evaluation.tables import YARDSTICKS

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from animate import ClipAnimator, write_result
+from animation.clip_animator import ClipAnimator
+from animation.results import write_result
 from benchmarks import reference
 from benchmarks.scenes import make_folders, random_networks, settings
 from benchmarks.turns import difference, flops, in_turns, matmul_peaks, megabytes, peak_memory, report

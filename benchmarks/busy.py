@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.scenes import make_folders, settings
 from benchmarks.train import make_trainer
 from benchmarks.turns import Path_, in_turns, report
-from train import Trainer, to_device
+from training.trainer import Trainer, to_device
 
 STEPS, FRAMES = 8, 66
 

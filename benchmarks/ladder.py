@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks.ablation import animate_pairs, data_arguments, judge, load, sample_pairs
 from logger import checkpoint_path, last_checkpoint
-from options import load_config
+from settings import load_config
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms import functional as TF
 
-from animate import write_result
+from animation.results import write_result
 from frames_dataset import ClipFolder, Pair, to_frames, to_tensor
 from logger import Visualizer
 from media import read_image

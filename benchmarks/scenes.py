@@ -13,7 +13,7 @@ from media import write_frame_folder
 from modules import build_networks
 from modules.facial_prior import template_keypoints
 from modules.vgg import Vgg19
-from options import load_config
+from settings import load_config
 
 CONFIG = Path(__file__).parent.parent / "config" / "base.yaml"
 SIZE = 256

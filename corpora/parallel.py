@@ -10,7 +10,7 @@ from typing import TypeVar
 import cv2
 from tqdm import tqdm
 
-from worker_process import start_worker
+from parallel.workers import start_worker
 
 Job, Result = TypeVar("Job"), TypeVar("Result")
 

@@ -13,7 +13,7 @@ from multiprocessing import get_context
 import cv2
 from tqdm import tqdm
 
-from worker_process import start_worker, usable_cores
+from parallel.workers import start_worker, usable_cores
 
 from .pairs import EvaluationError, Pair
 from .work import Outcome, PairScorer

@@ -18,7 +18,7 @@ import numpy as np
 
 from faces.detector import Detector, DetectorUnavailable, Face
 from media import FolderClip, MediaError, open_clip
-from worker_process import fork_server, start_worker
+from parallel.workers import fork_server, start_worker
 
 ONSET_INDEX = 0  # the onset is the first frame of a clip in natural order (spec §1)
 READ_AHEAD = 2  # clips per thread that wait, read, for their turn

@@ -151,7 +151,7 @@ def make_data(root: Path, train: int = 3, test: int = 2, frames: int = 5, size: 
 def training_config(family: str, root: Path, **train_params) -> dict:
     """Checked settings of a tiny training run of a family on ``make_data``'s clips, without VGG."""
     from modules import FAMILIES
-    from options import check_config
+    from settings import check_config
 
     config = tiny_config(family)
     weights = {"reconstruction": 10, "deformed": 10}

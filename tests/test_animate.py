@@ -16,15 +16,19 @@ import pytest
 import torch
 
 import animate as engine
-from animate import ClipAnimator, Take, animate, batches, finished, result_paths
+from animate import animate
+from animation import clip_animator
+from animation.clip_animator import ClipAnimator, Take, batches
+from animation.results import finished, result_paths
 from checkpoint import LoadedModel, write_checkpoint
-from claims import Claims
 from corpora import ClipRecord, read_clips, write_clips
+from corpora.generated import GeneratedSet
 from faces.keypoint_files import KeypointError, save_keypoints
 from frames_dataset import ClipFolder, DataError, FramesDataset, Pair
 from media import Clip, open_clip, write_frame_folder, write_mp4, write_strip
 from modules import FAMILIES, build_networks, get_family
 from modules.animator import KeyPointAnimator
+from parallel.work_sharing import Claims
 from tests.conftest import golden_state, make_data, moving_frames, random_keypoints, training_config
 from tests.pictures import leftovers, write_truncated_mp4
 
@@ -188,7 +192,7 @@ def test_controls_reach_the_result(model):
 def test_results_from_before_there_were_controls_are_kept(run, tmp_path):
     first = run()
     settings = tmp_path / "out" / "settings.json"
-    old = {key: value for key, value in json.loads(settings.read_text()).items() if key not in engine.CONTROLS}
+    old = {key: value for key, value in json.loads(settings.read_text()).items() if key not in clip_animator.CONTROLS}
     settings.write_text(json.dumps(old))
     assert set(run()) == set(first)
     with pytest.raises(DataError, match=r"other settings \(amplify differ"):
@@ -305,7 +309,7 @@ def test_reference_frame(model, data):
         assert take.pair.reference == expected
         assert difference(frames, at[expected]) <= 1, "the same but for the order in which threads add up"
     (data / "clips.csv").unlink()
-    engine.clip_record.__globals__["_listed"].cache_clear()
+    clip_animator.clip_record.__globals__["_listed"].cache_clear()
     assert taken(model, reference="onset")[0].pair.reference == 0, "without an annotation the first frame"
 
 
@@ -339,8 +343,8 @@ def test_automatic_reference_needs_key_points(family, data):
 
 # ------------------------------------------------------------------------------------------ colour
 def chroma(frames: np.ndarray) -> np.ndarray:
-    images = engine.to_tensor(frames)
-    return engine.chrominance(images).numpy()
+    images = clip_animator.to_tensor(frames)
+    return clip_animator.chrominance(images).numpy()
 
 
 def test_colour_of_the_photo_on_a_grey_model(model, data):
@@ -351,10 +355,10 @@ def test_colour_of_the_photo_on_a_grey_model(model, data):
     write_frame_folder(data / "test" / "test_1", grey)
     assert difference(taken(model, colour="model")[1], frames) > 20
     moving = taken(model, colour="source")[1]
-    luma = engine.luminance(engine.to_tensor(moving))
+    luma = clip_animator.luminance(clip_animator.to_tensor(moving))
     write_frame_folder(data / "test" / "test_0", [np.rint(source @ [0.299, 0.587, 0.114])[..., None].repeat(3, -1)
                                                   .astype(np.uint8)])  # fmt: skip
-    made = engine.luminance(engine.to_tensor(taken(model, colour="model")[1]))
+    made = clip_animator.luminance(clip_animator.to_tensor(taken(model, colour="model")[1]))
     inside = (moving > 2) & (moving < 253)
     assert float((luma - made).abs()[torch.from_numpy(inside).all(-1)[:, None]].max()) < 0.02
     model.config["animate_params"].update(amplify=0)
@@ -405,9 +409,9 @@ def animate_into(run, out: Path, **params) -> None:
 def test_lists_are_written_by_one_at_a_time(run, data, tmp_path, monkeypatch):
     """Whatever else writes to the folder of results, or to the data set from a folder of its own."""
     label(data)
-    add, write, written = engine.GeneratedSet.add, engine.write_manifest, []
+    add, write, written = GeneratedSet.add, engine.write_manifest, []
 
-    def adding(made: engine.GeneratedSet, record: ClipRecord) -> None:
+    def adding(made: GeneratedSet, record: ClipRecord) -> None:
         with Claims(tmp_path / "made").hold("clips.csv") as free:
             written.append(free)
         add(made, record)
@@ -417,7 +421,7 @@ def test_lists_are_written_by_one_at_a_time(run, data, tmp_path, monkeypatch):
             written.append(free)
         write(out, *rest)
 
-    monkeypatch.setattr(engine.GeneratedSet, "add", adding)
+    monkeypatch.setattr(GeneratedSet, "add", adding)
     monkeypatch.setattr(engine, "write_manifest", writing)
     run(dataset_out=str(tmp_path / "made"))
     assert written == [False, False, False]
@@ -545,9 +549,8 @@ def test_unknown_rates_and_slow_gifs_are_said(run, capsys):
 
 
 def test_long_results_become_a_folder(run, monkeypatch, tmp_path):
-    import media
 
-    monkeypatch.setattr(media, "MAX_STRIP_WIDTH", 64 * 4)
+    monkeypatch.setattr("media.writing.MAX_STRIP_WIDTH", 64 * 4)
     result = run()["test_1-test_0"]
     assert leftovers(tmp_path / "out" / "png") == ["test_0-test_1", "test_1-test_0"]
     assert len(open_clip(tmp_path / "out" / "png" / "test_1-test_0")) == FRAMES
@@ -600,7 +603,7 @@ def test_a_result_is_claimed_until_it_is_whole(run, tmp_path, monkeypatch):
             yield from super().__iter__()
 
     monkeypatch.setattr(engine, "write_result", finish_late)
-    monkeypatch.setattr(engine, "Take", ToldTake)
+    monkeypatch.setattr(clip_animator, "Take", ToldTake)
     run(overlap=True)
     assert free == [False] and len(begun) == 2
     assert not (tmp_path / "out" / ".claims").exists()

@@ -17,10 +17,10 @@ import run
 from checkpoint import load_for_inference, read_checkpoint, write_checkpoint
 from compare import ComparisonError, compare, folder_name, how_slow
 from frames_dataset import DataError
-from grid import CAPTION_HEIGHT
 from media import gif_rate, open_clip, write_frame_folder
+from media.side_by_side import CAPTION_HEIGHT
 from modules import build_networks
-from options import ConfigError, load_comparison, load_config
+from settings import ConfigError, load_comparison, load_config
 from tests.browser import open_page, programs
 from tests.conftest import FRAME_SIZE, ROOT, make_data, moving_frames, tiny_config
 

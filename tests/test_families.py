@@ -14,9 +14,9 @@ from animate import animate
 from checkpoint import CheckpointError, load_for_inference, read_checkpoint, slim_checkpoint, write_checkpoint
 from logger import read_lines
 from media import open_clip
-from modules import FAMILIES
-from options import ConfigError, check_config, load_config
+from modules import FAMILIES, build_networks
 from reconstruction import reconstruction
+from settings import ConfigError, check_config, load_config
 from tests.conftest import FRAME_SIZE, tiny_config, training_config
 
 CPU = torch.device("cpu")
@@ -178,7 +178,7 @@ def test_fomm_in_two_stages(data, tmp_path):
 # ------------------------------------------------------------------------------------------ mixed up
 def published(family: str) -> dict:
     """An untrained model as a published file holds it: networks alone."""
-    trainer_networks = engine.build_networks(tiny_config(family))
+    trainer_networks = build_networks(tiny_config(family))
     return {name: network.state_dict() for name, network in trainer_networks.items()}
 
 

@@ -15,7 +15,7 @@ import yaml
 
 from checkpoint import load_for_inference, write_checkpoint
 from modules import build_networks, get_family
-from options import load_config
+from settings import load_config
 from tests.conftest import GOLDEN, random_keypoints
 
 PUBLISHED = json.loads((GOLDEN / "published_configs.json").read_text())

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from animate import ClipAnimator
+from animation.clip_animator import ClipAnimator
 from checkpoint import LoadedModel, write_checkpoint
 from faces.keypoint_files import KeypointError
 from frames_dataset import ClipFolder, DataError

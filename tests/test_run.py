@@ -23,7 +23,7 @@ from logger import read_lines
 from media import open_clip, write_frame_folder
 from modules import build_networks
 from modules.animator import KeyPointAnimator
-from options import load_config
+from settings import load_config
 from tests.conftest import (
     GOLDEN,
     ROOT,

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import demo
+from benchmarks.supplement import Studio
 from checkpoint import load_for_inference
 from corpora.sample import sample_clip
 from metrics.canonical import REGIONS as PLACES
 from metrics.motion import ClipMotion, compare_motion
-from supplement import Studio
 
 CPU = torch.device("cpu")
 SHOWN = [0, 2, 3, 4, 5]  # frames of the driving clip, its onset first

@@ -16,13 +16,14 @@ import pytest
 import torch
 
 import train as engine
-from checkpoint import CheckpointError, load_for_inference, read_checkpoint
+from checkpoint import CheckpointError, load_for_inference, read_checkpoint, warm_start
 from faces.keypoint_files import KeypointError
 from frames_dataset import DataError
 from logger import read_lines
 from modules import FAMILIES
 from modules.training import DoublingBlock2d, FourPixelConv2d, SampleNorm2d
 from tests.conftest import make_data, training_config
+from training.schedule import learning_rate, parse_freeze
 
 CPU = torch.device("cpu")
 
@@ -140,17 +141,17 @@ def test_freed_memory_is_kept():
     [(None, (math.inf, math.inf)), (3, (3, math.inf)), ("3 epochs", (3, math.inf)), ("200 steps", (math.inf, 200))],
 )
 def test_parse_freeze(value, expected):
-    assert engine.parse_freeze(value) == expected
+    assert parse_freeze(value) == expected
 
 
 @pytest.mark.parametrize("value", ["soon", "3 weeks", -1, "steps"])
 def test_parse_freeze_refuses(value):
     with pytest.raises(ValueError, match="freeze_bn_after"):
-        engine.parse_freeze(value)
+        parse_freeze(value)
 
 
 def test_learning_rate_is_a_function_of_the_epoch():
-    rates = [engine.learning_rate(1.0, epoch, [60, 90]) for epoch in (0, 59, 60, 89, 90)]
+    rates = [learning_rate(1.0, epoch, [60, 90]) for epoch in (0, 59, 60, 89, 90)]
     assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.01])
 
 
@@ -222,7 +223,7 @@ def test_warm_start(data, tmp_path, capsys):
     out = capsys.readouterr().out
     assert re.search(r"took \d+ entries", out)
     trainer = engine.Trainer(training_config("fpb_fomm", data), "train", CPU)
-    taken, left = engine.warm_start(trainer.networks, read_checkpoint(last))
+    taken, left = warm_start(trainer.networks, read_checkpoint(last))
     key = "predictor.encoder.down_blocks.0.conv.weight"
     assert f"kp_detector.{key} (3 of 4 input channels)" in taken
     assert left == []

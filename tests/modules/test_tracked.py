@@ -12,7 +12,7 @@ from modules.coords import make_coordinate_grid
 from modules.facial_prior import template_keypoints
 from modules.model import GeneratorFullModel
 from modules.track import Track
-from options import ConfigError, check_config
+from settings import ConfigError, check_config
 from tests.conftest import tiny_config
 
 SIZE = (64, 96)  # height, width

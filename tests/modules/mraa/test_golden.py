@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from modules import build_networks
-from options import check_config
+from settings import check_config
 from tests.conftest import GOLDEN, golden_images, golden_state, load_golden, relative_error
 from tests.modules.mraa.tiny import tiny_networks
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import supplement
+from benchmarks import supplement
 from corpora.sample import SampleClip, sample_clip
 from media import open_clip, read_image
 

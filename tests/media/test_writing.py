@@ -15,7 +15,7 @@ import media
 from media import MediaError
 from tests.pictures import leftovers, noise, smooth
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.gif", "folder"])
@@ -27,7 +27,7 @@ def test_write_clip_chooses_by_suffix(tmp_path, name):
 
 
 def test_strip_too_wide_becomes_a_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(media, "MAX_STRIP_WIDTH", 32 * 5)
+    monkeypatch.setattr("media.writing.MAX_STRIP_WIDTH", 32 * 5)
     media.write_strip(tmp_path / "a.png", noise(5))
     assert leftovers(tmp_path) == ["a.png"]
     media.write_strip(tmp_path / "a.png", noise(6))
@@ -172,7 +172,7 @@ def test_frames_that_no_png_can_be_made_of(tmp_path, image, said):
 @pytest.mark.parametrize("name", ["a.mp4", "a", "a.png"])
 def test_writers_do_not_hold_the_clip(tmp_path, name, monkeypatch):
     """Of 400 frames handed over one by one, no more than a few are alive at any time."""
-    monkeypatch.setattr(media, "MAX_STRIP_WIDTH", 100)  # the strip's own picture is bounded by this
+    monkeypatch.setattr("media.writing.MAX_STRIP_WIDTH", 100)  # the strip's own picture is bounded by this
     alive, most = 0, 0
 
     class Frame(np.ndarray):

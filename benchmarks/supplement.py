@@ -1,8 +1,8 @@
 """Make the pictures of sup-mat/ again, from the models that lie there.
 
-    python supplement.py                                   # all of them
-    python supplement.py amplify regions                   # some of them
-    python supplement.py --run 'log/sample 25_11_26_11.08.00'    # also take over the run's curves and log
+    python -m benchmarks.supplement                                   # all of them
+    python -m benchmarks.supplement amplify regions                   # some of them
+    python -m benchmarks.supplement --run 'log/sample 25_11_26_11.08.00'    # also take over the run's curves and log
 
 ``demo``: the built-in pair beside its truth.  ``table``: driving | FOMM | MRAA | ours | truth, by --mode compare.
 ``amplify``: one movement at several strengths, with the measured gain.  ``regions``: parts of it alone.  ``motion``:
@@ -23,22 +23,22 @@ import torch
 
 import demo
 import media
-from animate import CONTROLS, ClipAnimator
+from animation.clip_animator import CONTROLS, ClipAnimator
 from checkpoint import LoadedModel, load_for_inference
 from compare import compare
 from corpora import read_clips
 from corpora.sample import SampleClip, sample_clip, still_face
 from frames_dataset import Pair, clip_rate
-from grid import side_by_side
 from kpmaker import main as make_keypoints
+from media.side_by_side import side_by_side
 from metrics.canonical import REGIONS as PLACES
 from metrics.motion import ClipMotion, compare_motion, measure_motion
 from modules import get_family
 from modules.facial_prior import select_keypoints
-from options import load_comparison
-from run import choose_device
+from settings import load_comparison
+from settings.devices import choose_device
 
-OUT = Path(__file__).parent / "sup-mat"
+OUT = Path(__file__).resolve().parent.parent / "sup-mat"
 STRENGTHS = (0.0, 0.5, 1.0, 2.0, 3.0)
 SHOWN_REGIONS = ("brows", "mouth", "mouth:left", "brows:right,mouth:right")
 WIDTH, DEMO_WIDTH = 136, 176  # of one picture of a row

@@ -19,10 +19,10 @@ import pytest
 import yaml
 
 from checkpoint import write_checkpoint
-from claims import FOLDER, Claims
 from corpora import ClipRecord, write_clips
 from media import clear_leftovers, open_clip
 from modules import build_networks
+from parallel.work_sharing import FOLDER, Claims
 from tests.conftest import ROOT, make_data, training_config
 
 NAME = "a-b"

@@ -21,7 +21,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from worker_process import launched, usable_cores
+from parallel.workers import launched, usable_cores
 
 Value = TypeVar("Value")
 PATIENCE = timedelta(hours=6)  # rank 0 may validate for long; that one has died is noticed by the launcher, at once

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from animation.export import export, graphs
 from checkpoint import CheckpointError, LoadedModel
-from export import export, graphs
 from tests.conftest import tiny_config
 from tests.modules.test_inference import golden_networks
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from overlap import WriteBehind, pays, read_ahead
+from media.background import WriteBehind, pays, read_ahead
 
 PATIENCE = 30.0  # seconds, for what happens at once unless something is wrong
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from grid import CAPTION_HEIGHT, GAP, caption, difference_to_first, side_by_side
+from media.side_by_side import CAPTION_HEIGHT, GAP, caption, difference_to_first, side_by_side
 from tests.pictures import noise
 
 

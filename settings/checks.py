@@ -1,33 +1,22 @@
-"""YAML and ``--set key=value`` → checked settings.  An unknown key is an error that names the nearest known one.
+"""A configuration against what is legal, with the defaults filled in.
 
-A file may start with ``base: other.yaml`` (relative to itself) and hold only the differences; a base of another family
-is made one's own by setting null what only that family has.  :func:`load_config` returns the resolved settings, which
-also go into the run folder.
+An unknown key is an error that names the nearest known one.
 """
 
 from __future__ import annotations
 
-import copy
 import difflib
-import re
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
-import yaml
 
 from modules import FAMILIES, get_family
 from modules.animator import NO_REGIONS
 from modules.family import Family
 from modules.image_losses import active
 from modules.motion_control import parse_regions
-from option_keys import (
-    COLUMN_KEYS,
-    COMPARE_DEFAULTS,
-    COMPARE_KEYS,
+from settings.files import ConfigError, merge
+from settings.keys import (
     DEFAULTS,
     FAMILY_RULES,
-    ROW_KEYS,
     SHARED_KEYS,
     TRAIN_DEFAULTS,
     TRAINING_DEFAULTS,
@@ -37,82 +26,7 @@ from option_keys import (
     weight_rule,
 )
 
-# Only such texts as 2e-4, which YAML 1.1 takes for words, are read differently from the standard: as numbers.
-_EXPONENT = re.compile(r"[-+]?\d[\d_]*(\.\d*)?[eE][-+]?\d+$")
 
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML in which ``2e-4`` is a number."""
-
-
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789"))
-
-
-class ConfigError(ValueError):
-    """A setting that is unknown, missing or illegal."""
-
-
-# ------------------------------------------------------------------------------------------------ reading
-def read_yaml(path: str | Path) -> dict:
-    """One YAML file as a dictionary, safely, without resolving ``base``."""
-    path = Path(path)
-    if not path.is_file():
-        folder = next((place for place in (path, path.parent) if place.is_dir()), Path("config"))
-        names = sorted(str(p) for p in folder.glob("*.yaml"))
-        near = [] if folder == path else difflib.get_close_matches(str(path), names, n=1, cutoff=0.4)
-        hint = f" Did you mean {near[0]}?" if near else f" Configs there: {', '.join(names) or 'none'}."
-        raise ConfigError(f"no such config: {path}.{hint}")
-    try:
-        data = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path} should hold sections such as dataset_params and model_params; it holds {data!r}")
-    return data
-
-
-def merge(base: dict, changes: dict) -> dict:
-    """``base`` with ``changes`` laid over it, section by section; lists and numbers are replaced."""
-    out = copy.deepcopy(base)
-    for key, value in changes.items():
-        if isinstance(value, dict) and isinstance(out.get(key), dict):
-            out[key] = merge(out[key], value)
-        else:
-            out[key] = copy.deepcopy(value)
-    return out
-
-
-def resolve_base(path: str | Path, seen: tuple[Path, ...] = ()) -> dict:
-    """A YAML file with everything it is based on."""
-    path = Path(path)
-    if path.resolve() in seen:
-        raise ConfigError(f"{path} is based on itself: {' → '.join(str(p) for p in (*seen, path))}")
-    data = read_yaml(path)
-    base = data.pop("base", None)
-    if base is None:
-        return data
-    if not isinstance(base, str):
-        raise ConfigError(f"{path}: base is {base!r}; legal: the name of another YAML file")
-    return merge(resolve_base(path.parent / base, (*seen, path.resolve())), data)
-
-
-def apply_overrides(config: dict, overrides: list[str]) -> dict:
-    """``section.key=value`` strings, the value in YAML syntax, laid over ``config``."""
-    for text in overrides:
-        name, separator, value = text.partition("=")
-        if not separator or not name:
-            raise ConfigError(f"--set {text!r}: expected section.key=value, e.g. train_params.batch_size=4")
-        try:
-            change: Any = yaml.load(value, _Loader)  # noqa: S506 - a SafeLoader
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {text!r}: the value is not valid YAML ({error})") from error
-        for part in reversed(name.strip().split(".")):
-            change = {part: change}
-        config = merge(config, change)
-    return config
-
-
-# ------------------------------------------------------------------------------------------------ checking
 def schema(family_name: str) -> dict:
     """All legal keys of a family, nested, with their rules; None marks a leaf that its user checks."""
     family = FAMILIES[family_name]
@@ -158,7 +72,7 @@ def _without_foreign_nulls(config: dict, keys: dict, foreign: set[str], prefix: 
     return kept
 
 
-def _check_keys(config: dict, keys: dict, family: str | None, prefix: str = "") -> None:
+def check_keys(config: dict, keys: dict, family: str | None, prefix: str = "") -> None:
     for name, value in config.items():
         path = f"{prefix}{name}"
         if name not in keys:
@@ -166,7 +80,7 @@ def _check_keys(config: dict, keys: dict, family: str | None, prefix: str = "") 
         if isinstance(keys[name], dict) and value is not None:
             if not isinstance(value, dict):
                 raise ConfigError(f"{path} should be a section with {', '.join(keys[name])}; it is {value!r}")
-            _check_keys(value, keys[name], family, path + ".")
+            check_keys(value, keys[name], family, path + ".")
         elif isinstance(keys[name], Rule) and not keys[name].accepts(value):
             raise ConfigError(f"{path} is {value!r}; legal: {keys[name].legal}")
 
@@ -260,7 +174,7 @@ def check_config(config: dict) -> dict:
         raise ConfigError(str(error)) from error
     keys = schema(family.name)
     config = _without_foreign_nulls(config, keys, _foreign_paths(family.name))
-    _check_keys(config, keys, family.name)
+    check_keys(config, keys, family.name)
     if not config.get("model_params"):
         raise ConfigError("model_params is missing from the config")
     given = {key: value for key, value in config.items() if value is not None}
@@ -273,51 +187,3 @@ def check_config(config: dict) -> dict:
         config["train_params"]["loss_weights"] = {}
     _check_values(config, family)
     return config
-
-
-def load_config(path: str | Path, overrides: list[str] | None = None) -> dict:
-    """Read, resolve, override, check.
-
-    Args:
-        path: YAML file.
-        overrides: ``section.key=value`` strings from ``--set``.
-
-    Returns:
-        the settings with every default filled in.
-    """
-    return check_config(apply_overrides(resolve_base(path), overrides or []))
-
-
-def load_comparison(path: str | Path, overrides: list[str] | None = None) -> dict:
-    """Read the YAML of ``--mode compare``: what is compared (``columns``), on which pairs (``rows``), and how shown.
-
-    Raises:
-        ConfigError: an unknown, missing or illegal key; a column without a checkpoint is named.
-    """
-    config = apply_overrides(resolve_base(path), overrides or [])
-    _check_keys(config, COMPARE_KEYS, None)
-    for key, entries in (("columns", COLUMN_KEYS), ("rows", ROW_KEYS)):
-        if key not in config:
-            raise ConfigError(f"{path}: {key} is missing; legal: {COMPARE_KEYS[key].legal}")
-        if isinstance(config[key], list):
-            _check_entries(config[key], key, entries)
-    if not (config.get("dataset_params") or {}).get("root_dir"):
-        raise ConfigError(f"{path}: dataset_params.root_dir is missing; its test/ holds the clips of the rows")
-    return merge(COMPARE_DEFAULTS, {key: value for key, value in config.items() if value is not None})
-
-
-def _check_entries(entries: list, key: str, keys: dict) -> None:
-    needed = [name for name in keys if name not in ("set", "frame")]
-    for number, entry in enumerate(entries):
-        place = f"{key}[{number}]"
-        if not isinstance(entry, dict):
-            raise ConfigError(f"{place} is {entry!r}; legal: a section with {', '.join(needed)}")
-        called = f" ({entry['name']})" if "name" in entry else ""
-        for name in needed:
-            if entry.get(name) is None:
-                raise ConfigError(f"{place}{called} has no {name}; every one of {key} needs {', '.join(needed)}")
-        _check_keys(entry, keys, None, f"{place}.")
-    names = [entry.get("name") for entry in entries]
-    twice = next((name for name in names if name is not None and names.count(name) > 1), None)
-    if twice:
-        raise ConfigError(f"two {key} are called {twice!r}: their results would be mixed up. Rename one")

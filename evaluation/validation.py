@@ -18,7 +18,8 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from animate import CONTROLS, ClipAnimator, find_pairs
+from animation.clip_animator import CONTROLS, ClipAnimator
+from animation.pairs import find_pairs
 from checkpoint import LoadedModel, read_checkpoint, write_checkpoint
 from evaluation.scorer import FaceModels
 from frames_dataset import ClipFolder, DataError, Pair

@@ -20,7 +20,7 @@ from frames_dataset import DataError, EpochSampler
 from logger import read_lines
 from modules.sync_batch_norm import GlobalBatchNorm, synchronise_batch_norms
 from modules.transform import Transform
-from team import ALONE, Team
+from parallel.distributed import ALONE, Team
 from tests.conftest import ROOT, make_data, training_config
 
 CPU = torch.device("cpu")
@@ -258,8 +258,7 @@ THREADS = """
 import os, sys
 from pathlib import Path
 import torch
-import team
-
+from parallel import distributed as team
 class Model(torch.nn.Linear):  # a part of a cycle, as trained models are
     def __init__(self):
         super().__init__(2, 2)

@@ -9,9 +9,8 @@ import warnings
 import numpy as np
 import pytest
 
-import frame_cache
-from frame_cache import FrameCache
-from media import MediaError, open_clip, write_frame_folder, write_gif, write_image, write_mp4, write_strip
+from media import MediaError, frame_cache, open_clip, write_frame_folder, write_gif, write_image, write_mp4, write_strip
+from media.frame_cache import FrameCache
 from tests.pictures import noise
 
 TICK = 0.02  # seconds; the times of files are no finer than the kernel's clock, 0.01 at most

@@ -1,4 +1,4 @@
-"""Which settings there are: every legal key, its legal values and its default; ``options.py`` checks.
+"""Which settings there are: every legal key, its legal values and its default; ``settings/checks.py`` checks.
 
 A key maps to a :class:`Rule`, to a section (a dictionary), or to None: a leaf that its user checks, as the
 networks' constructors do for ``model_params``.

@@ -11,7 +11,7 @@ import yaml
 
 from modules import FAMILIES, build_networks
 from modules.image_losses import active
-from options import (
+from settings import (
     ConfigError,
     apply_overrides,
     check_config,

@@ -11,10 +11,12 @@ import pytest
 import torch
 
 import train as engine
-from animate import ClipAnimator, animate
+from animate import animate
+from animation.clip_animator import ClipAnimator
 from checkpoint import load_for_inference, read_checkpoint
 from corpora.sample import sample_clip
 from evaluate import evaluate
+from evaluation.validation import BestCheckpoint, Validation, Validator, evenly
 from faces.keypoint_files import save_keypoints
 from faces.tracking import save_track, track_keypoints
 from frames_dataset import DataError, Pair
@@ -23,9 +25,8 @@ from media import write_frame_folder
 from modules import FAMILIES
 from modules.animator import KeyPointAnimator
 from modules.facial_prior import select_keypoints
-from options import ConfigError, check_config
+from settings import ConfigError, check_config
 from tests.conftest import FRAME_SIZE, random_keypoints, training_config
-from validation import BestCheckpoint, Validation, Validator, evenly
 
 CPU = torch.device("cpu")
 CLIPS = {"smile": ("happiness", "collins"), "surprise": ("surprise", "hopper")}

@@ -28,7 +28,7 @@ def test_workers_do_not_outlive_a_killed_parent(context):
         import os, signal
         from concurrent.futures import ProcessPoolExecutor
         from multiprocessing import get_context
-        from worker_process import fork_server, start_worker
+        from parallel.workers import fork_server, start_worker
 
         pool = ProcessPoolExecutor(2, {context}, start_worker)
         print(list(pool.map(abs, range(9))), flush=True)
@@ -45,7 +45,7 @@ def test_workers_begin_with_what_their_server_has(tmp_path):
         f"""
         import os, sys
         from concurrent.futures import ProcessPoolExecutor
-        from worker_process import fork_server
+        from parallel.workers import fork_server
 
         sys.path.append({str(tmp_path)!r})
         before = dict(os.environ)

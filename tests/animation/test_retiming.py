@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from retiming import Marks, Retiming, RetimingError, moved_marks, read_curve
+from animation.retiming import Marks, Retiming, RetimingError, moved_marks, read_curve
 
 DRIVING = Marks(2, 12, 30)
 FRAMES = 41

@@ -1,0 +1,163 @@
+"""Results of an animation or reconstruction: where they lie, how they are written, with which settings, the manifest.
+
+The lossless frames are always kept: micro-expressions are smaller than what lossy video destroys.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from animation.clip_animator import CONTROLS
+from checkpoint import LoadedModel, file_hash
+from corpora import open_table
+from frames_dataset import ClipFolder, DataError, Pair, clip_record, root_folders
+from media import atomic_path, clear_leftovers, clip_writer, folder_writer, strip_writer
+from media.background import WriteBehind
+
+SETTINGS_FILE = "settings.json"
+EARLIER = {**CONTROLS, "precision": "float32"}  # what folders were made with before settings had these
+LABELS = ("corpus", "subject", "emotion", "class3", "action_units", "onset_index", "apex_index", "offset_index")
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished clip: its pair, its video (or frame folder), its lossless frames, and whether it was made now."""
+
+    pair: Pair
+    video: Path
+    lossless: Path
+    made: bool
+
+
+def result_paths(out: Path, name: str, suffix: str) -> tuple[Path, Path]:
+    """Where a result goes: the clip as asked for, and its lossless frames (the same, for a folder of PNG files)."""
+    if suffix == ".png":
+        return out / name, out / name
+    return out / f"{name}{suffix}", out / "png" / f"{name}.png"
+
+
+def finished(video: Path, lossless: Path) -> bool:
+    """Whether a result is there, whole; long clips have a folder in place of the strip."""
+    return video.exists() and (lossless.exists() or lossless.with_suffix("").is_dir())
+
+
+def is_outdated(result: Result, clips: ClipFolder) -> bool:
+    """Whether a clip of its pair, or that clip's key points, changed after the result was written."""
+    written = result.video.stat().st_mtime
+    return any(clips.changed(name) > written for name in (result.pair.driving, result.pair.source))
+
+
+def write_result(
+    frames: Iterable[np.ndarray],
+    video: Path,
+    lossless: Path,
+    fps: float,
+    folder: Path | None = None,
+    overlap: bool = False,
+) -> None:
+    """Write frames to both places as they come, and to a folder of pictures if there is one; with ``overlap`` in a
+    background thread.
+    """
+    if overlap:
+        with WriteBehind(True) as behind:
+            behind(lambda received: write_result(received, video, lossless, fps, folder), frames)
+        return
+    with contextlib.ExitStack() as stack:
+        if video == lossless:
+            writers = [stack.enter_context(folder_writer(video))]
+        else:  # the lossless one is entered last and so finished first: a video stands for a complete result
+            writers = [stack.enter_context(clip_writer(video, fps)), stack.enter_context(strip_writer(lossless))]
+        if folder is not None:
+            writers.append(stack.enter_context(folder_writer(folder)))
+        for frame in frames:
+            for append in writers:
+                append(frame)
+
+
+def common_settings(model: LoadedModel, checkpoint: str | Path, suffix: str) -> dict:
+    """What results of all kinds depend on, for ``settings.json``; ``suffix`` is their files'."""
+    dataset_params = model.config["dataset_params"]
+    return {
+        "root_dir": [root.as_posix() for root in root_folders(dataset_params)],  # others' clips may have the same names
+        "checkpoint": file_hash(checkpoint),
+        "model": model.family,
+        "format": suffix,
+        "precision": model.precision,
+        "frame_shape": dataset_params["frame_shape"],
+    }
+
+
+def check_settings(out: Path, settings: dict, overwrite: bool) -> None:
+    """Refuse to mix results of different settings in one folder; writes ``settings.json`` into a new one."""
+    path = out / SETTINGS_FILE
+    if path.is_file() and not overwrite:
+        unknown = {"root_dir": settings.get("root_dir")}  # of folders from before it was kept: taken for the same
+        before = {**unknown, **EARLIER, **json.loads(path.read_text(encoding="utf-8"))}
+        changed = [key for key in settings if before.get(key) != settings[key]]
+        if changed:
+            raise DataError(
+                f"{out} holds results made with other settings ({', '.join(changed)} differ; see {path}). "
+                "Use --overwrite to replace them, or --out for another folder."
+            )
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def control_settings(params: dict) -> dict:
+    """The controls of ``animate_params`` for ``settings.json``, a curve file with its hash."""
+    settings = {name: params.get(name, default) for name, default in CONTROLS.items()}
+    if settings["retime"] and Path(settings["retime"]).is_file():
+        settings["retime"] += f" ({file_hash(settings['retime'])})"
+    return settings
+
+
+def write_manifest(out: Path, results: list[Result], clips: ClipFolder, settings: dict) -> None:
+    """``results.json`` and ``results.csv``: a row a result, with its clips, their labels, checkpoint and settings;
+    nobody else may be writing them.
+
+    Rows of earlier runs stay, after these, as long as their results are there.  Columns ``driving_<label>`` and
+    ``source_<label>`` are the clips' rows of ``clips.csv``, empty without one; ``reference`` is the setting, or the
+    pair's own where that is null.
+    """
+    rows, table = [], []
+    for result in results:
+        files = {"video": result.video.name, "lossless": str(result.lossless.relative_to(out))}
+        rows.append({**asdict(result.pair), **files})
+        row = dict(rows[-1])
+        for role in ("driving", "source"):
+            record = clip_record(clips.open(getattr(result.pair, role)))
+            row |= {f"{role}_{name}": getattr(record, name, None) for name in LABELS}
+        own = {"reference": result.pair.reference} if settings["reference"] is None else {}
+        table.append({**row, **settings, **own})
+    listing, sheet = out / "results.json", out / "results.csv"
+    for path in (listing, sheet):
+        clear_leftovers(path)
+    if listing.is_file():
+        rows += _earlier(json.loads(listing.read_text(encoding="utf-8")), rows, out)
+    if sheet.is_file():
+        with open_table(sheet, DataError) as earlier:
+            table += _earlier(earlier, table, out)
+    with atomic_path(listing) as temporary:
+        temporary.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    columns = dict.fromkeys(name for row in table for name in row) or ["driving", "source"]
+    with atomic_path(sheet) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(columns), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: _cell(value) for key, value in row.items()} for row in table)
+
+
+def _earlier(rows: Iterable[dict], now: list[dict], out: Path) -> list[dict]:
+    """Those of ``rows`` whose results are there, and are none of ``now``."""
+    made = {row["video"] for row in now}
+    return [row for row in rows if row.get("video") and row["video"] not in made and (out / row["video"]).exists()]
+
+
+def _cell(value: object) -> object:
+    return json.dumps(value) if isinstance(value, (dict, list)) else value

@@ -1,0 +1,81 @@
+"""Files and folders that appear under their names only when they are whole, and what to say where they cannot."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def atomic_path(destination: str | Path) -> Iterator[Path]:
+    """Write to the yielded temporary path; it takes the name ``destination`` only when the block ends well.
+
+    Works for files and folders; an existing folder of that name is replaced.  On any error, an interruption
+    included, the temporary is removed and what was there stays.
+    """
+    destination = Path(destination)
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        holder = Path(tempfile.mkdtemp(prefix=f".{destination.name[:60]}.", suffix=".part", dir=destination.parent))
+    except OSError as error:
+        raise explain_write_error(error, destination) from error
+    try:
+        temporary = holder / destination.name
+        try:
+            yield temporary
+        except _Elsewhere:
+            return
+        if temporary.is_dir() and destination.is_dir():
+            _replace_folder(temporary, destination)
+        else:
+            os.replace(temporary, destination)
+    except OSError as error:
+        raise explain_write_error(error, destination) from error
+    finally:
+        shutil.rmtree(holder, ignore_errors=True)
+
+
+def clear_leftovers(destination: str | Path) -> None:
+    """Remove what a killed process has left of its attempt to write ``destination``; nobody may be writing it now."""
+    destination = Path(destination)
+    if len(destination.name) <= 60:  # a longer one cannot be told from its neighbours
+        prefix, suffix = f".{destination.name}.", ".part"
+        with contextlib.suppress(FileNotFoundError), os.scandir(destination.parent) as entries:
+            for entry in entries:
+                if entry.name.startswith(prefix) and entry.name.endswith(suffix):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+
+
+def _replace_folder(new: Path, destination: Path) -> None:
+    old = new.parent / "replaced"
+    os.rename(destination, old)
+    try:
+        os.replace(new, destination)
+    except OSError:
+        os.rename(old, destination)
+        raise
+
+
+def explain_write_error(error: OSError, destination: str | Path) -> OSError:
+    """``error`` again, naming the file and the remedy where the disk is full, read-only and the like."""
+    reasons = {
+        errno.ENOSPC: "the disk is full; free some space and run the command again",
+        errno.EROFS: "the file system is read-only; choose another output folder",
+        errno.EACCES: "permission denied; choose another output folder",
+        errno.EDQUOT: "the disk quota is used up; free some space and run the command again",
+        errno.EEXIST: "a file is where a folder is needed; choose another output folder",
+        errno.ENOTDIR: "a file is where a folder is needed; choose another output folder",
+        errno.EFBIG: "the file is larger than this file system or a limit (ulimit -f) allows",
+    }
+    if error.errno not in reasons:
+        return error
+    return OSError(error.errno, f"cannot write {destination}: {reasons[error.errno]}")
+
+
+class _Elsewhere(Exception):
+    """Raised inside :func:`atomic_path` when the result went to another place: nothing is renamed."""

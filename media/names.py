@@ -1,0 +1,79 @@
+"""Which files are clips and pictures, what they are called, and in which order they come."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".gif")
+CLIP_SUFFIXES = IMAGE_SUFFIXES + VIDEO_SUFFIXES
+
+
+class MediaError(ValueError):
+    """A clip or picture that cannot be used; the message names the file, what is wrong and what would be legal."""
+
+
+def natural_key(name: str | Path) -> list:
+    """Sort key that reads numbers as numbers: img2 before img10 (CASME II frames are not zero-padded)."""
+    parts = re.split(r"(\d+)", str(name))
+    return [(0, int(part), part) if part.isdigit() else (1, part.lower(), part) for part in parts if part]
+
+
+def natural_sorted(items: Iterable) -> list:
+    """``items`` in natural order; paths are compared by their names within one folder."""
+    return sorted(items, key=lambda item: natural_key(item.name if isinstance(item, Path) else item))
+
+
+def _is_hidden(path: Path) -> bool:
+    return path.name.startswith((".", "__MACOSX"))
+
+
+def frame_files(folder: str | Path) -> list[Path]:
+    """The image files of a folder in natural order; anything else (``Thumbs.db``, ``._*`` …) is not a frame."""
+    with os.scandir(folder) as entries:
+        names = [e.name for e in entries if e.name.lower().endswith(IMAGE_SUFFIXES) and not e.name.startswith(".")]
+    return [Path(folder) / name for name in natural_sorted(names)]
+
+
+def nested(folder: str | Path) -> str:
+    """What to do about a folder without frames that holds folders; "" where it holds none."""
+    with os.scandir(folder) as entries:
+        if not any(entry.is_dir() for entry in entries):
+            return ""
+    return "It holds folders, but frames lie directly in the clip's: `prepare.py folder --raw` makes clips of any tree"
+
+
+def clip_name(path: str | Path) -> str:
+    """Name of a clip: the folder's name, or the file's without its suffix."""
+    path = Path(path)
+    return path.name if path.is_dir() or path.suffix.lower() not in CLIP_SUFFIXES else path.stem
+
+
+def list_clips(root: str | Path) -> list[Path]:
+    """Clips directly under ``root`` in natural order: frame folders, videos, strips and pictures.
+
+    Raises:
+        MediaError: no such folder, no clip in it, or two clips of one name (``a.mp4`` beside the folder ``a``).
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise MediaError(f"no such data folder: {root}. Expected one folder, video or image strip per clip in it.")
+    clips = [
+        path
+        for path in natural_sorted(root.iterdir())
+        if not _is_hidden(path) and (path.is_dir() or path.suffix.lower() in CLIP_SUFFIXES)
+    ]
+    if not clips:
+        raise MediaError(
+            f"no clips in {root}. Expected folders of frames ({', '.join(IMAGE_SUFFIXES)}), "
+            f"videos ({', '.join(VIDEO_SUFFIXES)}) or image strips, one per clip."
+        )
+    seen: dict[str, Path] = {}
+    for path in clips:
+        other = seen.setdefault(clip_name(path), path)
+        if other is not path:
+            raise MediaError(f"two clips are called {clip_name(path)!r}: {other} and {path}. Rename one of them.")
+    return clips

@@ -1,0 +1,1 @@
+"""Many processes: distributed training, work that is shared, workers of pools."""
