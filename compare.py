@@ -8,10 +8,8 @@ animated; then every row becomes a GIF, and all of them one page, ``index.html``
 
 from __future__ import annotations
 
-import base64
 import re
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -21,21 +19,17 @@ from tqdm import tqdm
 from animate import animate
 from animation.clip_animator import driving_rate
 from checkpoint import file_hash, load_for_inference
-from evaluation import player
 from evaluation.pairs import EvaluationError, clips_by_name
 from frames_dataset import ClipFolder, DataError, Pair, frame_size, read_pairs
-from media import atomic_path, gif_rate, open_clip, png_bytes, resize_frame, write_gif
+from media import gif_rate, open_clip, png_bytes, resize_frame, write_gif
 from media.side_by_side import side_by_side
+from pages import data_url, lay_out, write_page
 from settings import ConfigError, load_config, merge
 
 PAGE = "index.html"
 SHEET_COLUMNS = 8  # frames side by side in a sheet: pictures wider than 16,384 pixels are not shown by browsers
 RESERVED = ("driving", "truth")
 OURS = ("root_dir", "keypoint_folder")  # the comparison's data; a column keeps its own frame_shape
-STYLE = (
-    "body { max-width: none; } .row { flex-wrap: nowrap; } figure { flex: 1 1 0; min-width: 0; max-width: 320px; }"
-    "canvas { width: 100%; height: auto; } figcaption b { color: #202020; }"
-)
 
 
 class ComparisonError(ValueError):
@@ -180,47 +174,20 @@ def how_slow(factor: float) -> str:
     return "true speed" if abs(factor - 1) < 5e-3 else f"{factor:.3g} times slower"
 
 
-def _figure(name: str, frames: np.ndarray) -> str:
-    image, sheet = player.lay_out(frames, range(len(frames)), SHEET_COLUMNS)
-    source = "data:image/png;base64," + base64.b64encode(png_bytes(image)).decode()
-    return player.figure(sheet, source, f"<b>{escape(name)}</b><br><span class=slow></span>")
+def shown_on_page(row: ShownRow) -> dict:
+    """A row for the page, its frames lossless inside it."""
+    clips = []
+    for name, frames in row.clips.items():
+        image, sheet = lay_out(frames, range(len(frames)), SHEET_COLUMNS)
+        clips.append((name, sheet, data_url(png_bytes(image), "image/png")))
+    return {"pair": row.pair, "frames": len(row.clips["driving"]), "fps": f"{row.fps:g}", "clips": clips}
 
 
-def row_html(row: ShownRow) -> str:
-    """A row of the page, its frames lossless inside it."""
-    figures = [_figure(name, frames) for name, frames in row.clips.items()]
-    count = len(row.clips["driving"])
-    return (
-        f'<section class=pair id="{escape(row.pair.name)}"><h3>{escape(row.pair.driving)} → '
-        f"{escape(row.pair.source)}</h3><p class=note>{count} frames, {row.fps:g} a second</p>"
-        f"{player.row(count, row.fps, figures)}</section>"
-    )
-
-
-def _size(column: Column) -> str:
+def _facts(column: Column) -> tuple[str, ...]:
     size = frame_size(column.config["dataset_params"])
-    return f"{size[1]}×{size[0]}" if size else "as driving"
-
-
-def _columns_table(columns: list[Column]) -> str:
-    head = ("column", "model", "pixels", "config", "checkpoint", "SHA-256")
-    rows = [
-        (c.name, c.config["model"], _size(c), c.config_path, str(c.checkpoint), file_hash(c.checkpoint))
-        for c in columns
-    ]
-    lines = ["".join(f"<td class=text>{escape(cell)}</td>" for cell in cells) for cells in rows]
-    titles = "".join(f"<th class=text>{cell}</th>" for cell in head)
-    return f"<div class=wide><table><tr>{titles}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table></div>"
-
-
-def page_html(settings: dict, columns: list[Column], rows: list[str]) -> str:
-    """The page: what is compared, the controls, and the rows."""
-    body = (
-        f"<h1>{escape(settings['title'])}</h1><p>All clips play in step; ← and → move all of them by one frame. A "
-        "screen shows at most as many frames a second as it has: slow down to see every one.</p>"
-        f"{_columns_table(columns)}{player.controls(difference_gain=settings['difference_gain'])}{''.join(rows)}"
-    )
-    return player.page(settings["title"], body, together=True, style=STYLE)
+    pixels = f"{size[1]}×{size[0]}" if size else "as driving"
+    model, checkpoint = column.config["model"], column.checkpoint
+    return column.name, model, pixels, column.config_path, str(checkpoint), file_hash(checkpoint)
 
 
 def compare(settings: dict, out: str | Path, device: torch.device, overwrite: bool = False) -> Path:
@@ -251,12 +218,12 @@ def compare(settings: dict, out: str | Path, device: torch.device, overwrite: bo
     for pair in tqdm(pairs, desc="compare", unit="row"):
         row = read_row(pair, clips, columns, truth)
         write_row(out / f"{pair.name}.gif", row, settings)
-        rows.append(row_html(row))
+        rows.append(shown_on_page(row))
     without = [pair.name for pair in pairs if pair.name not in truth]
     if truth and without:
         tqdm.write(f"no truth is known for {', '.join(without)}")
-    with atomic_path(out / PAGE) as temporary:
-        temporary.write_text(page_html(settings, columns, rows), encoding="utf-8")
+    gain, facts = f"{settings['difference_gain']:g}", map(_facts, columns)
+    write_page(out / PAGE, "comparison.html", title=settings["title"], columns=facts, rows=rows, gain=gain)
     return out / PAGE
 
 

@@ -13,8 +13,7 @@ import media
 from metrics.canonical import IOD, LIDS, REGIONS, canonical_frame
 from metrics.figures import EPS
 from metrics.motion import CELL, ClipMotion, MotionScore
-
-from .player import Sheet, lay_out
+from pages import Sheet, lay_out
 
 SHEET_HEIGHT = 144  # pixels of one frame in a sheet
 SHEET_COLUMNS = 10

@@ -23,6 +23,7 @@ from modules import build_networks
 from settings import ConfigError, load_comparison, load_config
 from tests.browser import open_page, programs
 from tests.conftest import FRAME_SIZE, ROOT, make_data, moving_frames, tiny_config
+from tests.pages.parser import HOSTILE, read_page
 
 CPU = torch.device("cpu")
 FAMILIES = ("fomm", "mraa", "fpb_fomm")
@@ -110,6 +111,25 @@ def test_page_needs_no_network(made):
     assert "http" not in text
     headings = re.findall(r"<figcaption><b>(\w+)</b><br><span class=slow>", text)
     assert headings == ["driving", *FAMILIES, "truth", "driving", *FAMILIES]
+
+
+def test_hostile_names_are_shown_as_they_are(world, tmp_path):
+    folder, settings = world
+    write_frame_folder(tmp_path / "data" / "test" / HOSTILE, moving_frames(1))
+    page = compare(
+        load(
+            folder, settings, title=HOSTILE, truth=None, columns=[{**settings["columns"][0], "name": HOSTILE}],
+            dataset_params={**settings["dataset_params"], "root_dir": str(tmp_path / "data")},
+            rows=[{"driving": HOSTILE, "source": HOSTILE}],
+        ),
+        tmp_path / "out",
+        CPU,
+    )  # fmt: skip
+    found = read_page(page)
+    assert ("section", "id", f"{HOSTILE}-{HOSTILE}") in found.attributes
+    assert found.texts.count(HOSTILE) == 4  # title, heading, table, caption
+    assert f"{HOSTILE} → {HOSTILE}" in found.texts
+    assert "unexpected" not in found.tags
 
 
 def test_a_gif_a_row(world, made):

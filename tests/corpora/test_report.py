@@ -2,39 +2,21 @@
 
 from __future__ import annotations
 
-from html.parser import HTMLParser
+from urllib.parse import quote
 
 import pytest
 
 import media
 from corpora.contact import draw_onset
 from corpora.cutting import Settings
-from corpora.pipeline import prepare
+from corpora.pipeline import Prepared, prepare
 from corpora.report import write_reports
+from corpora.rules import Notice
 from corpora.splits import SplitOptions
 from faces.crop import Crop
 from tests.corpora.trees import face_frame, read, write_frames
 from tests.faces.pictures import dlib_detector, noise
-
-
-class Page(HTMLParser):
-    """Text, pictures, and whether every tag is closed."""
-
-    def __init__(self):
-        super().__init__()
-        self.text, self.images, self.open = "", [], []
-
-    def handle_starttag(self, tag, attributes):
-        if tag == "img":
-            self.images.append(dict(attributes)["src"])
-        elif tag not in ("meta", "link", "br"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data + " "
+from tests.pages.parser import HOSTILE, read_page
 
 
 @pytest.fixture(scope="module")
@@ -63,13 +45,23 @@ def test_markdown(report):
 
 
 def test_page(report):
-    page = Page()
-    page.feed((report / "report.html").read_text(encoding="utf-8"))
-    assert not page.open
-    assert "A <title>" in page.text
+    page = read_page(report / "report.html")
+    assert page.texts.count("A <title>") == 2  # the page's and the heading
     assert page.images == [f"onsets/{name}.png" for name in ("s1_ne_01", "s2_ne_01", "s3_sur_01")]
     assert all((report / image).is_file() for image in page.images)
-    assert "no-face" in page.text and "train, surprise, 2 frames" in page.text
+    assert "no-face" in page.texts and "train, surprise, 2 frames" in page.texts
+
+
+def test_hostile_names_are_shown_as_they_are(tmp_path):
+    entries = {HOSTILE: {"status": "skipped", "landmarks": None}}
+    prepared = Prepared([], entries, [Notice("no-face", HOSTILE, f"left out: {HOSTILE}")], 0)
+    write_reports(tmp_path, HOSTILE, prepared, {"raw": HOSTILE})
+    page = read_page(tmp_path / "report.html")
+    assert ("img", "alt", f"onset of {HOSTILE}") in page.attributes
+    assert page.images == [f"onsets/{quote(HOSTILE)}.png"]
+    assert page.texts.count(HOSTILE) == 6  # title, heading, rule, notice, figure, settings
+    assert f"left out: {HOSTILE}" in page.texts
+    assert "unexpected" not in page.tags
 
 
 def test_onset_picture_shows_box_and_landmarks():

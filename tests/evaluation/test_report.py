@@ -1,0 +1,36 @@
+"""The report's page, from rows made by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from evaluation.report import PairPage, PlayedClip, format_figure, write_report
+from evaluation.tables import FAILED, SCORED, Row, compare, summarise
+from media import write_image
+from pages import lay_out
+from tests.pages.parser import HOSTILE, read_page
+
+
+def test_hostile_names_are_shown_as_they_are(tmp_path):
+    image, sheet = lay_out(np.zeros((2, 8, 8, 3), np.uint8), (0, 1), 2)
+    for name in ("sheet", "map"):
+        write_image(tmp_path / "report" / f"{HOSTILE}-{name}.png", image)
+    clip = PlayedClip(HOSTILE, sheet, f"report/{HOSTILE}-sheet.png", f"report/{HOSTILE}-map.png")
+    rows = [
+        Row(HOSTILE, HOSTILE, HOSTILE, SCORED, figures={"skill": 0.5, "rho": 0.7, "vcor": 0.6}),
+        Row(HOSTILE, HOSTILE, "other", FAILED, problem=f"cannot read {HOSTILE}"),
+    ]
+    page = PairPage(HOSTILE, 2, None, 1.0, [clip], b"<svg/>")
+    path, settings, missing = tmp_path / "report.html", {HOSTILE: HOSTILE}, {"fid": HOSTILE}
+    write_report(path, rows, summarise(rows), compare(rows), [page], settings, missing)
+    found = read_page(path)
+    assert {("section", "id", HOSTILE), ("img", "alt", f"motion of {HOSTILE} at the apex")} <= found.attributes
+    for text in (HOSTILE, f"{HOSTILE} − other", f"cannot read {HOSTILE}", f"absent: {HOSTILE}"):
+        assert text in found.texts
+    assert "unexpected" not in found.tags
+    assert not (tmp_path / "report").exists(), "the pictures are in the page"
+
+
+def test_figures_as_text():
+    figures = (("rho", -0.001), ("snr", 6.06), ("l1", 0.01234), ("rho", None))
+    assert [format_figure(name, value) for name, value in figures] == ["0.00", "6.1", "0.0123", "–"]
