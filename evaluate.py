@@ -21,31 +21,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from evaluation.clip_scorer import landmark_model, measure_driving, model_versions, score_result
+from evaluation.lpips_weights import absent, lpips_version
+from evaluation.pair_scorer import PairScorer
 from evaluation.pairs import EvaluationError, find_pairs, listed_rates
-from evaluation.perceptual import absent, lpips_version
-from evaluation.pool import score_all
-from evaluation.report import method_colours, write_report
-from evaluation.scorer import FaceModels, measure_driving, score_result
-from evaluation.tables import (
-    FAILED,
-    YARDSTICKS,
-    Row,
-    compare,
-    present_figures,
-    sort_methods,
-    summarise,
-    write_csv,
-    write_json,
-)
-from evaluation.work import PairScorer
+from evaluation.report import PairPage, write_report
+from evaluation.tables import FAILED, YARDSTICKS, Row, compare, present_figures, summarise, write_csv, write_json
+from evaluation.workers import score_all
 from metrics.flow import flow_settings
 from metrics.landmarks import landmark_settings
 from metrics.motion import MIN_SNR, MotionScore
 from metrics.statistics import LEVEL, REPEATABILITY, RESAMPLES, Summary
 
 PACKAGES = ("numpy", "scipy", "opencv-python", "dlib-bin", "torch", "imageio", "imageio-ffmpeg", "pillow")
-
-_models = FaceModels()
 
 
 def score_pair(
@@ -76,8 +64,8 @@ def score_pair(
             raise ValueError(f"max_frames is {max_frames}; at least 2 frames make a motion")
         chosen = np.round(np.linspace(0, len(driving_frames) - 1, max_frames)).astype(int)
         driving_frames, generated_frames = driving_frames[chosen], generated_frames[chosen]
-    driving = measure_driving(driving_frames, _models, driving_fps, driving_landmarks)
-    return score_result(driving, generated_frames, _models, generated_fps, generated_landmarks).score
+    driving = measure_driving(driving_frames, driving_fps, driving_landmarks)
+    return score_result(driving, generated_frames, generated_fps, generated_landmarks).score
 
 
 def named_folders(arguments: Sequence[str]) -> dict[str, Path]:
@@ -159,34 +147,28 @@ def evaluate(
         yardsticks = YARDSTICKS if truth_dir is not None else ("still",)
     _check_methods(generated, yardsticks)
     found = find_pairs(driving_dir, generated, pairs, truth_dir, source_dir)
-    _models.load()
-    out_dir = Path(out_dir)
-    colours = method_colours(sort_methods((*generated, *yardsticks)))
-    scorer = functools.partial(
-        PairScorer, out_dir, tuple(generated), tuple(yardsticks), colours, identity, listed_rates(driving_dir)
-    )
+    landmark_model()  # a missing one is reported before any work is done
+    out_dir, rates = Path(out_dir), listed_rates(driving_dir)
+    scorer = functools.partial(PairScorer, out_dir, tuple(generated), tuple(yardsticks), identity, rates)
     outcomes = score_all(found, scorer, workers, progress)
     rows = [row for outcome in outcomes for row in outcome.rows]
-    pages = [outcome.page for outcome in outcomes if outcome.page is not None]
     if not any(row.status != FAILED for row in rows):
         problems = "\n  ".join(dict.fromkeys(f"{row.pair}: {row.problem}" for row in rows[:5]))
         raise EvaluationError(f"none of {len(found)} pairs could be scored:\n  {problems}")
-    summary, comparisons = summarise(rows), compare(rows)
     folders = {"driving": driving_dir, "pairs": pairs, "truth": truth_dir, "sources": source_dir}
-    settings, missing = _settings(folders, generated, identity), absent(present_figures(rows))
+    settings = _settings(folders, generated, identity)
+    pages = [outcome.page for outcome in outcomes if outcome.page is not None]
+    return Evaluation(rows, _write(out_dir, rows, pages, settings), out_dir)
+
+
+def _write(out_dir: Path, rows: list[Row], pages: list[PairPage], settings: dict) -> dict[str, dict[str, Summary]]:
+    """Write table, summary and report; returns the summary."""
+    summary, comparisons, missing = summarise(rows), compare(rows), absent(present_figures(rows))
+    content = {"settings": settings, "methods": summary, "comparisons": comparisons, "pairs": rows, "absent": missing}
     write_csv(out_dir / "evaluation.csv", rows)
-    content = {
-        "settings": settings,
-        "methods": {
-            method: {name: value.as_dict() for name, value in figures.items()} for method, figures in summary.items()
-        },
-        "comparisons": [{**vars(item), "difference": item.difference.as_dict()} for item in comparisons],
-        "pairs": [vars(row) for row in rows],
-        "absent": missing,
-    }
     write_json(out_dir / "evaluation.json", content)
     write_report(out_dir / "report.html", rows, summary, comparisons, pages, settings, missing)
-    return Evaluation(rows, summary, out_dir)
+    return summary
 
 
 def _check_methods(generated: Mapping[str, str | Path], yardsticks: Sequence[str]) -> None:
@@ -215,7 +197,7 @@ def _settings(folders: Mapping[str, str | Path | None], generated: Mapping[str, 
         "versions": {
             "python": platform.python_version(),
             "opencv": cv2.__version__,
-            **_models.versions(),
+            **model_versions(),
             **lpips_version(),
             "code": _code_hash(),
             **{name: _version(name) for name in PACKAGES},
@@ -227,9 +209,9 @@ def _code_hash() -> str:
     """Of the files that the figures are computed by: another hash may mean other figures."""
     here = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in [*sorted((here / "metrics").glob("*.py")), here / "evaluation" / "scorer.py"]:
+    for path in [*sorted((here / "metrics").glob("*.py")), here / "evaluation" / "clip_scorer.py"]:
         digest.update(path.read_bytes().replace(b"\r\n", b"\n"))
-    return f"sha256 {digest.hexdigest()[:12]} of metrics/ and evaluation/scorer.py"
+    return f"sha256 {digest.hexdigest()[:12]} of metrics/ and evaluation/clip_scorer.py"
 
 
 def _version(package: str) -> str:

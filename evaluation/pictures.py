@@ -92,41 +92,36 @@ def region_curves(scores: Mapping[str, MotionScore], colours: Mapping[str, str])
         colours: method → colour.
     """
     import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
 
     any_score = next(iter(scores.values()))
     names = [name for name in REGIONS if any(name in score.driving for score in scores.values())]
     lines, peak = _projected(scores, names)
-    columns = 5
-    rows = math.ceil(len(names) / columns)
+    columns, rows = 5, math.ceil(len(names) / 5)
     figure = Figure(figsize=(9.0, 1.05 * rows + 0.3))
-    FigureCanvasSVG(figure)
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     axes.set_xlim(0, columns)
     axes.set_ylim(-rows, 0.3)
     axes.axis("off")
     start, end = any_score.times[0], max(any_score.times[-1], any_score.times[0] + 1)
-    segments: dict[str, list[np.ndarray]] = {}
+    drawn: list[tuple[np.ndarray, str, float]] = []  # points (n, 2), colour, width
     for place, name in enumerate(names):
         row, column = divmod(place, columns)
         x0, y0, width, height = column + 0.04, -row - 0.92, 0.92, 0.70
         middle = y0 + height / 2
         axes.add_patch(matplotlib.patches.Rectangle((x0, y0), width, height, fill=False, lw=0.5, ec="#bbbbbb"))
-        segments.setdefault("zero", []).append(np.array([[x0, middle], [x0 + width, middle]]))
+        drawn.append((np.array([[x0, middle], [x0 + width, middle]]), "#dddddd", 0.5))
         active = any(name in score.active for score in scores.values())
         label = f"{name.replace('_', ' ')}{' (apart)' if name in LIDS else ''}"
         axes.text(x0, y0 + height + 0.03, label, fontsize=8, weight="bold" if active else "normal", color="#202020")
         for method, (times, values) in lines[name].items():
             x = x0 + (times - start) / (end - start) * width
             y = middle + np.clip(values / peak, -1.15, 1.15) * height * 0.42
-            segments.setdefault(method, []).append(np.column_stack([x, y]))
-    axes.add_collection(LineCollection(segments["zero"], colors="#dddddd", linewidths=0.5))
-    for method, parts in segments.items():
-        if method != "zero":
-            colour = DRIVING_COLOUR if method == "" else colours[method]
-            axes.add_collection(LineCollection(parts, colors=colour, linewidths=1.6 if method == "" else 1.2))
+            colour, line_width = (colours[method], 1.2) if method else (DRIVING_COLOUR, 1.6)
+            drawn.append((np.column_stack([x, y]), colour, line_width))
+    segments, line_colours, widths = zip(*drawn, strict=True)
+    axes.add_collection(LineCollection(segments, colors=line_colours, linewidths=widths))
     axes.text(
         0.04, 0.12, f"panel height ±{peak / 0.42 * 0.5 * 1000:.0f} thousandths of the eye distance (eyelids may be "
         f"cut); frames {start:.0f} to {end:.0f}", fontsize=8, color="#505050",

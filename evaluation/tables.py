@@ -6,7 +6,7 @@ import csv
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from itertools import combinations
 from pathlib import Path
 
@@ -38,6 +38,7 @@ FIGURES: dict[str, str] = {
     "akd_px": "average landmark distance from the truth, pixels at 256×256",
     "akd_jitter_px": "the landmark detector's own jitter on a still face: akd_px means nothing below it",
 }
+
 
 @dataclass(frozen=True)
 class Row:
@@ -83,9 +84,7 @@ def summarise(rows: Sequence[Row]) -> dict[str, dict[str, Summary]]:
     for method in methods_of(rows):
         counted = [row for row in rows if row.method == method and row.status == SCORED]
         names = present_figures(counted)
-        summary[method] = {
-            name: bootstrap_mean([row.figures.get(name, math.nan) for row in counted]) for name in names
-        }
+        summary[method] = {name: bootstrap_mean([row.figures.get(name, math.nan) for row in counted]) for name in names}
     return summary
 
 
@@ -123,17 +122,19 @@ def _cell(value: float) -> str:
 
 
 def write_json(path: str | Path, content: dict) -> None:
-    """Write ``content`` atomically as JSON; numbers that do not exist become ``null``."""
+    """Write ``content`` atomically as JSON; dataclasses become objects, numbers that do not exist ``null``."""
     with media.atomic_path(path) as temporary:
-        text = json.dumps(_without_nan(content), indent=1, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def _without_nan(value: object) -> object:
+def _plain(value: object) -> object:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if is_dataclass(value):
+        value = vars(value)
     if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
+        return [_plain(item) for item in value]
     return value

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from animation.clip_animator import CONTROLS, ClipAnimator
 from animation.pairs import find_pairs
 from checkpoint import LoadedModel, read_checkpoint, write_checkpoint
-from evaluation.scorer import FaceModels
+from evaluation.clip_scorer import find_landmarks, landmark_model
 from frames_dataset import ClipFolder, DataError, Pair
 from logger import CHECKPOINT_SUFFIX
 from metrics.canonical import MetricError
@@ -66,8 +66,7 @@ class Validator:
         self.family = get_family(config)
         self.config, self.device = _animatable(config, mode), device
         self.clips = ClipFolder(config["dataset_params"], "test", self.family.uses_prior, self.family.uses_tracks)
-        self.models = FaceModels()
-        self.models.load()
+        landmark_model()  # a missing one is reported now
         self.driving: dict[str, ClipMotion | str] = {}  # what was measured, or what is wrong with the clip
         limit = config[self.family.training_sections[mode]]["validate_pairs"]
         pairs = evenly(find_pairs(config, self.clips), limit)
@@ -100,7 +99,7 @@ class Validator:
         distinct = distinct_frames(frames)
         if len(distinct) < 2:
             raise MetricError("it holds one (distinct) frame: there is no motion to reproduce")
-        motion = measure_motion(frames[distinct], self.models.landmarks(frames[0]), distinct)
+        motion = measure_motion(frames[distinct], find_landmarks(frames[0]), distinct)
         own = compare_motion(motion, motion)
         if not own.reliable:
             raise MetricError(f"it moves only {own.figures['snr']:.1f} times the noise ({MIN_SNR:g} needed)")
@@ -141,7 +140,7 @@ class Validator:
         driving = self.driving[pair.driving]
         wanted = set(driving.times.astype(int).tolist())
         frames = np.stack([frame for index, frame in enumerate(animator.frames(pair)) if index in wanted])
-        motion = measure_motion(frames, self.models.landmarks(frames[0]), driving.times)
+        motion = measure_motion(frames, find_landmarks(frames[0]), driving.times)
         found = compare_motion(driving, motion).figures
         return {name: found[name] for name in FIGURES}
 

@@ -95,9 +95,7 @@ def to_grey(frame: np.ndarray) -> np.ndarray:
 def canonical_frame(frame: np.ndarray, face: CanonicalFace) -> np.ndarray:
     """One frame in the canonical pose: uint8 (288, 256), grey, bicubic, borders replicated."""
     size = (CANVAS_WIDTH, CANVAS_HEIGHT)
-    return cv2.warpAffine(
-        to_grey(frame), face.matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-    )
+    return cv2.warpAffine(to_grey(frame), face.matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
 @dataclass(frozen=True)

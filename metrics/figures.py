@@ -61,9 +61,7 @@ def direction(m: np.ndarray, g: np.ndarray) -> float:
 
 def velocity_correlation(m: np.ndarray, g: np.ndarray) -> float:
     """Gated correlation (EPS/8) of the frame-to-frame motion, smoothed once more (σ = 1)."""
-    change_m, change_g = (
-        gaussian_filter1d(np.diff(curves, axis=1), 1.0, axis=1, mode="nearest") for curves in (m, g)
-    )
+    change_m, change_g = (gaussian_filter1d(np.diff(curves, axis=1), 1.0, axis=1, mode="nearest") for curves in (m, g))
     return gated_correlation(change_m, change_g, EPS / 8)
 
 
@@ -110,9 +108,7 @@ def apex_correlation(m: np.ndarray, g: np.ndarray) -> float:
     return gated_correlation(m[:, at_apex].mean(axis=1), g[:, at_apex].mean(axis=1), EPS)
 
 
-def expression_figures(
-    m: np.ndarray, g: np.ndarray, active: np.ndarray, inactive: np.ndarray
-) -> dict[str, float]:
+def expression_figures(m: np.ndarray, g: np.ndarray, active: np.ndarray, inactive: np.ndarray) -> dict[str, float]:
     """All figures of the regions other than the eyelids, in IOD; ``active`` and ``inactive`` are (R,) bool."""
     own, other = m[active], g[active]
     energy = _energy(own)

@@ -45,6 +45,7 @@ def ssim_map(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
     Gaussian window of σ = 1.5 px cut at 11×11, population covariance, K1 = 0.01, K2 = 0.03, borders reflected.
     """
+
     def blur(image: np.ndarray) -> np.ndarray:
         size = 2 * SSIM_RADIUS + 1
         return cv2.GaussianBlur(image, (size, size), SSIM_SIGMA, borderType=cv2.BORDER_REFLECT)

@@ -17,7 +17,6 @@ Where the definition leaves room, this is chosen, each time what the published f
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import cv2
@@ -45,7 +44,7 @@ from .canonical import (
 )
 from .figures import EPS
 from .flow import fit_similarity, make_dis
-from .timing import Alignment, resample
+from .timing import resample
 
 MIN_SNR = 4.0  # peak driving motion / EPS below which a clip says nothing
 CELL = 8  # canonical pixels per cell of the motion map
@@ -128,28 +127,20 @@ FIGURES: dict[str, str] = {
 }
 
 
-def measure_motion(
-    frames: np.ndarray,
-    landmarks: np.ndarray,
-    times: np.ndarray | None = None,
-    on_frame: Callable[[], None] | None = None,
-) -> ClipMotion:
+def measure_motion(frames: np.ndarray, landmarks: np.ndarray, times: np.ndarray | None = None) -> ClipMotion:
     """Motion of a clip since its frame 0.
 
     Args:
         frames: (T, H, W, 3) or (T, H, W) uint8, T ≥ 2.
         landmarks: (68, 2) pixels (x, y) of frame 0.
         times: (T,) increasing driving frame indices; 0, 1, 2 … by default.
-        on_frame: called after each frame.
 
     Raises:
         MetricError: fewer than two frames, a blank face, landmarks that do not fit.
     """
     frames = np.asarray(frames)
     if frames.ndim not in (3, 4) or frames.dtype != np.uint8 or len(frames) < 2:
-        raise MetricError(
-            f"a clip must be uint8 frames (T ≥ 2, H, W[, 3]), got {frames.dtype} of shape {frames.shape}"
-        )
+        raise MetricError(f"a clip must be uint8 frames (T ≥ 2, H, W[, 3]), got {frames.dtype} of shape {frames.shape}")
     times = np.arange(len(frames), dtype=np.float64) if times is None else np.asarray(times, np.float64)
     if len(times) != len(frames):
         raise MetricError(f"{len(frames)} frames need as many times, got {len(times)}")
@@ -165,8 +156,6 @@ def measure_motion(
         else:
             flow = dis.calc(onset, stretch.apply(canonical_frame(frame, face)), None)
             measured.append(samples.read(flow))
-        if on_frame is not None:
-            on_frame()
     curves, raw, head, maps = (np.stack(part) for part in zip(*measured, strict=True))
     return ClipMotion(
         times, curves.swapaxes(0, 1), raw.swapaxes(0, 1), samples.coverage, head, maps, face
@@ -215,19 +204,6 @@ def _points(mask: np.ndarray) -> np.ndarray:
     """(n, 2) float64 (x, y) of the True pixels, in the order of ``np.flatnonzero``."""
     rows, columns = np.nonzero(mask)
     return np.column_stack([columns, rows]).astype(np.float64)
-
-
-def still_motion(driving: ClipMotion, face: CanonicalFace | None = None) -> ClipMotion:
-    """The yardstick "still": a target that does not move, on the driving clip's times."""
-    return ClipMotion(
-        driving.times, np.zeros_like(driving.curves), np.zeros_like(driving.raw), np.ones(len(REGIONS)),
-        np.zeros_like(driving.head), np.zeros_like(driving.field), face or driving.face,
-    )  # fmt: skip
-
-
-def measure_aligned(frames: np.ndarray, landmarks: np.ndarray, alignment: Alignment) -> ClipMotion:
-    """:func:`measure_motion` of a generated clip, for the frames and times of :func:`timing.align_frames`."""
-    return measure_motion(np.asarray(frames)[alignment.indices], landmarks, alignment.times)
 
 
 def _smoothed(motion: ClipMotion, curves: np.ndarray, times: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -28,9 +28,6 @@ class Summary:
     high: float
     std: float
     count: int
-
-    def as_dict(self) -> dict[str, float | int]:
-        return asdict(self)
 
 
 def bootstrap_mean(values: Sequence[float], seed: int = 0) -> Summary:

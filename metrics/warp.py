@@ -103,9 +103,7 @@ class _Carrier:
 
     def places_in(self, source: CanonicalFace) -> np.ndarray:
         """(288, 256, 2) float32: for each canonical pixel of the target, where it lies in the driving face."""
-        spline = RBFInterpolator(
-            self.face.landmarks[CARRIERS], source.landmarks[CARRIERS], kernel="thin_plate_spline"
-        )
+        spline = RBFInterpolator(self.face.landmarks[CARRIERS], source.landmarks[CARRIERS], kernel="thin_plate_spline")
         rows = np.arange(0, CANVAS_HEIGHT + SPLINE_STEP, SPLINE_STEP, dtype=np.float64)
         columns = np.arange(0, CANVAS_WIDTH + SPLINE_STEP, SPLINE_STEP, dtype=np.float64)
         nodes = np.stack(np.meshgrid(columns, rows), axis=-1)  # (h, w, 2)

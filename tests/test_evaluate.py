@@ -20,11 +20,10 @@ import run
 from corpora import ClipRecord, write_clips
 from corpora.sample import SampleClip, sample_clip
 from evaluate import Evaluation, evaluate, named_folders, score_pair
+from evaluation.pair_scorer import _read
 from evaluation.pairs import EvaluationError, Pair, find_pairs, listed_rates
-from evaluation.pool import chunks, default_workers
-from evaluation.scorer import FaceModels
 from evaluation.tables import FAILED, SCORED, UNRELIABLE, Row, compare, summarise
-from evaluation.work import _read
+from evaluation.workers import chunks, default_workers
 from faces import DetectorUnavailable
 from metrics.canonical import MetricError
 
@@ -365,8 +364,7 @@ def test_without_the_landmark_model_it_says_what_to_install(folders, tmp_path, m
     def missing(name: str) -> Path:
         raise DetectorUnavailable("no landmark model: pip install face_recognition_models")
 
-    monkeypatch.setattr("evaluation.scorer.dlib_model_file", missing)
-    monkeypatch.setattr("evaluate._models", FaceModels())
+    monkeypatch.setattr("evaluation.clip_scorer.dlib_model_file", missing)
     arguments = ["--mode", "evaluate", "--driving", str(folders / "driving"), "--generated", str(folders / "good")]
     assert run.main([*arguments, "--out", str(tmp_path / "out")]) == 2
     assert "pip install face_recognition_models" in capsys.readouterr().err

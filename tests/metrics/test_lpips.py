@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation import perceptual
+from evaluation import lpips_weights
 from metrics.canonical import MetricError
 from metrics.lpips import Lpips
 
@@ -59,24 +59,24 @@ def test_other_weights_are_refused(weights):
 
 
 def test_torchs_cache_is_where_torch_says(tmp_path, monkeypatch):
-    assert perceptual.torch_cache() / "hub" == Path(torch.hub.get_dir())
+    assert lpips_weights.torch_cache() / "hub" == Path(torch.hub.get_dir())
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    assert perceptual.torch_cache() / "hub" == Path(torch.hub.get_dir())
+    assert lpips_weights.torch_cache() / "hub" == Path(torch.hub.get_dir())
 
 
 def test_weights_are_found_or_the_reason_is_given(weights, tmp_path, monkeypatch):
     files = tmp_path / "alexnet.pth", tmp_path / "linear.pth"
-    monkeypatch.setattr(perceptual, "lpips_files", lambda: files)
-    perceptual.load_lpips.cache_clear()
-    assert perceptual.load_lpips() is None
-    reasons = perceptual.absent([])
+    monkeypatch.setattr(lpips_weights, "lpips_files", lambda: files)
+    lpips_weights.load_lpips.cache_clear()
+    assert lpips_weights.load_lpips() is None
+    reasons = lpips_weights.absent([])
     assert "AlexNet" in reasons["lpips"] and "pip install" in reasons["lpips"] and "Inception" in reasons["fid"]
     for path, state in zip(files, weights, strict=True):
         torch.save(state, path)
-    perceptual.load_lpips.cache_clear()
+    lpips_weights.load_lpips.cache_clear()
     picture = torch.zeros(1, 3, 64, 64)
-    assert float(perceptual.load_lpips().pictures(picture, picture)) == 0.0
-    assert "--truth" in perceptual.absent([])["lpips"]
-    assert set(perceptual.absent(["lpips"])) == {"fid"}
-    assert len(perceptual.lpips_version()) == 2
-    perceptual.load_lpips.cache_clear()
+    assert float(lpips_weights.load_lpips().pictures(picture, picture)) == 0.0
+    assert "--truth" in lpips_weights.absent([])["lpips"]
+    assert set(lpips_weights.absent(["lpips"])) == {"fid"}
+    assert len(lpips_weights.lpips_version()) == 2
+    lpips_weights.load_lpips.cache_clear()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 import media
-from evaluation.scorer import DrivingClip, FaceModels, measure_driving, score_result
+from evaluation.clip_scorer import DrivingClip, landmark_model, measure_driving, score_result
 from faces import DetectorUnavailable
 from tests.real import REAL, needs_real
 
@@ -30,19 +30,13 @@ pytestmark = needs_real
 
 
 @pytest.fixture(scope="module")
-def models() -> FaceModels:
-    found = FaceModels()
+def driving() -> DrivingClip:
     try:
-        found.load()
+        landmark_model()
     except DetectorUnavailable as error:
         pytest.skip(str(error))
-    return found
-
-
-@pytest.fixture(scope="module")
-def driving(models: FaceModels) -> DrivingClip:
     clip = media.open_clip(REAL / "s3_po_05.gif")
-    return measure_driving(clip.read_all(), models, clip.fps)
+    return measure_driving(clip.read_all(), clip.fps)
 
 
 def test_repeated_frames_of_the_published_gif(driving):
@@ -50,9 +44,9 @@ def test_repeated_frames_of_the_published_gif(driving):
 
 
 @pytest.mark.parametrize("method", PUBLISHED)
-def test_figures_of_the_published_results(driving, models, method):
+def test_figures_of_the_published_results(driving, method):
     clip = media.open_clip(REAL / "published" / f"s3_po_05_{method}.gif")
-    found = score_result(driving, clip.read_all(), models, clip.fps).score.figures
+    found = score_result(driving, clip.read_all(), clip.fps).score.figures
     wrong = {
         name: (round(found[name], 3), expected)
         for name, expected in zip(COLUMNS, PUBLISHED[method], strict=True)

@@ -11,9 +11,9 @@ import pytest
 
 import media
 from corpora.sample import SampleClip
-from evaluation.scorer import FaceModels
+from evaluation.clip_scorer import find_landmarks
 from faces import DetectorUnavailable
-from metrics.motion import FIGURES, ClipMotion, compare_motion, measure_motion, still_motion
+from metrics.motion import FIGURES, ClipMotion, compare_motion, measure_motion
 from metrics.timing import distinct_frames
 from metrics.warp import warp_clip
 from tests.real import REAL, needs_real
@@ -71,7 +71,7 @@ def test_a_still_face_scores_zero_even_with_camera_noise(face, motion, noise):
     figures = score(motion, noisy(frozen(face), noise), face.landmarks).figures
     for name in AGREEMENT:
         assert figures[name] == pytest.approx(0.0, abs=0.05), name
-    exact = compare_motion(motion, still_motion(motion)).figures
+    exact = compare_motion(motion, measure_motion(frozen(face), face.landmarks)).figures
     assert exact["rho"] == exact["gain"] == exact["skill"] == 0.0
     assert exact["apex_err"] == len(motion.times)
 
@@ -129,7 +129,7 @@ def real() -> tuple[np.ndarray, np.ndarray, ClipMotion]:
     frames = media.open_clip(REAL / "s3_po_05.gif").read_all()
     frames = frames[distinct_frames(frames)]
     try:
-        landmarks = FaceModels().landmarks(frames[0])
+        landmarks = find_landmarks(frames[0])
     except DetectorUnavailable as error:
         pytest.skip(str(error))
     return frames, landmarks, measure_motion(frames, landmarks)
@@ -161,7 +161,7 @@ def test_a_real_movement_on_a_real_face_at_known_amplitudes(real):
     """The landmark-guided warp; without amplitude it is the head's motion alone."""
     frames, landmarks, own = real
     target = media.read_image(REAL / "westernMale.png")
-    points = FaceModels().landmarks(target)
+    points = find_landmarks(target)
     found = {}
     for amplitude in (0.0, 0.5, 1.0, 2.0):
         warped = np.stack(list(warp_clip(target, points, frames, landmarks, amplitude)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from parallel.workers import start_worker, usable_cores
 
+from .pair_scorer import Outcome, PairScorer
 from .pairs import EvaluationError, Pair
-from .work import Outcome, PairScorer
 
 LEAST_PAIRS = 4  # a worker, which takes seconds to start, is not started for fewer
 LEAST_CHUNK = 8
@@ -73,18 +73,15 @@ def score_all(
             return [outcomes[index] for index in range(len(pairs))]
         # Spawned, not forked: forking a process that has started threads can hang.
         with ProcessPoolExecutor(min(workers, len(parts)), get_context("spawn"), _start, (make_scorer,)) as pool:
-            running = {pool.submit(_score, [pairs[index] for index in part]): part for part in parts}
+            found = pool.map(_score, ([pairs[index] for index in part] for part in parts))
             try:
-                for done in as_completed(running):
-                    outcomes.update(zip(running[done], done.result(), strict=True))
-                    bar.update(len(running[done]))
+                for part in parts:
+                    outcomes.update(zip(part, next(found), strict=True))
+                    bar.update(len(part))
             except BrokenProcessPool as error:
                 raise EvaluationError(
                     f"one of {workers} processes was killed, most likely because memory ran out: lower --workers"
                 ) from error
-            except BaseException:  # an interruption too: do not work on through the rest
-                pool.shutdown(cancel_futures=True)
-                raise
     return [outcomes[index] for index in range(len(pairs))]
 
 

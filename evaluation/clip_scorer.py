@@ -2,77 +2,62 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from faces import dlib_model_file
-from metrics import landmarks as landmark_metric
+from faces.dlib_backend import LANDMARK_MODEL, load_finder, load_model
 from metrics.canonical import MetricError
 from metrics.field import clip_flow, end_point_error, moving_pixels
 from metrics.identity import identity_figures
 from metrics.image import image_figures, sharpness
 from metrics.keypoints import average_distance, detector_jitter
-from metrics.motion import ClipMotion, MotionScore, compare_motion, measure_aligned, measure_motion
+from metrics.landmarks import jittered_boxes, landmarks_in, onset_landmarks
+from metrics.motion import ClipMotion, MotionScore, compare_motion, measure_motion
 from metrics.timing import Alignment, align_frames, distinct_frames
 
-if TYPE_CHECKING:  # it needs torch, which nothing else here does
-    from metrics.lpips import Lpips
+from .lpips_weights import load_lpips
 
-LANDMARK_MODEL = "shape_predictor_68_face_landmarks.dat"
 IDENTITY_MODEL = "dlib_face_recognition_resnet_model_v1.dat"
 TRUTH_MOTION = ("rho", "vcor", "gain", "skill")
 
 
-class FaceModels:
-    """dlib's landmark and identity models, loaded when first needed.
+def landmark_model() -> object:
+    """dlib's landmark model, loaded once.
 
-    Raises (when first needed):
-        faces.DetectorUnavailable: a model cannot be had; the message says what to install.
+    Raises:
+        faces.DetectorUnavailable: it cannot be had; the message says what to install.
     """
+    return load_model(dlib_model_file(LANDMARK_MODEL))
 
-    @cached_property
-    def _dlib(self):
-        import dlib
 
-        return dlib
+def find_landmarks(frame: np.ndarray) -> np.ndarray:
+    """(68, 2) pixels of the face in a uint8 frame; see `metrics.landmarks.onset_landmarks`."""
+    return onset_landmarks(frame, landmark_model(), load_finder())
 
-    @cached_property
-    def _predictor(self):
-        return self._dlib.shape_predictor(str(dlib_model_file(LANDMARK_MODEL)))
 
-    @cached_property
-    def _recogniser(self):
-        return self._dlib.face_recognition_model_v1(str(dlib_model_file(IDENTITY_MODEL)))
+def landmark_sequence(frames: np.ndarray) -> np.ndarray:
+    """(T, 68, 2) pixels: landmarks of every frame, in the boxes of the face found in frame 0."""
+    boxes = jittered_boxes(frames[0], load_finder())
+    return np.stack([landmarks_in(frame, landmark_model(), boxes) for frame in frames])
 
-    @cached_property
-    def _detector(self):
-        return self._dlib.get_frontal_face_detector()
 
-    def load(self) -> None:
-        """Load the landmark model now, so that a missing one is reported before any work is done."""
-        self._predictor  # noqa: B018
+def model_versions() -> dict[str, str]:
+    """What the landmarks depend on."""
+    import dlib
 
-    def landmarks(self, frame: np.ndarray) -> np.ndarray:
-        """(68, 2) pixels of the face in a uint8 frame; see `metrics.landmarks.onset_landmarks`."""
-        return landmark_metric.onset_landmarks(frame, self._predictor, self._detector)
+    digest = hashlib.sha256(dlib_model_file(LANDMARK_MODEL).read_bytes()).hexdigest()[:12]
+    return {"dlib": dlib.__version__, LANDMARK_MODEL: f"sha256 {digest}"}
 
-    def sequence(self, frames: np.ndarray) -> np.ndarray:
-        """(T, 68, 2) pixels: landmarks of every frame, in the boxes of the face found in frame 0."""
-        boxes = landmark_metric.jittered_boxes(frames[0], self._detector)
-        return np.stack([landmark_metric.landmarks_in(frame, self._predictor, boxes) for frame in frames])
 
-    def identity(self, frames: np.ndarray, landmarks: np.ndarray) -> dict[str, float]:
-        """``id_drift`` and ``id_cosine`` of a clip; see `metrics.identity`."""
-        return identity_figures(frames, landmarks, self._recogniser)
+@functools.cache
+def _identity_model() -> object:
+    import dlib
 
-    def versions(self) -> dict[str, str]:
-        """What the landmarks depend on."""
-        digest = hashlib.sha256(dlib_model_file(LANDMARK_MODEL).read_bytes()).hexdigest()[:12]
-        return {"dlib": self._dlib.__version__, LANDMARK_MODEL: f"sha256 {digest}"}
+    return dlib.face_recognition_model_v1(str(dlib_model_file(IDENTITY_MODEL)))
 
 
 @dataclass(frozen=True)
@@ -101,12 +86,9 @@ class Scored:
     score: MotionScore
     motion: ClipMotion
     alignment: Alignment
-    landmarks: np.ndarray
 
 
-def measure_driving(
-    frames: np.ndarray, models: FaceModels, fps: float | None = None, landmarks: np.ndarray | None = None
-) -> DrivingClip:
+def measure_driving(frames: np.ndarray, fps: float | None = None, landmarks: np.ndarray | None = None) -> DrivingClip:
     """Measure a driving clip uint8 (N, H, W, 3), frame 0 the onset.
 
     Raises:
@@ -116,17 +98,13 @@ def measure_driving(
     if len(distinct) < 2:
         raise MetricError(f"{len(frames)} frames, but only one distinct: a clip must move to be compared with")
     if landmarks is None:
-        landmarks = models.landmarks(frames[0])
+        landmarks = find_landmarks(frames[0])
     motion = measure_motion(frames[distinct], landmarks, distinct)
     return DrivingClip(frames, fps, distinct, landmarks, motion)
 
 
 def score_result(
-    driving: DrivingClip,
-    frames: np.ndarray,
-    models: FaceModels,
-    fps: float | None = None,
-    landmarks: np.ndarray | None = None,
+    driving: DrivingClip, frames: np.ndarray, fps: float | None = None, landmarks: np.ndarray | None = None
 ) -> Scored:
     """Compare a generated clip uint8 (n, h, w, 3) with a driving clip.
 
@@ -137,9 +115,9 @@ def score_result(
         driving.distinct, len(driving.frames), len(frames), driving.fps, fps, distinct_frames(frames)
     )
     if landmarks is None:
-        landmarks = models.landmarks(frames[0])
-    motion = measure_aligned(frames, landmarks, alignment)
-    return Scored(compare_motion(driving.motion, motion), motion, alignment, landmarks)
+        landmarks = find_landmarks(frames[0])
+    motion = measure_motion(frames[alignment.indices], landmarks, alignment.times)
+    return Scored(compare_motion(driving.motion, motion), motion, alignment)
 
 
 @dataclass(frozen=True)
@@ -147,21 +125,19 @@ class Truth:
     """A true result with everything that is measured on it once.
 
     Attributes:
-        frames: uint8 (N, H, W, 3) at the driving clip's frames.
+        clip: the truth as a driving clip of its own, at the driving clip's frames.
         flow: (D, H, W, 2) measured flow from frame 0 to the distinct driving frames, pixels.
         points: (D, 68, 2) landmarks of those frames.
         jitter: of the landmark detector on the first frame, pixels at 256×256.
-        clip: the truth as a driving clip of its own.
     """
 
-    frames: np.ndarray
+    clip: DrivingClip
     flow: np.ndarray
     points: np.ndarray
     jitter: float
-    clip: DrivingClip
 
 
-def measure_truth(frames: np.ndarray, driving: DrivingClip, models: FaceModels) -> Truth:
+def measure_truth(frames: np.ndarray, driving: DrivingClip) -> Truth:
     """Measure the true result of a pair, as many frames as the driving clip has.
 
     Raises:
@@ -171,18 +147,14 @@ def measure_truth(frames: np.ndarray, driving: DrivingClip, models: FaceModels) 
         raise MetricError(
             f"the truth has {len(frames)} frames, the driving clip {len(driving.frames)}; they must agree"
         )
-    chosen = frames[driving.distinct]
-    clip = DrivingClip(
-        frames, driving.fps, driving.distinct, landmarks := models.landmarks(frames[0]),
-        measure_motion(chosen, landmarks, driving.distinct),
-    )  # fmt: skip
-    jitter = detector_jitter(frames[0], models.sequence)
-    return Truth(frames, clip_flow(chosen), models.sequence(chosen), jitter, clip)
+    chosen, landmarks = frames[driving.distinct], find_landmarks(frames[0])
+    motion = measure_motion(chosen, landmarks, driving.distinct)
+    clip = DrivingClip(frames, driving.fps, driving.distinct, landmarks, motion)
+    jitter = detector_jitter(frames[0], landmark_sequence)
+    return Truth(clip, clip_flow(chosen), landmark_sequence(chosen), jitter)
 
 
-def truth_figures(
-    truth: Truth, scored: Scored, frames: np.ndarray, models: FaceModels, lpips: Lpips | None = None
-) -> tuple[dict[str, float], str]:
+def truth_figures(truth: Truth, scored: Scored, frames: np.ndarray) -> tuple[dict[str, float], str]:
     """Figures of a generated clip against the true one, and why pictures could not be compared ("" if they were).
 
     Motion is compared as with a driving clip (``truth_rho`` …).  Pictures are compared frame by frame where size and
@@ -193,27 +165,25 @@ def truth_figures(
     """
     against = compare_motion(truth.clip.motion, scored.motion).figures
     found = {f"truth_{name}": against[name] for name in TRUTH_MOTION}
-    if frames.shape[:3] != truth.frames.shape[:3]:
-        sizes = [f"{len(clip)} frames of {clip.shape[2]}×{clip.shape[1]}" for clip in (frames, truth.frames)]
+    if frames.shape[:3] != truth.clip.frames.shape[:3]:
+        sizes = [f"{len(clip)} frames of {clip.shape[2]}×{clip.shape[1]}" for clip in (frames, truth.clip.frames)]
         return found, (
             f"pictures not compared with the truth: the result has {sizes[0]} (width × height), the truth {sizes[1]}"
         )
-    distinct = truth.clip.distinct
-    result, true = frames[distinct], truth.frames[distinct]
+    result, true = frames[truth.clip.distinct], truth.clip.frames[truth.clip.distinct]
     moving = moving_pixels(truth.flow)
     found.update(image_figures(result, true))
     found.update({f"{name}_moving": value for name, value in image_figures(result, true, moving).items()})
+    lpips = load_lpips()
     if lpips is not None:
         found["lpips"] = lpips(result, true)
     found["epe_px"] = end_point_error(clip_flow(result), truth.flow, moving)
-    found["akd_px"] = average_distance(models.sequence(result), truth.points, frames.shape[1:3])
+    found["akd_px"] = average_distance(landmark_sequence(result), truth.points, frames.shape[1:3])
     found["akd_jitter_px"] = truth.jitter
     return found, ""
 
 
-def appearance_figures(
-    frames: np.ndarray, landmarks: np.ndarray, models: FaceModels, identity: bool
-) -> dict[str, float]:
+def appearance_figures(frames: np.ndarray, landmarks: np.ndarray, identity: bool) -> dict[str, float]:
     """``sharp``, and with ``identity`` also ``id_drift`` and ``id_cosine``, of one clip."""
     found = {"sharp": sharpness(frames)}
-    return {**found, **models.identity(frames, landmarks)} if identity else found
+    return {**found, **identity_figures(frames, landmarks, _identity_model())} if identity else found

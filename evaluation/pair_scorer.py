@@ -1,0 +1,233 @@
+"""One pair of an evaluation from files to rows and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+import media
+from metrics.canonical import MetricError
+from metrics.motion import MIN_SNR, ClipMotion, MotionScore
+from metrics.warp import still_clip, warp_clip
+
+from .clip_scorer import (
+    DrivingClip,
+    Truth,
+    appearance_figures,
+    find_landmarks,
+    measure_driving,
+    measure_truth,
+    score_result,
+    truth_figures,
+)
+from .pairs import Pair
+from .pictures import apex_time, make_sheet, motion_map, region_curves
+from .report import PairPage, PlayedClip, method_colours
+from .tables import FAILED, SCORED, UNRELIABLE, Row, sort_methods
+
+PICTURES = "report"  # folder of the report's pictures, beside report.html
+PROBLEMS = (MetricError, media.MediaError, cv2.error)  # what may be wrong with one clip, and says nothing of others
+
+Target = tuple[np.ndarray, np.ndarray]  # the face the yardsticks move: a picture (H, W, 3) and its landmarks
+
+
+@dataclass
+class Outcome:
+    """What one pair gave: its rows, and its part of the report unless everything failed."""
+
+    rows: list[Row]
+    page: PairPage | None = None
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One pair being scored: what all of its results are compared with, and what was found."""
+
+    pair: Pair
+    driving: DrivingClip
+    truth: Truth | None
+    truth_problem: str
+    page: PairPage
+    rows: list[Row] = field(default_factory=list)
+    scores: dict[str, MotionScore] = field(default_factory=dict)
+
+    def fail(self, method: str, problem: str, path: str = "") -> None:
+        self.rows.append(_failed(self.pair, method, problem, path))
+
+
+def _read(path: Path, like: np.ndarray | None = None) -> tuple[np.ndarray, float | None]:
+    """Frames and rate of a clip.
+
+    Args:
+        like: frames (N, H, W, 3) of the driving clip.  A strip does not say how wide its frames are: they are taken as
+            square, or of this clip's proportions where only that gives as many frames as it has.
+    """
+    strip = path.is_file() and path.suffix.lower() in media.IMAGE_SUFFIXES
+    sizes = [None, like.shape[1:3]] if strip and like is not None else [None]
+    found: list[tuple[np.ndarray, float | None]] = []
+    problems: list[media.MediaError] = []
+    for size in sizes:
+        try:
+            clip = media.open_clip(path, size)
+            found.append((clip.read_all(), clip.fps))
+        except media.MediaError as error:
+            problems.append(error)
+        except OSError as error:
+            raise media.MediaError(f"cannot read {path}: {error}") from error
+    if not found:
+        raise problems[0]
+    return next((clip for clip in found if like is not None and len(clip[0]) == len(like)), found[0])
+
+
+@dataclass
+class PairScorer:
+    """Scores pairs: results, yardsticks, truth, and the pictures of their pages.  One object serves one process.
+
+    Attributes:
+        out_dir: folder of the report.
+        methods: names of the results to expect.
+        yardsticks: any of ``still`` and ``warp``.
+        identity: whether to measure identity.
+        rates: driving clip → frames a second, where a list says so; else the file's own.
+    """
+
+    out_dir: Path
+    methods: Sequence[str]
+    yardsticks: Sequence[str]
+    identity: bool
+    rates: Mapping[str, float]
+    _driving: dict[Path, tuple[DrivingClip, PlayedClip] | Exception] = field(default_factory=dict)
+
+    def _driving_clip(self, pair: Pair) -> tuple[DrivingClip, PlayedClip]:
+        """The measured clip and its pictures; what is wrong with it is raised for every pair that needs it."""
+        path = pair.driving_path
+        if path not in self._driving:
+            self._driving.clear()  # the pairs of one driving clip come one after another
+            try:
+                frames, fps = _read(path)
+                clip = measure_driving(frames, self.rates.get(pair.driving) or fps)
+                shown, apex = frames[clip.distinct], apex_time(clip.motion)
+                drawn = self._draw(f"{pair.driving}-driving", "driving", shown, clip.motion, apex)
+                self._driving[path] = clip, drawn
+            except PROBLEMS as error:
+                self._driving[path] = error
+        found = self._driving[path]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def __call__(self, pair: Pair) -> Outcome:
+        """Score one pair; whatever is wrong with it becomes rows with the status ``failed``."""
+        everyone = (*self.methods, *self.yardsticks)
+        try:
+            if pair.driving_path is None or "" in pair.problems:
+                return Outcome([_failed(pair, method, pair.problems[""]) for method in everyone])
+            driving, drawn = self._driving_clip(pair)
+        except PROBLEMS as error:
+            problem = f"driving clip {pair.driving_path}: {error}"
+            return Outcome([_failed(pair, method, problem) for method in everyone])
+        page = PairPage(pair.name, len(driving.frames), driving.fps, apex_time(driving.motion), [drawn])
+        job = _Job(pair, driving, *_truth(pair, driving), page)
+        if job.truth is not None:
+            self._show(page, "truth", job.truth.clip.frames[driving.distinct], job.truth.clip.motion)
+        first = [self._score_method(job, method) for method in self.methods]
+        for name in self.yardsticks:
+            self._score_yardstick(job, name, next((found for found in first if found is not None), None))
+        if not job.scores:
+            return Outcome(job.rows)
+        page.curves = region_curves(job.scores, method_colours(sort_methods(everyone)))
+        return Outcome(job.rows, page)
+
+    def _score_method(self, job: _Job, method: str) -> Target | None:
+        """Add one method's row; returns the target its result begins with, if there is a face in it."""
+        if method in job.pair.problems:
+            job.fail(method, job.pair.problems[method])
+            return None
+        path, target = job.pair.results[method], None
+        try:
+            frames, fps = _read(path, job.driving.frames)
+            target = frames[0], find_landmarks(frames[0])
+            self._score(job, method, frames, fps, str(path), target[1])
+        except PROBLEMS as error:
+            job.fail(method, f"{path}: {error}", str(path))
+        return target
+
+    def _score_yardstick(self, job: _Job, name: str, first: Target | None) -> None:
+        """Make a yardstick on the target and add its row."""
+        driving = job.driving
+        try:
+            picture, landmarks = _target(job, first)
+            if name == "still":
+                frames = still_clip(picture, len(driving.frames))
+            else:
+                frames = np.stack(list(warp_clip(picture, landmarks, driving.frames, driving.landmarks)))
+            path = ""
+            if not self.methods:
+                path = str(self.out_dir / name / job.pair.name)
+                media.write_frame_folder(path, frames)
+            self._score(job, name, frames, driving.fps, path, landmarks)
+        except PROBLEMS as error:
+            job.fail(name, str(error))
+
+    def _score(
+        self, job: _Job, method: str, frames: np.ndarray, fps: float | None, path: str, landmarks: np.ndarray
+    ) -> None:
+        """Score a result, whose frame 0 has these landmarks, and add its row, curves and pictures."""
+        scored = score_result(job.driving, frames, fps, landmarks)
+        figures, notes = dict(scored.score.figures), []
+        figures.update(appearance_figures(frames, landmarks, self.identity))
+        if not scored.score.reliable:
+            notes.append(f"the driving clip moves only {figures['snr']:.1f} times the noise ({MIN_SNR:g} needed)")
+        if job.truth is not None:
+            found, note = truth_figures(job.truth, scored, frames)
+            figures.update(found)
+            notes.append(note)
+        else:
+            notes.append(job.truth_problem)
+        status = SCORED if scored.score.reliable else UNRELIABLE
+        problem, rule = "; ".join(filter(None, notes)), scored.alignment.rule
+        job.rows.append(Row(job.pair.name, job.pair.driving, method, status, path, problem, rule, len(frames), figures))
+        job.scores[method] = scored.score
+        self._show(job.page, method, frames[scored.alignment.indices], scored.motion)
+
+    def _show(self, page: PairPage, label: str, frames: np.ndarray, motion: ClipMotion) -> None:
+        """Add a clip's pictures to the page."""
+        page.clips.append(self._draw(f"{page.name}-{label}", label, frames, motion, page.apex))
+
+    def _draw(self, stem: str, label: str, frames: np.ndarray, motion: ClipMotion, apex: float) -> PlayedClip:
+        """Write a clip's sheet and motion map."""
+        image, sheet = make_sheet(frames, motion.times)
+        files = [f"{PICTURES}/{stem}-{name}.webp" for name in ("sheet", "map")]
+        media.write_image(self.out_dir / files[0], image)
+        media.write_image(self.out_dir / files[1], motion_map(frames, motion, apex))
+        return PlayedClip(label, sheet, *files)
+
+
+def _truth(pair: Pair, driving: DrivingClip) -> tuple[Truth | None, str]:
+    """The measured truth, or why there is none ("" where none was asked for)."""
+    if pair.truth_path is None:
+        return None, pair.problems.get("truth", "")
+    try:
+        return measure_truth(_read(pair.truth_path, driving.frames)[0], driving), ""
+    except PROBLEMS as error:
+        return None, f"truth {pair.truth_path}: {error}"
+
+
+def _target(job: _Job, first: Target | None) -> Target:
+    """The untouched face: the truth's first frame, the source's, or what a result begins with, in this order."""
+    if job.truth is not None:
+        return job.truth.clip.frames[0], job.truth.clip.landmarks
+    if job.pair.source_path is not None:
+        picture = media.open_clip(job.pair.source_path).first()
+        return picture, find_landmarks(picture)
+    if first is None:
+        raise MetricError("no picture of the target: its result is missing, and so is its source clip")
+    return first
+
+
+def _failed(pair: Pair, method: str, problem: str, path: str = "") -> Row:
+    return Row(pair.name, pair.driving, method, FAILED, path, problem)
