@@ -147,10 +147,9 @@ def read_row(pair: Pair, clips: ClipFolder, columns: list[Column], truth: dict[s
     shown = {"driving": frames}
     for name, (path, own_size) in found.items():
         shown[name] = np.stack([resize_frame(frame, *size) for frame in open_clip(path, own_size)])
-    for name, other in shown.items():
-        if len(other) != len(frames):
+        if len(shown[name]) != len(frames):
             raise DataError(
-                f"{name}, row {pair.name}: {len(other)} frames, but the driving clip has {len(frames)}. "
+                f"{name}, row {pair.name}: {len(shown[name])} frames, but the driving clip has {len(frames)}. "
                 "Use --overwrite to make the results again"
             )
     return ShownRow(pair, shown, driving_rate(driving, None))
@@ -159,11 +158,9 @@ def read_row(pair: Pair, clips: ClipFolder, columns: list[Column], truth: dict[s
 def write_row(path: Path, row: ShownRow, settings: dict) -> None:
     """A row as a GIF: the slow-down under every picture, and below that the magnified change since frame 0."""
     gif_fps = gif_rate(row.fps / settings["slow_down"])
-    width = settings["gif_width"]
-    small = {}
-    for name, frames in row.clips.items():
-        height = max(1, round(frames.shape[1] * width / frames.shape[2]))
-        small[name] = np.stack([resize_frame(frame, height, width) for frame in frames])
+    shape, width = row.clips["driving"].shape, settings["gif_width"]
+    size = max(1, round(shape[1] * width / shape[2])), width
+    small = {name: np.stack([resize_frame(frame, *size) for frame in frames]) for name, frames in row.clips.items()}
     under = how_slow(row.fps / gif_fps)
     foot = f"{row.pair.driving} drives {row.pair.source}: {row.fps:g} frames a second, shown at {gif_fps:.4g}"
     write_gif(path, side_by_side(small, [foot], settings["difference_gain"], under), gif_fps)

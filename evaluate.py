@@ -10,7 +10,6 @@ Writes ``evaluation.csv`` (a row a result), ``evaluation.json`` (means, interval
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import platform
 from collections.abc import Mapping, Sequence
@@ -32,6 +31,7 @@ from metrics.flow import flow_settings
 from metrics.landmarks import landmark_settings
 from metrics.motion import MIN_SNR, MotionScore
 from metrics.statistics import LEVEL, REPEATABILITY, RESAMPLES, Summary
+from metrics.timing import evenly_spaced
 
 PACKAGES = ("numpy", "scipy", "opencv-python", "dlib-bin", "torch", "imageio", "imageio-ffmpeg", "pillow")
 
@@ -62,7 +62,7 @@ def score_pair(
     if max_frames is not None and len(driving_frames) == len(generated_frames) > max_frames:
         if max_frames < 2:
             raise ValueError(f"max_frames is {max_frames}; at least 2 frames make a motion")
-        chosen = np.round(np.linspace(0, len(driving_frames) - 1, max_frames)).astype(int)
+        chosen = evenly_spaced(len(driving_frames), max_frames)
         driving_frames, generated_frames = driving_frames[chosen], generated_frames[chosen]
     driving = measure_driving(driving_frames, driving_fps, driving_landmarks)
     return score_result(driving, generated_frames, generated_fps, generated_landmarks).score
@@ -149,7 +149,7 @@ def evaluate(
     found = find_pairs(driving_dir, generated, pairs, truth_dir, source_dir)
     landmark_model()  # a missing one is reported before any work is done
     out_dir, rates = Path(out_dir), listed_rates(driving_dir)
-    scorer = functools.partial(PairScorer, out_dir, tuple(generated), tuple(yardsticks), identity, rates)
+    scorer = PairScorer(out_dir, tuple(generated), tuple(yardsticks), identity, rates)
     outcomes = score_all(found, scorer, workers, progress)
     rows = [row for outcome in outcomes for row in outcome.rows]
     if not any(row.status != FAILED for row in rows):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -63,11 +62,10 @@ def write_contact_sheets(out: Path, pictures: Path, entries: dict[str, dict], ti
     ]
     for old in out.glob("contact_sheet_*.png"):
         old.unlink()
-    return [_write_sheet(out, tiles[first : first + MAX_TILES], first // MAX_TILES + 1, title)
-            for first in range(0, len(tiles), MAX_TILES)]  # fmt: skip
-
-
-def _write_sheet(out: Path, tiles: Sequence[Tile], number: int, title: str) -> Path:
-    path = out / f"contact_sheet_{number}.png"
-    media.write_image(path, contact_sheet(tiles, f"{title}, sheet {number}", LEGEND, MEANINGS))
-    return path
+    sheets = []
+    for first in range(0, len(tiles), MAX_TILES):
+        number = len(sheets) + 1
+        sheets.append(out / f"contact_sheet_{number}.png")
+        sheet = contact_sheet(tiles[first : first + MAX_TILES], f"{title}, sheet {number}", LEGEND, MEANINGS)
+        media.write_image(sheets[-1], sheet)
+    return sheets

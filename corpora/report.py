@@ -26,7 +26,8 @@ def write_reports(out: Path, title: str, prepared: Prepared, settings: dict) -> 
     facts = [(key, value) for key, value in settings.items() if not isinstance(value, dict)]
     facts += [(f"crop, {key}", value) for key, value in settings.get("crop", {}).items()]
     notices = [(notice.rule, notice.clip or "(all)", notice.text) for notice in prepared.notices]
-    onsets = [_onset(name, entry, prepared) for name, entry in prepared.entries.items()]
+    records = {record.clip: record for record in prepared.records}
+    onsets = [_onset(name, status_of(entry), records.get(name)) for name, entry in prepared.entries.items()]
     page = {"title": title, "tables": tables, "notices": notices, "onsets": onsets, "legend": LEGEND, "facts": facts}
     write_page(out / "report.html", "corpus.html", **page)
     with media.atomic_path(out / "report.md") as temporary:
@@ -37,12 +38,11 @@ def write_reports(out: Path, title: str, prepared: Prepared, settings: dict) -> 
 # ------------------------------------------------------------------------------------------------------ tables
 def _counts(prepared: Prepared) -> Table:
     records = prepared.records
+    groups = {split: [record for record in records if record.split == split] for split in SPLITS} | {"both": records}
     rows = [
-        (split, len(own), len({record.subject for record in own}), sum(record.frames for record in own))
-        for split in SPLITS
-        for own in [[record for record in records if record.split == split]]
+        (name, len(own), len({record.subject for record in own}), sum(record.frames for record in own))
+        for name, own in groups.items()
     ]
-    rows.append(("both", len(records), len({r.subject for r in records}), sum(r.frames for r in records)))
     rows.append(("left out here", len(prepared.entries) - len(records), "", ""))
     return "Clips", ("", "clips", "subjects", "frames"), rows
 
@@ -95,10 +95,8 @@ def _markdown(
     return "\n".join(lines)
 
 
-def _onset(name: str, entry: dict, prepared: Prepared) -> tuple[str, str, str, str]:
+def _onset(name: str, status: str, record: ClipRecord | None) -> tuple[str, str, str, str]:
     """Name, status, URL of the picture and caption of a clip."""
-    status = status_of(entry)
-    record = next((record for record in prepared.records if record.clip == name), None)
     caption = MEANINGS[status]
     if record is not None:
         caption = f"{record.split}, {record.emotion or 'no label'}, {record.frames} frames"

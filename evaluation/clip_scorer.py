@@ -11,7 +11,7 @@ import numpy as np
 from faces import dlib_model_file
 from faces.dlib_backend import LANDMARK_MODEL, load_finder, load_model
 from metrics.canonical import MetricError
-from metrics.field import clip_flow, end_point_error, moving_pixels
+from metrics.flow import clip_flow, end_point_error, moving_pixels
 from metrics.identity import identity_figures
 from metrics.image import image_figures, sharpness
 from metrics.keypoints import average_distance, detector_jitter

@@ -27,7 +27,7 @@ from .clip_scorer import (
 from .pairs import Pair
 from .pictures import apex_time, make_sheet, motion_map, region_curves
 from .report import PairPage, PlayedClip, method_colours
-from .tables import FAILED, SCORED, UNRELIABLE, Row, sort_methods
+from .tables import FAILED, SCORED, UNRELIABLE, Row
 
 PICTURES = "report"  # folder of the report's pictures, beside report.html
 PROBLEMS = (MetricError, media.MediaError, cv2.error)  # what may be wrong with one clip, and says nothing of others
@@ -85,7 +85,7 @@ def _read(path: Path, like: np.ndarray | None = None) -> tuple[np.ndarray, float
 
 @dataclass
 class PairScorer:
-    """Scores pairs: results, yardsticks, truth, and the pictures of their pages.  One object serves one process.
+    """Scores pairs: results, yardsticks, truth, and the pictures of their pages.  Each process has its own.
 
     Attributes:
         out_dir: folder of the report.
@@ -139,7 +139,7 @@ class PairScorer:
             self._score_yardstick(job, name, next((found for found in first if found is not None), None))
         if not job.scores:
             return Outcome(job.rows)
-        page.curves = region_curves(job.scores, method_colours(sort_methods(everyone)))
+        page.curves = region_curves(job.scores, method_colours(everyone))
         return Outcome(job.rows, page)
 
     def _score_method(self, job: _Job, method: str) -> Target | None:

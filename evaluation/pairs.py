@@ -23,7 +23,7 @@ class Pair:
 
     Attributes:
         name: ``<driving>-<source>``, or the driving clip's name for reconstructions.
-        driving: its name.
+        driving, source: their names; ``source`` is "" where there is none.
         driving_path: ``None`` where it was not found.
         results: method → clip, for the methods whose result was found.
         source_path: the target's picture or clip, for the yardsticks; ``None`` where it was not found.
@@ -33,6 +33,7 @@ class Pair:
 
     name: str
     driving: str
+    source: str = ""
     driving_path: Path | None = None
     results: dict[str, Path] = field(default_factory=dict)
     source_path: Path | None = None
@@ -92,8 +93,7 @@ def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     return rows
 
 
-def _listed_pairs(path: Path) -> list[tuple[Pair, str]]:
-    """Pairs of a list, each with the name of its source ("" where it has none)."""
+def _listed_pairs(path: Path) -> list[Pair]:
     pairs, seen = [], {}
     for line, row in _read_rows(path):
         driving, source = row["driving"], row.get("source", "")
@@ -103,31 +103,30 @@ def _listed_pairs(path: Path) -> list[tuple[Pair, str]]:
         if name in seen:
             raise EvaluationError(f"{path}, line {line}: {name!r} is already in line {seen[name]}")
         seen[name] = line
-        pair = Pair(media.clip_name(name), media.clip_name(driving))
+        pair = Pair(media.clip_name(name), media.clip_name(driving), media.clip_name(source) if source else "")
         if row.get("frame", "") not in ("", "0"):
             pair.problems[""] = (
                 f"{path}, line {line}: reference frame {row['frame']}; motion is measured from frame 0, so cut the "
                 "driving clip and the result to begin there"
             )
-        pairs.append((pair, media.clip_name(source) if source else ""))
+        pairs.append(pair)
     return pairs
 
 
-def _found_pairs(driving: Mapping[str, Path], results: Mapping[str, Mapping[str, Path]]) -> list[tuple[Pair, str]]:
+def _found_pairs(driving: Mapping[str, Path], results: Mapping[str, Mapping[str, Path]]) -> list[Pair]:
     """Pairs from the results' names: ``<driving>-<source>``, or the name of a driving clip itself."""
-    names = list(dict.fromkeys(name for clips in results.values() for name in clips))
     pairs = []
-    for name in names:
+    for name in dict.fromkeys(name for clips in results.values() for name in clips):
         fitting = [clip for clip in driving if name == clip or name.startswith(f"{clip}-")]
         if fitting:
             clip = max(fitting, key=len)
-            pairs.append((Pair(name, clip), name[len(clip) + 1 :]))
+            pairs.append(Pair(name, clip, name[len(clip) + 1 :]))
         else:
             problem = (
                 "no driving clip has this name or its beginning; results are called <driving>-<source>. Give a "
                 "--pairs list with the columns driving,generated"
             )
-            pairs.append((Pair(name, "", problems={"": problem}), ""))
+            pairs.append(Pair(name, "", problems={"": problem}))
     return pairs
 
 
@@ -157,8 +156,8 @@ def find_pairs(
     if pairs is None and not results:
         raise EvaluationError("without a folder of results, a list of pairs is needed (--pairs)")
     found = _found_pairs(driving, results) if pairs is None else _listed_pairs(Path(pairs))
-    for pair, source in found:
-        pair.driving_path, pair.source_path = driving.get(pair.driving), sources.get(source)
+    for pair in found:
+        pair.driving_path, pair.source_path = driving.get(pair.driving), sources.get(pair.source)
         if pair.driving_path is None and not pair.problems:
             pair.problems[""] = f"no driving clip {pair.driving!r} in {driving_dir}"
         for method, clips in results.items():
@@ -170,4 +169,4 @@ def find_pairs(
             pair.truth_path = truths.get(pair.name)
             if pair.truth_path is None:
                 pair.problems["truth"] = f"no true result {pair.name!r} in {truth_dir}"
-    return [pair for pair, _ in found]
+    return found

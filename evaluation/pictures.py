@@ -13,6 +13,7 @@ import media
 from metrics.canonical import IOD, LIDS, REGIONS, canonical_frame
 from metrics.figures import EPS
 from metrics.motion import CELL, ClipMotion, MotionScore
+from metrics.timing import evenly_spaced
 from pages import Sheet, lay_out
 
 SHEET_HEIGHT = 144  # pixels of one frame in a sheet
@@ -29,8 +30,7 @@ DRIVING_COLOUR = "#202020"
 
 def make_sheet(frames: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, Sheet]:
     """A picture (uint8 RGB) of at most 60 frames, evenly taken from ``frames`` (T, H, W, 3) shown at ``times`` (T,)."""
-    count = min(len(frames), SHEET_FRAMES)
-    chosen = np.unique(np.round(np.linspace(0, len(frames) - 1, count)).astype(int))
+    chosen = evenly_spaced(len(frames), SHEET_FRAMES)
     width = max(1, round(frames.shape[2] * SHEET_HEIGHT / frames.shape[1]))
     cells = [media.resize_frame(frames[index], SHEET_HEIGHT, width) for index in chosen]
     return lay_out(cells, times[chosen], SHEET_COLUMNS)
@@ -95,18 +95,19 @@ def region_curves(scores: Mapping[str, MotionScore], colours: Mapping[str, str])
     from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
 
-    any_score = next(iter(scores.values()))
-    names = [name for name in REGIONS if any(name in score.driving for score in scores.values())]
-    lines, peak = _projected(scores, names)
-    columns, rows = 5, math.ceil(len(names) / 5)
+    times = next(iter(scores.values())).times
+    regions = {name: lines for name in REGIONS if (lines := _projected(scores, name))}
+    peak = max(np.abs(values).max() for name in regions if name not in LIDS for values in regions[name].values())
+    peak = max(2 * EPS, float(peak))
+    columns, rows = 5, math.ceil(len(regions) / 5)
     figure = Figure(figsize=(9.0, 1.05 * rows + 0.3))
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     axes.set_xlim(0, columns)
     axes.set_ylim(-rows, 0.3)
     axes.axis("off")
-    start, end = any_score.times[0], max(any_score.times[-1], any_score.times[0] + 1)
+    start, end = times[0], max(times[-1], times[0] + 1)
     drawn: list[tuple[np.ndarray, str, float]] = []  # points (n, 2), colour, width
-    for place, name in enumerate(names):
+    for place, (name, lines) in enumerate(regions.items()):
         row, column = divmod(place, columns)
         x0, y0, width, height = column + 0.04, -row - 0.92, 0.92, 0.70
         middle = y0 + height / 2
@@ -115,7 +116,7 @@ def region_curves(scores: Mapping[str, MotionScore], colours: Mapping[str, str])
         active = any(name in score.active for score in scores.values())
         label = f"{name.replace('_', ' ')}{' (apart)' if name in LIDS else ''}"
         axes.text(x0, y0 + height + 0.03, label, fontsize=8, weight="bold" if active else "normal", color="#202020")
-        for method, (times, values) in lines[name].items():
+        for method, values in lines.items():
             x = x0 + (times - start) / (end - start) * width
             y = middle + np.clip(values / peak, -1.15, 1.15) * height * 0.42
             colour, line_width = (colours[method], 1.2) if method else (DRIVING_COLOUR, 1.6)
@@ -132,23 +133,14 @@ def region_curves(scores: Mapping[str, MotionScore], colours: Mapping[str, str])
     return buffer.getvalue()
 
 
-def _projected(
-    scores: Mapping[str, MotionScore], names: list[str]
-) -> tuple[dict[str, dict[str, tuple[np.ndarray, np.ndarray]]], float]:
-    """Per region the projected curves ("" is the driving clip's), and the largest value outside the eyelids."""
-    lines: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
-    peak = 2 * EPS
-    for name in names:
-        driving = next(score.driving[name] for score in scores.values() if name in score.driving)
-        times = next(score.times for score in scores.values() if name in score.driving)
-        main = np.linalg.svd(driving, full_matrices=False)[2][0]
-        along = driving @ main
-        if along[np.abs(along).argmax()] < 0:
-            main, along = -main, -along
-        lines[name] = {"": (times, along)}
-        for method, score in scores.items():
-            if name in score.generated:
-                lines[name][method] = (score.times, score.generated[name] @ main)
-        if name not in LIDS:
-            peak = max(peak, *(float(np.abs(values).max()) for _, values in lines[name].values()))
-    return lines, peak
+def _projected(scores: Mapping[str, MotionScore], name: str) -> dict[str, np.ndarray]:
+    """A region's curves (T,) along its main driving direction, the driving clip's as ""; {} where it is not seen."""
+    seen = {method: score for method, score in scores.items() if name in score.driving}
+    if not seen:
+        return {}
+    driving = next(iter(seen.values())).driving[name]
+    main = np.linalg.svd(driving, full_matrices=False)[2][0]
+    along = driving @ main
+    if along[np.abs(along).argmax()] < 0:
+        main, along = -main, -along
+    return {"": along, **{method: score.generated[name] @ main for method, score in seen.items()}}

@@ -58,7 +58,7 @@ class PairPage:
 
 def method_colours(methods: Sequence[str]) -> dict[str, str]:
     """A colour for each method, the same in curves and legends."""
-    return {method: PALETTE[i % len(PALETTE)] for i, method in enumerate(methods)}
+    return {method: PALETTE[i % len(PALETTE)] for i, method in enumerate(dict.fromkeys(methods))}
 
 
 def format_figure(name: str, value: float | None) -> str:
@@ -98,8 +98,9 @@ def write_report(
         rows_by_skill=sorted(rows, key=_skill, reverse=True),
         row_class={SCORED: "", UNRELIABLE: " class=low", FAILED: " class=failed"},
         pairs=sorted(scored, key=lambda pair: _best_skill(pair[1]), reverse=True),
-        ranked=sorted(summary.items(), key=lambda item: _mean_skill(item[1]), reverse=True),
-        scored=_scored,
+        ranked=sorted(
+            summary.items(), key=lambda item: item[1]["skill"].mean if "skill" in item[1] else -math.inf, reverse=True
+        ),
         statuses={method: Counter(row.status for row in rows if row.method == method) for method in summary},
         comparisons=comparisons,
         present=present,
@@ -128,19 +129,10 @@ def _skill(row: Row) -> float:
     return row.figures.get("skill", -math.inf)
 
 
-def _mean_skill(found: Mapping[str, Summary]) -> float:
-    return found["skill"].mean if "skill" in found else -math.inf
-
-
 def _best_skill(rows: Sequence[Row]) -> float:
     """Of a pair's results; of its yardsticks where there is no result."""
     results = [row for row in rows if row.method not in YARDSTICKS]
     return max(map(_skill, results or rows), default=-math.inf)
-
-
-def _scored(found: Mapping[str, Summary], names: Sequence[str]) -> int:
-    """How many pairs are behind a method's means."""
-    return max((found[name].count for name in names if name in found), default=0)
 
 
 def _embedded(folder: Path, name: str) -> str:

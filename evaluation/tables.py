@@ -68,14 +68,9 @@ def present_figures(rows: Iterable[Row]) -> list[str]:
     return [name for name in FIGURES if name in present]
 
 
-def sort_methods(names: Iterable[str]) -> list[str]:
-    """Method names without repeats in the order given, the yardsticks last."""
-    return sorted(dict.fromkeys(names), key=lambda name: name in YARDSTICKS)
-
-
 def methods_of(rows: Iterable[Row]) -> list[str]:
     """Methods of the rows in order of appearance, the yardsticks last."""
-    return sort_methods(row.method for row in rows)
+    return sorted(dict.fromkeys(row.method for row in rows), key=lambda name: name in YARDSTICKS)
 
 
 def summarise(rows: Sequence[Row]) -> dict[str, dict[str, Summary]]:
@@ -91,15 +86,13 @@ def summarise(rows: Sequence[Row]) -> dict[str, dict[str, Summary]]:
 def compare(rows: Sequence[Row]) -> list[Comparison]:
     """Every two methods (yardsticks apart) in rho, vcor and skill, on the pairs both were reliably scored on."""
     methods = [name for name in methods_of(rows) if name not in YARDSTICKS]
-    values = {
-        (method, figure): {
-            row.pair: row.figures[figure] for row in rows if row.method == method and row.status == SCORED
-        }
-        for method in methods
-        for figure in COMPARED
-    }
+
+    def values(method: str, figure: str) -> tuple[str, dict[str, float]]:
+        counted = (row for row in rows if row.method == method and row.status == SCORED)
+        return method, {row.pair: row.figures[figure] for row in counted}
+
     return [
-        compare_methods(figure, (first, values[first, figure]), (second, values[second, figure]))
+        compare_methods(figure, values(first, figure), values(second, figure))
         for first, second in combinations(methods, 2)
         for figure in COMPARED
     ]

@@ -26,7 +26,7 @@ from frames_dataset import ClipFolder, DataError, Pair
 from logger import CHECKPOINT_SUFFIX
 from metrics.canonical import MetricError
 from metrics.motion import MIN_SNR, ClipMotion, compare_motion, measure_motion
-from metrics.timing import distinct_frames
+from metrics.timing import distinct_frames, evenly_spaced
 from modules import get_family
 
 FIGURES = ("skill", "rho", "vcor", "gain")
@@ -147,8 +147,7 @@ class Validator:
 
 def evenly(pairs: Sequence[Pair], limit: int) -> list[Pair]:
     """At most ``limit`` of ``pairs``, evenly taken: lists have the pairs of one driving clip side by side."""
-    chosen = np.unique(np.round(np.linspace(0, len(pairs) - 1, min(limit, len(pairs)))).astype(int))
-    return [pairs[index] for index in chosen]
+    return [pairs[index] for index in evenly_spaced(len(pairs), limit)]
 
 
 def _animatable(config: dict, mode: str) -> dict:

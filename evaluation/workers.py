@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -47,12 +47,12 @@ def chunks(pairs: Sequence[Pair], workers: int) -> list[list[int]]:
 
 
 def score_all(
-    pairs: Sequence[Pair], make_scorer: Callable[[], PairScorer], workers: int | None = None, progress: bool = True
+    pairs: Sequence[Pair], scorer: PairScorer, workers: int | None = None, progress: bool = True
 ) -> list[Outcome]:
     """The outcome of every pair, in their order.
 
     Args:
-        make_scorer: called once in each process.
+        scorer: each process gets a copy.
         workers: processes; 1: this one; default: :func:`default_workers`.
 
     Raises:
@@ -66,13 +66,12 @@ def score_all(
     with tqdm(total=len(pairs), desc="evaluate", unit="pair", disable=not progress) as bar:
         if workers == 1 or len(parts) == 1:
             with _one_thread():
-                scorer = make_scorer()
                 for index in (index for part in parts for index in part):
                     outcomes[index] = scorer(pairs[index])
                     bar.update()
             return [outcomes[index] for index in range(len(pairs))]
         # Spawned, not forked: forking a process that has started threads can hang.
-        with ProcessPoolExecutor(min(workers, len(parts)), get_context("spawn"), _start, (make_scorer,)) as pool:
+        with ProcessPoolExecutor(min(workers, len(parts)), get_context("spawn"), _start, (scorer,)) as pool:
             found = pool.map(_score, ([pairs[index] for index in part] for part in parts))
             try:
                 for part in parts:
@@ -85,11 +84,11 @@ def score_all(
     return [outcomes[index] for index in range(len(pairs))]
 
 
-def _start(make_scorer: Callable[[], PairScorer]) -> None:
+def _start(scorer: PairScorer) -> None:
     global _scorer
     cv2.setNumThreads(1)
     start_worker(signal.SIG_DFL)  # Ctrl-C ends a worker without a word; the parent says it
-    _scorer = make_scorer()
+    _scorer = scorer
 
 
 def _score(pairs: Sequence[Pair]) -> list[Outcome]:

@@ -17,10 +17,8 @@ def caption(text: str, width: int, height: int = CAPTION_HEIGHT) -> np.ndarray:
     picture = Image.new("RGB", (width, height), (PAPER, PAPER, PAPER))
     draw = ImageDraw.Draw(picture)
     size = height * 0.62
-    font = ImageFont.load_default(size)
-    while draw.textlength(text, font=font) > width - 4 and size > 7:
+    while draw.textlength(text, font=(font := ImageFont.load_default(size))) > width - 4 and size > 7:
         size -= 0.5
-        font = ImageFont.load_default(size)
     draw.text((width / 2, height / 2), text, fill=(0, 0, 0), font=font, anchor="mm")
     return np.asarray(picture)
 
@@ -60,16 +58,16 @@ def side_by_side(
     for text, frames in columns.items():
         if frames.shape[1:3] != size:
             raise ValueError(f"clips side by side must have one size: {text} has {frames.shape[1:3]}, the first {size}")
-        held = np.concatenate([frames, np.repeat(frames[-1:], count - len(frames), axis=0)])
+        held = frames[np.minimum(np.arange(count), len(frames) - 1)]
         parts = [_line(text, size[1], count), held]
         if under is not None:
             parts.append(_line(under, size[1], count))
         if difference_gain is not None:
             line = _line(f"change since the first frame, x {difference_gain:g}", size[1], count)
             parts += [line, difference_to_first(held, difference_gain)]
-        cells += [np.concatenate(parts, axis=1), np.full((count, 1, GAP, 3), PAPER, np.uint8)]
-    height = cells[0].shape[1]
-    body = np.concatenate([np.broadcast_to(c, (count, height, *c.shape[2:])) for c in cells[:-1]], axis=2)
+        cell = np.concatenate(parts, axis=1)
+        cells.append(np.pad(cell, ((0, 0), (0, 0), (0, GAP), (0, 0)), constant_values=PAPER))
+    body = np.concatenate(cells, axis=2)[:, :, :-GAP]
     out = np.concatenate([body, *(_line(line, body.shape[2], count) for line in foot)], axis=1)
     below, right = out.shape[1] % 2, out.shape[2] % 2
     return np.pad(out, ((0, 0), (0, below), (0, right), (0, 0)), constant_values=PAPER)

@@ -5,7 +5,7 @@
 - :mod:`metrics.lpips`: the learned perceptual distance, where its weights are given
 - :mod:`metrics.keypoints`: average key point distance and the detector's own jitter
 - :mod:`metrics.identity`: is it still the same person
-- :mod:`metrics.field`: end-point error against a known motion field
+- :mod:`metrics.flow`: optical flow, and its end-point error against a known motion field
 - :mod:`metrics.warp`: the yardsticks "still" and "warp" as clips
 - :mod:`metrics.statistics`: bootstrap intervals, comparison of two methods
 """

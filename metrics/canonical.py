@@ -163,3 +163,14 @@ def disc(centre: np.ndarray, radius: float) -> np.ndarray:
     """(288, 256) bool: canonical pixels within ``radius`` of ``centre`` (x, y)."""
     rows, columns = np.ogrid[:CANVAS_HEIGHT, :CANVAS_WIDTH]
     return (columns - centre[0]) ** 2 + (rows - centre[1]) ** 2 <= radius**2
+
+
+def points_in(mask: np.ndarray) -> np.ndarray:
+    """(n, 2) float64 (x, y) of the True pixels, row by row."""
+    return np.argwhere(mask)[:, ::-1].astype(np.float64)
+
+
+def head_points(face: CanonicalFace) -> np.ndarray:
+    """(n, 2) float64 (x, y): the pixels of the picture whose motion is the head's."""
+    discs = [disc(centre, HEAD_RADIUS) for centre in head_centres(face.landmarks)]
+    return points_in(np.any(discs, axis=0) & face.inside)

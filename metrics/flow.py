@@ -1,18 +1,24 @@
-"""Optical flow from the onset frame, and the head's share of it.
+"""Optical flow from the onset frame, the head's share of it, and its distance from a known motion field.
 
 Source: shared definition ``metric.md`` §2, items 5 and 6.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from .canonical import CanonicalFace, MetricError, canonical_frame, fit_stretch, to_grey
+
 IRLS_ITERATIONS = 12
 TUKEY = 4.685
 RAYLEIGH_MEDIAN = 1.177  # median length of a two-dimensional residual whose components have σ = 1
+MOVING_PX = 0.25  # displacement that counts as movement, pixels at 256×256
+REFERENCE_SIZE = 256
 
 
 def make_dis() -> cv2.DISOpticalFlow:
@@ -40,6 +46,61 @@ def flow_settings() -> dict[str, int | str]:
         "gradient_descent_iterations": dis.getGradientDescentIterations(),
         "variational_iterations": dis.getVariationalRefinementIterations(),
     }
+
+
+def canonical_flows(frames: np.ndarray, face: CanonicalFace) -> Iterator[np.ndarray]:
+    """Flow from frame 0 to every frame, itself included: (288, 256, 2) canonical pixels (x, y), 0 for equal frames.
+
+    ``frames``: uint8 (T, H, W, 3) or (T, H, W).
+    """
+    onset = canonical_frame(frames[0], face)
+    stretch, dis = fit_stretch(onset, face), make_dis()
+    onset = stretch.apply(onset)
+    for frame in frames:
+        if np.array_equal(frame, frames[0]):
+            yield np.zeros((*onset.shape, 2), np.float32)  # what the flow of equal frames is
+        else:
+            yield dis.calc(onset, stretch.apply(canonical_frame(frame, face)), None)
+
+
+def clip_flow(frames: np.ndarray) -> np.ndarray:
+    """Flow from frame 0 to every frame: (T, H, W, 2) float32, (x, y) pixels of its own, 0 for frame 0.
+
+    ``frames``: uint8 (T, H, W, 3) or (T, H, W).
+    """
+    dis, onset = make_dis(), to_grey(frames[0])
+    flows = np.zeros((*np.shape(frames)[:3], 2), np.float32)
+    for t in range(1, len(frames)):
+        flows[t] = dis.calc(onset, to_grey(frames[t]), None)
+    return flows
+
+
+def moving_pixels(flow: np.ndarray) -> np.ndarray:
+    """Bool (T, H, W): where a field (T, H, W, 2) in pixels moves by at least 0.25 px at 256×256."""
+    return np.linalg.norm(flow, axis=-1) >= MOVING_PX * max(flow.shape[1:3]) / REFERENCE_SIZE
+
+
+def end_point_error(flow: np.ndarray, truth: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Mean distance of two motion fields (T, H, W, 2), pixels at 256×256, over frames 1 … T − 1.
+
+    Args:
+        mask: bool (T, H, W) or (H, W), the pixels that count; all by default.
+
+    Returns:
+        the error, NaN where no pixel counts.
+
+    Raises:
+        MetricError: fields of different shapes, or of one frame.
+    """
+    if flow.shape != truth.shape or flow.ndim != 4 or flow.shape[-1] != 2 or len(flow) < 2:
+        raise MetricError(f"two fields of one shape (T ≥ 2, H, W, 2) are needed, got {flow.shape} and {truth.shape}")
+    error = np.linalg.norm(flow[1:].astype(np.float64) - truth[1:], axis=-1)
+    if mask is not None:
+        counted = np.broadcast_to(mask[1:] if mask.ndim == 3 else mask, error.shape)
+        error = error[counted]
+    if error.size == 0:
+        return math.nan
+    return float(error.mean()) * REFERENCE_SIZE / max(flow.shape[1:3])
 
 
 @dataclass(frozen=True)

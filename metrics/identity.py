@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from .canonical import MetricError
+from .timing import evenly_spaced
 
 OTHER_PERSON = 0.6  # distance from which dlib's model calls two pictures two people
 LATER_FRAMES = 4
@@ -45,7 +46,7 @@ def cosine(first: np.ndarray, second: np.ndarray) -> float:
 
 def later_frames(count: int) -> np.ndarray:
     """Up to four frames after the onset, evenly spread to the clip's last one."""
-    return np.unique(np.round(np.linspace(0, count - 1, LATER_FRAMES + 1)).astype(int))[1:]
+    return evenly_spaced(count, LATER_FRAMES + 1)[1:]
 
 
 def identity_figures(frames: np.ndarray, landmarks: np.ndarray, model: object) -> dict[str, float]:

@@ -33,13 +33,6 @@ def _grey_clips(generated: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, n
     return first, second
 
 
-def _weights(mask: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
-    if mask is None:
-        return np.ones(shape, bool)
-    mask = np.broadcast_to(mask[1:] if mask.ndim == 3 else mask, shape)
-    return mask.astype(bool)
-
-
 def ssim_map(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Structural similarity of two grey pictures (H, W), 0…255, at every pixel (Wang et al., 2004).
 
@@ -74,7 +67,8 @@ def image_figures(generated: np.ndarray, truth: np.ndarray, mask: np.ndarray | N
         MetricError: other sizes or lengths, or a single frame.
     """
     first, second = _grey_clips(np.asarray(generated), np.asarray(truth))
-    counted = _weights(mask, first.shape)
+    mask = np.ones(first.shape[1:], bool) if mask is None else mask
+    counted = np.broadcast_to(mask[1:] if mask.ndim == 3 else mask, first.shape)
     if not counted.any():
         return dict.fromkeys(("l1", "psnr", "ssim"), math.nan)
     difference = (first - second)[counted].astype(np.float64)

@@ -14,7 +14,8 @@ import numpy as np
 from .canonical import MetricError
 
 REFERENCE_SIZE = 256
-CAMERA_NOISE = 1.0  # grey levels; that of the sample corpus and of a good camera
+CAMERA_NOISE = 1.0  # standard deviation, grey levels; that of the sample corpus and of a good camera
+NOISY_COPIES = 8
 
 
 def _check(points: np.ndarray) -> np.ndarray:
@@ -46,21 +47,13 @@ def jitter(points: np.ndarray, frame_size: tuple[int, int]) -> float:
     return float(np.linalg.norm(points - points.mean(axis=0), axis=-1).mean()) * REFERENCE_SIZE / max(frame_size)
 
 
-def detector_jitter(
-    frame: np.ndarray,
-    detect: Callable[[np.ndarray], np.ndarray],
-    copies: int = 8,
-    noise: float = CAMERA_NOISE,
-    seed: int = 0,
-) -> float:
+def detector_jitter(frame: np.ndarray, detect: Callable[[np.ndarray], np.ndarray]) -> float:
     """Jitter of ``detect`` on copies of one frame that differ by camera noise alone, pixels at 256×256.
 
     Args:
         frame: uint8 (H, W, 3) or (H, W).
         detect: the detector under test: clip (T, H, W, 3) or (T, H, W) → key points (T, N, 2), pixels.
-        noise: standard deviation of the added noise, grey levels.
     """
-    rng = np.random.default_rng(seed)
-    grain = rng.normal(0.0, noise, (copies, *frame.shape[:2]))
+    grain = np.random.default_rng(0).normal(0.0, CAMERA_NOISE, (NOISY_COPIES, *frame.shape[:2]))
     noisy = frame + (grain[..., None] if frame.ndim == 3 else grain)
     return jitter(detect(np.clip(np.rint(noisy), 0, 255).astype(np.uint8)), frame.shape[:2])

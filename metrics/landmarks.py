@@ -7,8 +7,6 @@ Source: shared definition ``metric.md`` §2, item 2.
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import cv2
 import numpy as np
 
@@ -34,12 +32,6 @@ def landmark_settings() -> dict[str, float | int]:
         "jitter": JITTER,
         "seed": SEED,
     }
-
-
-class Predictor(Protocol):
-    """dlib's ``shape_predictor``: ``predictor(image, rectangle).parts()`` are 68 points with ``x`` and ``y``."""
-
-    def __call__(self, image: np.ndarray, rectangle: object) -> object: ...
 
 
 class NoFaceError(MetricError):
@@ -100,7 +92,7 @@ def jittered_boxes(image: np.ndarray, detector: object) -> list[Box]:
     return jitter_box(edges, JITTERED_BOXES, JITTER, SEED)
 
 
-def median_landmarks(image: np.ndarray, predictor: Predictor, boxes: list[Box]) -> np.ndarray:
+def median_landmarks(image: np.ndarray, predictor: object, boxes: list[Box]) -> np.ndarray:
     """Median of the predictor's answers (68, 2) float64, pixels of ``image``, over ``boxes``; edges are inclusive."""
     import dlib
 
@@ -111,14 +103,14 @@ def median_landmarks(image: np.ndarray, predictor: Predictor, boxes: list[Box]) 
     return np.median(np.array(shapes, np.float64), axis=0)
 
 
-def landmarks_in(image: np.ndarray, predictor: Predictor, boxes: list[Box]) -> np.ndarray:
+def landmarks_in(image: np.ndarray, predictor: object, boxes: list[Box]) -> np.ndarray:
     """Median landmarks (68, 2) float64, pixels (x, y) of ``image``, over ``boxes`` of :func:`jittered_boxes`."""
     grey, scale, padding = _enlarged(image)
     points = median_landmarks(grey, predictor, boxes)
     return (points + 0.5) / scale - 0.5 - padding  # cv2.resize puts pixel centres at (p + 0.5) · scale − 0.5
 
 
-def onset_landmarks(image: np.ndarray, predictor: Predictor, detector: object) -> np.ndarray:
+def onset_landmarks(image: np.ndarray, predictor: object, detector: object) -> np.ndarray:
     """Landmarks (68, 2) float64, pixels (x, y), of the best face in ``image`` (H, W, 3) or (H, W) uint8.
 
     Args:

@@ -27,7 +27,6 @@ from . import figures
 from .canonical import (
     CANVAS_HEIGHT,
     CANVAS_WIDTH,
-    HEAD_RADIUS,
     IOD,
     LIDS,
     MIN_COVERAGE,
@@ -35,15 +34,14 @@ from .canonical import (
     REGIONS,
     CanonicalFace,
     MetricError,
-    canonical_frame,
     disc,
-    fit_stretch,
-    head_centres,
+    head_points,
     locate_face,
+    points_in,
     region_centres,
 )
 from .figures import EPS
-from .flow import fit_similarity, make_dis
+from .flow import canonical_flows, fit_similarity
 from .timing import resample
 
 MIN_SNR = 4.0  # peak driving motion / EPS below which a clip says nothing
@@ -71,11 +69,6 @@ class ClipMotion:
     head: np.ndarray
     field: np.ndarray
     face: CanonicalFace
-
-    @property
-    def iod_px(self) -> float:
-        """Inter-ocular distance in pixels of the clip's own frames."""
-        return self.face.iod_px
 
 
 @dataclass(frozen=True)
@@ -146,16 +139,7 @@ def measure_motion(frames: np.ndarray, landmarks: np.ndarray, times: np.ndarray 
         raise MetricError(f"{len(frames)} frames need as many times, got {len(times)}")
     face = locate_face(landmarks, *frames.shape[1:3])
     samples = _Samples(face)
-    onset = canonical_frame(frames[0], face)
-    stretch = fit_stretch(onset, face)
-    onset, dis = stretch.apply(onset), make_dis()
-    measured = [samples.still()]
-    for frame in frames[1:]:
-        if np.array_equal(frame, frames[0]):
-            measured.append(samples.still())  # what the flow of equal frames is
-        else:
-            flow = dis.calc(onset, stretch.apply(canonical_frame(frame, face)), None)
-            measured.append(samples.read(flow))
+    measured = [samples.read(flow) for flow in canonical_flows(frames, face)]
     curves, raw, head, maps = (np.stack(part) for part in zip(*measured, strict=True))
     return ClipMotion(
         times, curves.swapaxes(0, 1), raw.swapaxes(0, 1), samples.coverage, head, maps, face
@@ -166,30 +150,21 @@ class _Samples:
     """Where the flow of one clip is read: the head's discs, the regions' discs, the cells of the motion map."""
 
     def __init__(self, face: CanonicalFace):
-        head = np.zeros(face.inside.shape, bool)
-        for centre in head_centres(face.landmarks):
-            head |= disc(centre, HEAD_RADIUS)
-        head &= face.inside
-        if head.sum() < 100:
+        self.head_points = head_points(face)
+        if len(self.head_points) < 100:
             raise MetricError("nose and eyes lie outside the picture; the crop must hold the whole face")
-        self.head_points = _points(head)
-        self.head_index = np.flatnonzero(head)
+        self.head_index = tuple(self.head_points[:, ::-1].T.astype(int))
         masks = [disc(centre, REGION_RADIUS) & face.inside for centre in region_centres(face.landmarks)]
         full = np.pi * REGION_RADIUS**2
         self.coverage = np.array([min(mask.sum() / full, 1.0) for mask in masks])
-        self.regions = [(np.flatnonzero(mask), _points(mask).mean(axis=0)) if mask.any() else None for mask in masks]
+        self.regions = [(np.flatnonzero(mask), points_in(mask).mean(axis=0)) if mask.any() else None for mask in masks]
         columns, rows = np.meshgrid(np.arange(CANVAS_WIDTH // CELL), np.arange(CANVAS_HEIGHT // CELL))
         self.cells = (np.stack([columns, rows], axis=-1) + 0.5) * CELL - 0.5  # (36, 32, 2) (x, y)
-
-    def still(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """What :meth:`read` gives for no motion at all."""
-        nothing = np.zeros((len(REGIONS), 2))
-        return nothing, nothing, np.zeros(4), np.zeros(self.cells.shape, np.float32)
 
     def read(self, flow: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Flow (288, 256, 2) in canonical pixels → curves, raw curves, head motion, motion map of one frame."""
         flat = flow.reshape(-1, 2)
-        head = fit_similarity(self.head_points, flat[self.head_index])
+        head = fit_similarity(self.head_points, flow[self.head_index])
         raw, local = np.zeros((2, len(REGIONS), 2))
         for region, place in enumerate(self.regions):
             if place is not None:
@@ -198,12 +173,6 @@ class _Samples:
         cells = cv2.resize(flow, self.cells.shape[1::-1], interpolation=cv2.INTER_AREA)
         head_row = np.array([*head.shift / IOD, head.scale, head.rotation])
         return local / IOD, raw / IOD, head_row, ((cells - head.at(self.cells)) / IOD).astype(np.float32)
-
-
-def _points(mask: np.ndarray) -> np.ndarray:
-    """(n, 2) float64 (x, y) of the True pixels, in the order of ``np.flatnonzero``."""
-    rows, columns = np.nonzero(mask)
-    return np.column_stack([columns, rows]).astype(np.float64)
 
 
 def _smoothed(motion: ClipMotion, curves: np.ndarray, times: np.ndarray) -> np.ndarray:
@@ -231,7 +200,7 @@ def compare_motion(driving: ClipMotion, generated: ClipMotion) -> MotionScore:
     raw_m, raw_g = _smoothed(driving, driving.raw, times), _smoothed(generated, generated.raw, times)
     active, inactive = figures.split_regions(m[valid])
     values = figures.expression_figures(m[valid], g[valid], active, inactive)
-    values["gain_px"] = values["gain"] * generated.iod_px / driving.iod_px
+    values["gain_px"] = values["gain"] * generated.face.iod_px / driving.face.iod_px
     values["rho_raw"] = figures.gated_correlation(raw_m[valid], raw_g[valid], EPS)
     values.update(figures.lid_figures(m[measured & lids], g[measured & lids]))
     names = np.array(REGIONS)

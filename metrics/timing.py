@@ -24,6 +24,11 @@ def distinct_frames(frames: np.ndarray) -> np.ndarray:
     return np.array(keep)
 
 
+def evenly_spaced(count: int, limit: int) -> np.ndarray:
+    """Indices of at most ``limit`` of ``count`` frames, evenly taken, the first and the last among them."""
+    return np.unique(np.round(np.linspace(0, count - 1, min(limit, count))).astype(int))
+
+
 @dataclass(frozen=True)
 class Alignment:
     """How a generated clip lies on the driving clip's time.

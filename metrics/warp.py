@@ -7,25 +7,15 @@ neither open a mouth nor close an eye.  Source: shared definition ``metric.md`` 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import cv2
 import numpy as np
 from scipy.interpolate import RBFInterpolator
 
-from .canonical import (
-    CANVAS_HEIGHT,
-    CANVAS_WIDTH,
-    HEAD_RADIUS,
-    IOD,
-    CanonicalFace,
-    canonical_frame,
-    disc,
-    fit_stretch,
-    head_centres,
-    locate_face,
-)
-from .flow import Similarity, fit_similarity, make_dis
+from .canonical import CANVAS_HEIGHT, CANVAS_WIDTH, IOD, CanonicalFace, head_points, locate_face
+from .flow import Similarity, canonical_flows, fit_similarity
 
 SMOOTHING = 3.0  # canonical pixels
 CARRIERS = slice(17, 68)  # landmarks of the spline: all but the jaw line
@@ -65,14 +55,10 @@ def warp_clip(
     carrier = _Carrier(locate_face(target_landmarks, *target.shape[:2]))
     source = locate_face(driving_landmarks, *driving.shape[1:3])
     places = carrier.places_in(source)
-    onset = canonical_frame(driving[0], source)
-    stretch, dis = fit_stretch(onset, source), make_dis()
-    onset = stretch.apply(onset)
-    points = _head_points(source)
+    points = head_points(source)
     index = tuple(points[:, ::-1].T.astype(int))
     yield target.copy()
-    for frame in driving[1:]:
-        flow = dis.calc(onset, stretch.apply(canonical_frame(frame, source)), None)
+    for flow in itertools.islice(canonical_flows(driving, source), 1, None):
         motion = fit_similarity(points, flow[index])
         local = cv2.GaussianBlur((flow - motion.at(_grid())).astype(np.float32), (0, 0), SMOOTHING)
         carried = cv2.remap(local, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -85,21 +71,13 @@ def _grid() -> np.ndarray:
     return np.stack([x, y], axis=-1)
 
 
-def _head_points(face: CanonicalFace) -> np.ndarray:
-    mask = np.zeros(face.inside.shape, bool)
-    for centre in head_centres(face.landmarks):
-        mask |= disc(centre, HEAD_RADIUS)
-    rows, columns = np.nonzero(mask & face.inside)
-    return np.column_stack([columns, rows]).astype(np.float64)
-
-
 class _Carrier:
     """Moves the picture of one target face by motion given in its canonical frame."""
 
     def __init__(self, face: CanonicalFace):
         self.face = face
         self.weight = _face_weight(face)
-        self.head_centre = _head_points(face).mean(axis=0)
+        self.head_centre = head_points(face).mean(axis=0)
 
     def places_in(self, source: CanonicalFace) -> np.ndarray:
         """(288, 256, 2) float32: for each canonical pixel of the target, where it lies in the driving face."""

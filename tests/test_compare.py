@@ -77,7 +77,7 @@ def sheets(page: Path) -> list[np.ndarray]:
     """The frames embedded in a page, one array (N, H, W, 3) a clip, in order."""
     clips = []
     for width, height, columns, source, times in re.findall(
-        r'<canvas width=(\d+) height=(\d+) data-columns=(\d+) data-sheet="data:image/png;base64,([^"]+)" '
+        r'<canvas width=(\d+) height=(\d+) data-columns=(\d+)\sdata-sheet="data:image/png;base64,([^"]+)" '
         r'data-times="\[([^\]]*)\]"',
         page.read_text(),
     ):

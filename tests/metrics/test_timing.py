@@ -7,7 +7,7 @@ import pytest
 
 from metrics.canonical import MetricError
 from metrics.motion import compare_motion, measure_motion
-from metrics.timing import align_frames, distinct_frames, resample
+from metrics.timing import align_frames, distinct_frames, evenly_spaced, resample
 
 ALL = np.arange(77)
 
@@ -17,6 +17,12 @@ def test_repeated_frames_are_recognised():
     frames[2:] = 1
     frames[5] = 0  # as frame 0, but not as its predecessor
     assert distinct_frames(frames).tolist() == [0, 2, 5]
+
+
+def test_frames_are_taken_evenly_with_both_ends():
+    assert evenly_spaced(80, 5).tolist() == [0, 20, 40, 59, 79]
+    assert evenly_spaced(3, 60).tolist() == [0, 1, 2]
+    assert evenly_spaced(7, 1).tolist() == [0]
 
 
 def test_equal_counts_go_frame_by_frame_whatever_the_rates():
