@@ -180,11 +180,11 @@ def shown_on_page(row: ShownRow) -> dict:
     return {"pair": row.pair, "frames": len(row.clips["driving"]), "fps": f"{row.fps:g}", "clips": clips}
 
 
-def _facts(column: Column) -> tuple[str, ...]:
+def _facts(column: Column) -> tuple:
     size = frame_size(column.config["dataset_params"])
     pixels = f"{size[1]}×{size[0]}" if size else "as driving"
     model, checkpoint = column.config["model"], column.checkpoint
-    return column.name, model, pixels, column.config_path, str(checkpoint), file_hash(checkpoint)
+    return column.name, model, pixels, column.config_path, checkpoint, file_hash(checkpoint)
 
 
 def compare(settings: dict, out: str | Path, device: torch.device, overwrite: bool = False) -> Path:

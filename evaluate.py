@@ -24,7 +24,7 @@ from evaluation.clip_scorer import landmark_model, measure_driving, model_versio
 from evaluation.lpips_weights import absent, lpips_version
 from evaluation.pair_scorer import PairScorer
 from evaluation.pairs import EvaluationError, find_pairs, listed_rates
-from evaluation.report import PairPage, write_report
+from evaluation.report import ScoredPair, write_report
 from evaluation.tables import FAILED, YARDSTICKS, Row, compare, present_figures, summarise, write_csv, write_json
 from evaluation.workers import score_all
 from metrics.flow import flow_settings
@@ -150,24 +150,23 @@ def evaluate(
     landmark_model()  # a missing one is reported before any work is done
     out_dir, rates = Path(out_dir), listed_rates(driving_dir)
     scorer = PairScorer(out_dir, tuple(generated), tuple(yardsticks), identity, rates)
-    outcomes = score_all(found, scorer, workers, progress)
-    rows = [row for outcome in outcomes for row in outcome.rows]
+    scored = score_all(found, scorer, workers, progress)
+    rows = [row for pair in scored for row in pair.rows]
     if not any(row.status != FAILED for row in rows):
         problems = "\n  ".join(dict.fromkeys(f"{row.pair}: {row.problem}" for row in rows[:5]))
         raise EvaluationError(f"none of {len(found)} pairs could be scored:\n  {problems}")
     folders = {"driving": driving_dir, "pairs": pairs, "truth": truth_dir, "sources": source_dir}
     settings = _settings(folders, generated, identity)
-    pages = [outcome.page for outcome in outcomes if outcome.page is not None]
-    return Evaluation(rows, _write(out_dir, rows, pages, settings), out_dir)
+    return Evaluation(rows, _write(out_dir, rows, scored, settings), out_dir)
 
 
-def _write(out_dir: Path, rows: list[Row], pages: list[PairPage], settings: dict) -> dict[str, dict[str, Summary]]:
+def _write(out_dir: Path, rows: list[Row], scored: list[ScoredPair], settings: dict) -> dict[str, dict[str, Summary]]:
     """Write table, summary and report; returns the summary."""
     summary, comparisons, missing = summarise(rows), compare(rows), absent(present_figures(rows))
     content = {"settings": settings, "methods": summary, "comparisons": comparisons, "pairs": rows, "absent": missing}
     write_csv(out_dir / "evaluation.csv", rows)
     write_json(out_dir / "evaluation.json", content)
-    write_report(out_dir / "report.html", rows, summary, comparisons, pages, settings, missing)
+    write_report(out_dir / "report.html", scored, summary, comparisons, settings, missing)
     return summary
 
 

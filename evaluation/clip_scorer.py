@@ -12,8 +12,7 @@ from faces import dlib_model_file
 from faces.dlib_backend import LANDMARK_MODEL, load_finder, load_model
 from metrics.canonical import MetricError
 from metrics.flow import clip_flow, end_point_error, moving_pixels
-from metrics.identity import identity_figures
-from metrics.image import image_figures, sharpness
+from metrics.image import image_figures
 from metrics.keypoints import average_distance, detector_jitter
 from metrics.landmarks import jittered_boxes, landmarks_in, onset_landmarks
 from metrics.motion import ClipMotion, MotionScore, compare_motion, measure_motion
@@ -54,7 +53,8 @@ def model_versions() -> dict[str, str]:
 
 
 @functools.cache
-def _identity_model() -> object:
+def identity_model() -> object:
+    """dlib's model of faces' identities."""
     import dlib
 
     return dlib.face_recognition_model_v1(str(dlib_model_file(IDENTITY_MODEL)))
@@ -181,9 +181,3 @@ def truth_figures(truth: Truth, scored: Scored, frames: np.ndarray) -> tuple[dic
     found["akd_px"] = average_distance(landmark_sequence(result), truth.points, frames.shape[1:3])
     found["akd_jitter_px"] = truth.jitter
     return found, ""
-
-
-def appearance_figures(frames: np.ndarray, landmarks: np.ndarray, identity: bool) -> dict[str, float]:
-    """``sharp``, and with ``identity`` also ``id_drift`` and ``id_cosine``, of one clip."""
-    found = {"sharp": sharpness(frames)}
-    return {**found, **identity_figures(frames, landmarks, _identity_model())} if identity else found

@@ -11,14 +11,16 @@ import numpy as np
 
 import media
 from metrics.canonical import MetricError
+from metrics.identity import identity_figures
+from metrics.image import sharpness
 from metrics.motion import MIN_SNR, ClipMotion, MotionScore
 from metrics.warp import still_clip, warp_clip
 
 from .clip_scorer import (
     DrivingClip,
     Truth,
-    appearance_figures,
     find_landmarks,
+    identity_model,
     measure_driving,
     measure_truth,
     score_result,
@@ -26,21 +28,13 @@ from .clip_scorer import (
 )
 from .pairs import Pair
 from .pictures import apex_time, make_sheet, motion_map, region_curves
-from .report import PairPage, PlayedClip, method_colours
+from .report import PlayedClip, ScoredPair, method_colours
 from .tables import FAILED, SCORED, UNRELIABLE, Row
 
 PICTURES = "report"  # folder of the report's pictures, beside report.html
 PROBLEMS = (MetricError, media.MediaError, cv2.error)  # what may be wrong with one clip, and says nothing of others
 
 Target = tuple[np.ndarray, np.ndarray]  # the face the yardsticks move: a picture (H, W, 3) and its landmarks
-
-
-@dataclass
-class Outcome:
-    """What one pair gave: its rows, and its part of the report unless everything failed."""
-
-    rows: list[Row]
-    page: PairPage | None = None
 
 
 @dataclass(frozen=True)
@@ -51,12 +45,11 @@ class _Job:
     driving: DrivingClip
     truth: Truth | None
     truth_problem: str
-    page: PairPage
-    rows: list[Row] = field(default_factory=list)
+    found: ScoredPair
     scores: dict[str, MotionScore] = field(default_factory=dict)
 
     def fail(self, method: str, problem: str, path: str = "") -> None:
-        self.rows.append(_failed(self.pair, method, problem, path))
+        self.found.rows.append(_failed(self.pair, method, problem, path))
 
 
 def _read(path: Path, like: np.ndarray | None = None) -> tuple[np.ndarray, float | None]:
@@ -120,27 +113,26 @@ class PairScorer:
             raise found
         return found
 
-    def __call__(self, pair: Pair) -> Outcome:
+    def __call__(self, pair: Pair) -> ScoredPair:
         """Score one pair; whatever is wrong with it becomes rows with the status ``failed``."""
         everyone = (*self.methods, *self.yardsticks)
+        if "" in pair.problems:
+            return ScoredPair(pair.name, [_failed(pair, method, pair.problems[""]) for method in everyone])
         try:
-            if pair.driving_path is None or "" in pair.problems:
-                return Outcome([_failed(pair, method, pair.problems[""]) for method in everyone])
             driving, drawn = self._driving_clip(pair)
         except PROBLEMS as error:
             problem = f"driving clip {pair.driving_path}: {error}"
-            return Outcome([_failed(pair, method, problem) for method in everyone])
-        page = PairPage(pair.name, len(driving.frames), driving.fps, apex_time(driving.motion), [drawn])
-        job = _Job(pair, driving, *_truth(pair, driving), page)
+            return ScoredPair(pair.name, [_failed(pair, method, problem) for method in everyone])
+        found = ScoredPair(pair.name, [], len(driving.frames), driving.fps, apex_time(driving.motion), [drawn])
+        job = _Job(pair, driving, *_truth(pair, driving), found)
         if job.truth is not None:
-            self._show(page, "truth", job.truth.clip.frames[driving.distinct], job.truth.clip.motion)
-        first = [self._score_method(job, method) for method in self.methods]
+            self._show(job, "truth", job.truth.clip.frames[driving.distinct], job.truth.clip.motion)
+        targets = [self._score_method(job, method) for method in self.methods]
         for name in self.yardsticks:
-            self._score_yardstick(job, name, next((found for found in first if found is not None), None))
-        if not job.scores:
-            return Outcome(job.rows)
-        page.curves = region_curves(job.scores, method_colours(everyone))
-        return Outcome(job.rows, page)
+            self._score_yardstick(job, name, next((target for target in targets if target is not None), None))
+        if job.scores:
+            found.curves = region_curves(job.scores, method_colours(everyone))
+        return found
 
     def _score_method(self, job: _Job, method: str) -> Target | None:
         """Add one method's row; returns the target its result begins with, if there is a face in it."""
@@ -178,8 +170,9 @@ class PairScorer:
     ) -> None:
         """Score a result, whose frame 0 has these landmarks, and add its row, curves and pictures."""
         scored = score_result(job.driving, frames, fps, landmarks)
-        figures, notes = dict(scored.score.figures), []
-        figures.update(appearance_figures(frames, landmarks, self.identity))
+        figures, notes = {**scored.score.figures, "sharp": sharpness(frames)}, []
+        if self.identity:
+            figures.update(identity_figures(frames, landmarks, identity_model()))
         if not scored.score.reliable:
             notes.append(f"the driving clip moves only {figures['snr']:.1f} times the noise ({MIN_SNR:g} needed)")
         if job.truth is not None:
@@ -190,13 +183,15 @@ class PairScorer:
             notes.append(job.truth_problem)
         status = SCORED if scored.score.reliable else UNRELIABLE
         problem, rule = "; ".join(filter(None, notes)), scored.alignment.rule
-        job.rows.append(Row(job.pair.name, job.pair.driving, method, status, path, problem, rule, len(frames), figures))
+        row = Row(job.pair.name, job.pair.driving, method, status, path, problem, rule, len(frames), figures)
+        job.found.rows.append(row)
         job.scores[method] = scored.score
-        self._show(job.page, method, frames[scored.alignment.indices], scored.motion)
+        self._show(job, method, frames[scored.alignment.indices], scored.motion)
 
-    def _show(self, page: PairPage, label: str, frames: np.ndarray, motion: ClipMotion) -> None:
-        """Add a clip's pictures to the page."""
-        page.clips.append(self._draw(f"{page.name}-{label}", label, frames, motion, page.apex))
+    def _show(self, job: _Job, label: str, frames: np.ndarray, motion: ClipMotion) -> None:
+        """Add a clip's pictures to the report's part."""
+        found = job.found
+        found.clips.append(self._draw(f"{found.name}-{label}", label, frames, motion, found.apex))
 
     def _draw(self, stem: str, label: str, frames: np.ndarray, motion: ClipMotion, apex: float) -> PlayedClip:
         """Write a clip's sheet and motion map."""

@@ -38,22 +38,29 @@ class PlayedClip:
 
 
 @dataclass
-class PairPage:
-    """What the report shows of one pair.
+class ScoredPair:
+    """What one pair gave: its rows, and what the report shows of it unless everything failed.
 
     Attributes:
+        rows: a row a method.
         frames, fps: of the driving clip; ``fps`` ``None`` where unknown.
-        clips: the driving clip first.
         apex: driving frame of the motion maps.
-        curves: SVG.
+        clips: the driving clip first.
+        curves: SVG; empty where nothing could be scored.
     """
 
     name: str
-    frames: int
-    fps: float | None
-    apex: float
+    rows: list[Row] = field(default_factory=list)
+    frames: int = 0
+    fps: float | None = None
+    apex: float = 0.0
     clips: list[PlayedClip] = field(default_factory=list)
     curves: bytes = b""
+
+    @property
+    def scored(self) -> list[Row]:
+        """Its rows that did not fail."""
+        return [row for row in self.rows if row.status != FAILED]
 
 
 def method_colours(methods: Sequence[str]) -> dict[str, str]:
@@ -74,22 +81,21 @@ def format_figure(name: str, value: float | None) -> str:
 
 def write_report(
     path: str | Path,
-    rows: Sequence[Row],
+    pairs: Sequence[ScoredPair],
     summary: Mapping[str, Mapping[str, Summary]],
     comparisons: Sequence[Comparison],
-    pages: Sequence[PairPage],
     settings: Mapping[str, object],
     missing: Mapping[str, str],
 ) -> None:
     """Write the report; ``missing``: figure → why nothing has it.
 
-    Sheets and maps named in ``pages`` must lie beside it; they move into the page, unless they are very large together.
+    Sheets and maps named in ``pairs`` must lie beside it; they move into the page, unless they are very large together.
     """
     folder = Path(path).parent
-    pictures = {name for page in pages for clip in page.clips for name in (clip.sheet_file, clip.map_file)}
+    pictures = {name for pair in pairs for clip in pair.clips for name in (clip.sheet_file, clip.map_file)}
     embedded = sum((folder / name).stat().st_size for name in pictures) <= EMBEDDED_BYTES
+    rows = [row for pair in pairs for row in pair.rows]
     present = present_figures(rows)
-    scored = [(page, [row for row in rows if row.pair == page.name and row.status != FAILED]) for page in pages]
     write_page(
         path,
         "evaluation.html",
@@ -97,7 +103,7 @@ def write_report(
         rows=rows,
         rows_by_skill=sorted(rows, key=_skill, reverse=True),
         row_class={SCORED: "", UNRELIABLE: " class=low", FAILED: " class=failed"},
-        pairs=sorted(scored, key=lambda pair: _best_skill(pair[1]), reverse=True),
+        pairs=sorted((pair for pair in pairs if pair.curves), key=_best_skill, reverse=True),
         ranked=sorted(
             summary.items(), key=lambda item: item[1]["skill"].mean if "skill" in item[1] else -math.inf, reverse=True
         ),
@@ -129,10 +135,10 @@ def _skill(row: Row) -> float:
     return row.figures.get("skill", -math.inf)
 
 
-def _best_skill(rows: Sequence[Row]) -> float:
+def _best_skill(pair: ScoredPair) -> float:
     """Of a pair's results; of its yardsticks where there is no result."""
-    results = [row for row in rows if row.method not in YARDSTICKS]
-    return max(map(_skill, results or rows), default=-math.inf)
+    results = [row for row in pair.scored if row.method not in YARDSTICKS]
+    return max(map(_skill, results or pair.scored))
 
 
 def _embedded(folder: Path, name: str) -> str:

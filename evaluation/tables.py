@@ -105,13 +105,10 @@ def write_csv(path: str | Path, rows: Sequence[Row]) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["pair", "driving", "method", "status", *names, "frames", "alignment", "result", "problem"])
         for row in rows:
-            values = [_cell(row.figures.get(name, math.nan)) for name in names]
+            values = [row.figures.get(name, math.nan) for name in names]
+            cells = [f"{value:.5g}" if math.isfinite(value) else "" for value in values]
             head = [row.pair, row.driving, row.method, row.status]
-            writer.writerow([*head, *values, row.frames or "", row.alignment, row.result, row.problem])
-
-
-def _cell(value: float) -> str:
-    return f"{value:.5g}" if math.isfinite(value) else ""
+            writer.writerow([*head, *cells, row.frames or "", row.alignment, row.result, row.problem])
 
 
 def write_json(path: str | Path, content: dict) -> None:

@@ -7,7 +7,6 @@ import signal
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from multiprocessing import get_context
 
 import cv2
@@ -15,8 +14,9 @@ from tqdm import tqdm
 
 from parallel.workers import start_worker, usable_cores
 
-from .pair_scorer import Outcome, PairScorer
+from .pair_scorer import PairScorer
 from .pairs import EvaluationError, Pair
+from .report import ScoredPair
 
 LEAST_PAIRS = 4  # a worker, which takes seconds to start, is not started for fewer
 LEAST_CHUNK = 8
@@ -48,8 +48,8 @@ def chunks(pairs: Sequence[Pair], workers: int) -> list[list[int]]:
 
 def score_all(
     pairs: Sequence[Pair], scorer: PairScorer, workers: int | None = None, progress: bool = True
-) -> list[Outcome]:
-    """The outcome of every pair, in their order.
+) -> list[ScoredPair]:
+    """What every pair gave, in their order.
 
     Args:
         scorer: each process gets a copy.
@@ -62,13 +62,17 @@ def score_all(
     if workers < 1:
         raise EvaluationError(f"--workers is {workers}; at least 1 is needed")
     parts = chunks(pairs, workers)
-    outcomes: dict[int, Outcome] = {}
+    outcomes: dict[int, ScoredPair] = {}
     with tqdm(total=len(pairs), desc="evaluate", unit="pair", disable=not progress) as bar:
         if workers == 1 or len(parts) == 1:
-            with _one_thread():
+            threads = cv2.getNumThreads()
+            cv2.setNumThreads(1)  # flow is hardly faster with them, and many evaluations run beside each other
+            try:
                 for index in (index for part in parts for index in part):
                     outcomes[index] = scorer(pairs[index])
                     bar.update()
+            finally:
+                cv2.setNumThreads(threads)
             return [outcomes[index] for index in range(len(pairs))]
         # Spawned, not forked: forking a process that has started threads can hang.
         with ProcessPoolExecutor(min(workers, len(parts)), get_context("spawn"), _start, (scorer,)) as pool:
@@ -91,16 +95,5 @@ def _start(scorer: PairScorer) -> None:
     _scorer = scorer
 
 
-def _score(pairs: Sequence[Pair]) -> list[Outcome]:
+def _score(pairs: Sequence[Pair]) -> list[ScoredPair]:
     return [_scorer(pair) for pair in pairs]
-
-
-@contextmanager
-def _one_thread():
-    """OpenCV's own threads off: flow is hardly faster with them, and many evaluations run beside each other."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)

@@ -69,5 +69,4 @@ def side_by_side(
         cells.append(np.pad(cell, ((0, 0), (0, 0), (0, GAP), (0, 0)), constant_values=PAPER))
     body = np.concatenate(cells, axis=2)[:, :, :-GAP]
     out = np.concatenate([body, *(_line(line, body.shape[2], count) for line in foot)], axis=1)
-    below, right = out.shape[1] % 2, out.shape[2] % 2
-    return np.pad(out, ((0, 0), (0, below), (0, right), (0, 0)), constant_values=PAPER)
+    return np.pad(out, ((0, 0), (0, out.shape[1] % 2), (0, out.shape[2] % 2), (0, 0)), constant_values=PAPER)

@@ -14,6 +14,7 @@ import numpy as np
 
 CANVAS_HEIGHT, CANVAS_WIDTH = 288, 256
 IOD = 96.0  # inter-ocular distance in canonical pixels
+REFERENCE_SIZE = 256  # of a picture's longer side, for distances in a clip's own pixels
 EYE_CENTRES = np.array([[80.0, 104.0], [176.0, 104.0]])  # image-left and image-right eye, (x, y)
 
 HEAD_RADIUS = 0.11 * IOD

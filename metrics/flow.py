@@ -12,13 +12,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .canonical import CanonicalFace, MetricError, canonical_frame, fit_stretch, to_grey
+from .canonical import REFERENCE_SIZE, CanonicalFace, MetricError, canonical_frame, fit_stretch, to_grey
 
 IRLS_ITERATIONS = 12
 TUKEY = 4.685
 RAYLEIGH_MEDIAN = 1.177  # median length of a two-dimensional residual whose components have σ = 1
 MOVING_PX = 0.25  # displacement that counts as movement, pixels at 256×256
-REFERENCE_SIZE = 256
 
 
 def make_dis() -> cv2.DISOpticalFlow:

@@ -11,9 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .canonical import MetricError
+from .canonical import REFERENCE_SIZE, MetricError
 
-REFERENCE_SIZE = 256
 CAMERA_NOISE = 1.0  # standard deviation, grey levels; that of the sample corpus and of a good camera
 NOISY_COPIES = 8
 

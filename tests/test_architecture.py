@@ -31,7 +31,7 @@ ALLOWED = {
     "parallel": {"media"},
     "pages": {"media"},
     "settings": {"modules", "parallel"},
-    "metrics": {"modules"},
+    "metrics": set(),
     "augmentation": {"modules"},
     "logger": {"media"},
     "checkpoint": {"media", "modules"},
@@ -47,7 +47,7 @@ ALLOWED = {
     "train": {"checkpoint", "evaluation", "logger", "parallel", "training"},
     "animate": {"animation", "checkpoint", "frames_dataset", "media", "modules", "parallel"},
     "reconstruction": {"animation", "checkpoint", "frames_dataset", "logger", "media", "metrics", "modules"},
-    "evaluate": {"corpora", "evaluation", "media", "metrics"},
+    "evaluate": {"evaluation", "metrics"},
     "compare": {"animate", "animation", "checkpoint", "evaluation", "frames_dataset", "media", "pages", "settings"},
 }  # fmt: skip
 # Import name of a requirement where it is another.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from evaluation.report import PairPage, PlayedClip, format_figure, write_report
+from evaluation.report import PlayedClip, ScoredPair, format_figure, write_report
 from evaluation.tables import FAILED, SCORED, Row, compare, summarise
 from media import write_image
 from pages import lay_out
@@ -20,9 +20,9 @@ def test_hostile_names_are_shown_as_they_are(tmp_path):
         Row(HOSTILE, HOSTILE, HOSTILE, SCORED, figures={"skill": 0.5, "rho": 0.7, "vcor": 0.6}),
         Row(HOSTILE, HOSTILE, "other", FAILED, problem=f"cannot read {HOSTILE}"),
     ]
-    page = PairPage(HOSTILE, 2, None, 1.0, [clip], b"<svg/>")
+    pair = ScoredPair(HOSTILE, rows, 2, None, 1.0, [clip], b"<svg/>")
     path, settings, missing = tmp_path / "report.html", {HOSTILE: HOSTILE}, {"fid": HOSTILE}
-    write_report(path, rows, summarise(rows), compare(rows), [page], settings, missing)
+    write_report(path, [pair], summarise(rows), compare(rows), settings, missing)
     found = read_page(path)
     assert {("section", "id", HOSTILE), ("img", "alt", f"motion of {HOSTILE} at the apex")} <= found.attributes
     for text in (HOSTILE, f"{HOSTILE} − other", f"cannot read {HOSTILE}", f"absent: {HOSTILE}"):
