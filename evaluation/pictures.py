@@ -24,8 +24,8 @@ ARROW_LENGTH = 8.0  # arrows are drawn this many times longer than the motion
 ARROW_SPACING = 2  # cells between arrows
 OUTSIDE = 235  # grey level of what lies outside the clip's picture
 
-PALETTE = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b", "#7f7f7f")
 DRIVING_COLOUR = "#202020"
+PALETTE = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b", "#7f7f7f")
 
 
 def make_sheet(frames: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, Sheet]:
@@ -89,7 +89,7 @@ def region_curves(scores: Mapping[str, MotionScore], colours: Mapping[str, str])
 
     Args:
         scores: method → score, all against one driving clip; at least one.
-        colours: method → colour.
+        colours: of the methods and of "driving".
     """
     import matplotlib
     from matplotlib.collections import LineCollection
@@ -119,8 +119,7 @@ def region_curves(scores: Mapping[str, MotionScore], colours: Mapping[str, str])
         for method, values in lines.items():
             x = x0 + (times - start) / (end - start) * width
             y = middle + np.clip(values / peak, -1.15, 1.15) * height * 0.42
-            colour, line_width = (colours[method], 1.2) if method else (DRIVING_COLOUR, 1.6)
-            drawn.append((np.column_stack([x, y]), colour, line_width))
+            drawn.append((np.column_stack([x, y]), colours[method], 1.6 if method == "driving" else 1.2))
     segments, line_colours, widths = zip(*drawn, strict=True)
     axes.add_collection(LineCollection(segments, colors=line_colours, linewidths=widths))
     axes.text(
@@ -134,7 +133,7 @@ def region_curves(scores: Mapping[str, MotionScore], colours: Mapping[str, str])
 
 
 def _projected(scores: Mapping[str, MotionScore], name: str) -> dict[str, np.ndarray]:
-    """A region's curves (T,) along its main driving direction, the driving clip's as ""; {} where it is not seen."""
+    """A region's curves (T,) along its main driving direction, "driving" and each method's; {} where it is not seen."""
     seen = {method: score for method, score in scores.items() if name in score.driving}
     if not seen:
         return {}
@@ -143,4 +142,4 @@ def _projected(scores: Mapping[str, MotionScore], name: str) -> dict[str, np.nda
     along = driving @ main
     if along[np.abs(along).argmax()] < 0:
         main, along = -main, -along
-    return {"": along, **{method: score.generated[name] @ main for method, score in seen.items()}}
+    return {"driving": along, **{method: score.generated[name] @ main for method, score in seen.items()}}

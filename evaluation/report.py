@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import json
 import math
 from collections import Counter
@@ -64,8 +65,8 @@ class ScoredPair:
 
 
 def method_colours(methods: Sequence[str]) -> dict[str, str]:
-    """A colour for each method, the same in curves and legends."""
-    return {method: PALETTE[i % len(PALETTE)] for i, method in enumerate(dict.fromkeys(methods))}
+    """A colour for "driving" and each method, the same in curves and legends."""
+    return {"driving": DRIVING_COLOUR, **dict(zip(dict.fromkeys(methods), itertools.cycle(PALETTE)))}
 
 
 def format_figure(name: str, value: float | None) -> str:
@@ -117,7 +118,6 @@ def write_report(
         show=format_figure,
         settings={key: value if isinstance(value, str) else json.dumps(value) for key, value in settings.items()},
         colours=method_colours(methods_of(rows)),
-        driving_colour=DRIVING_COLOUR,
         arrow_length=f"{ARROW_LENGTH:g}",
         unknown_rate=UNKNOWN_RATE,
         url=functools.partial(_embedded, folder) if embedded else quote,
