@@ -24,7 +24,7 @@ from checkpoint import file_hash, load_for_inference
 from evaluation import player
 from evaluation.pairs import EvaluationError, clips_by_name
 from frames_dataset import ClipFolder, DataError, Pair, frame_size, read_pairs
-from media import atomic_path, gif_rate, open_clip, png_bytes, resize_frame, write_gif
+from media import atomic_path, gif_rate, open_clip, png_bytes, resize_frame, write_clip
 from media.side_by_side import side_by_side
 from settings import ConfigError, load_config, merge
 
@@ -172,7 +172,7 @@ def write_row(path: Path, row: ShownRow, settings: dict) -> None:
         small[name] = np.stack([resize_frame(frame, height, width) for frame in frames])
     under = how_slow(row.fps / gif_fps)
     foot = f"{row.pair.driving} drives {row.pair.source}: {row.fps:g} frames a second, shown at {gif_fps:.4g}"
-    write_gif(path, side_by_side(small, [foot], settings["difference_gain"], under), gif_fps)
+    write_clip(path, side_by_side(small, [foot], settings["difference_gain"], under), gif_fps)
 
 
 def how_slow(factor: float) -> str:

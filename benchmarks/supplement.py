@@ -85,7 +85,7 @@ def write_row(path: Path, columns: dict[str, np.ndarray], fps: float, width: int
     }
     rate = media.gif_rate(fps / SLOW)
     foot = f"{fps:g} frames a second, shown {fps / rate:.3g} times slower"
-    media.write_gif(path, side_by_side(small, [foot], DIFFERENCE_GAIN), rate)
+    media.write_clip(path, side_by_side(small, [foot], DIFFERENCE_GAIN), rate)
 
 
 def make_demo(options: argparse.Namespace) -> None:

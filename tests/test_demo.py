@@ -12,7 +12,7 @@ import demo
 from checkpoint import write_checkpoint
 from corpora import ClipRecord, write_clips
 from corpora.sample import sample_clip
-from media import open_clip, read_image, write_frame_folder, write_image, write_mp4
+from media import open_clip, read_image, write_clip, write_frame_folder, write_image
 from metrics.canonical import MetricError
 from modules import build_networks
 from tests.conftest import training_config
@@ -242,7 +242,7 @@ def test_figures_are_of_plain_results_alone(make, capsys):
 
 def test_a_clip_without_movement_is_said(make, tmp_path, capsys, inputs):
     frame = open_clip(inputs / "set" / "test" / "smile").first()
-    write_mp4(tmp_path / "still.mp4", [frame] * 4, 100)
+    write_clip(tmp_path / "still.mp4", [frame] * 4, 100)
     make("--driving", "still.mp4", "--no-paste", "--regions", "mouth")
     said = capsys.readouterr().out
     assert "still.mp4 hardly moves: its key points by at most 0.0" in said

@@ -33,9 +33,9 @@ from frames_dataset import (
     to_frames,
     to_tensor,
 )
-from media import MediaError, write_frame_folder, write_gif, write_mp4, write_strip
+from media import MediaError, write_clip, write_frame_folder
 from tests.conftest import make_data, random_keypoints, random_track
-from tests.pictures import noise, smooth
+from tests.pictures import noise, smooth, write_strip
 
 
 def params(root: Path, **changes) -> dict:
@@ -219,8 +219,8 @@ def test_every_kind_of_clip_gives_samples(tmp_path):
     train = tmp_path / "train"
     write_frame_folder(train / "a", frames)
     write_strip(train / "b.png", frames)
-    write_gif(train / "c.gif", frames, 25)
-    write_mp4(train / "d.mp4", frames, 25)
+    write_clip(train / "c.gif", frames, 25)
+    write_clip(train / "d.mp4", frames, 25)
     for name in "abcd":
         save_keypoints(tmp_path / "keypoints", name, random_keypoints(0, 32))
     dataset = FramesDataset(params(tmp_path, frame_shape=[32, 32, 3]), True)
@@ -330,8 +330,8 @@ def test_rates_come_from_the_list_then_the_file(tmp_path):
     test = tmp_path / "test"
     write_frame_folder(test / "listed", numbered(4))
     write_frame_folder(test / "unlisted", numbered(4))
-    write_mp4(test / "both.mp4", smooth(4, 32, 32), 25)
-    write_mp4(test / "file.mp4", smooth(4, 32, 32), 29.97)
+    write_clip(test / "both.mp4", smooth(4, 32, 32), 25)
+    write_clip(test / "file.mp4", smooth(4, 32, 32), 29.97)
     write_clips(tmp_path / "clips.csv", [record("listed", 200), record("both", 120)])
     clips = ClipFolder(params(tmp_path), "test", False)
     rates = {name: clip_rate(clips.open(name)) for name in clips.names}
