@@ -83,8 +83,8 @@ def _require_shape(frame: np.ndarray, shape: tuple[int, ...]) -> None:
         raise MediaError(f"a frame of shape {frame.shape} does not fit a clip of {shape}")
 
 
-def _require_frames(count: int, path: str | Path) -> None:
-    if count == 0:
+def _require_frames(any_written: bool, path: str | Path) -> None:
+    if not any_written:
         raise MediaError(f"there are no frames to write to {path}")
 
 
@@ -98,17 +98,11 @@ def _spooled(path: str | Path) -> Iterator[_Spool]:
 @contextlib.contextmanager
 def folder_writer(path: str | Path, numbers: Iterable[int] | None = None) -> Iterator[Append]:
     """Write a folder of lossless ``0000000.png`` …, frame by frame; ``numbers``, rising, are theirs if given."""
-    count, names = 0, iter(numbers) if numbers is not None else itertools.count()
+    names = itertools.count() if numbers is None else iter(numbers)
     with atomic_path(path) as temporary:
         temporary.mkdir()
-
-        def append(frame: np.ndarray) -> None:
-            nonlocal count
-            (temporary / f"{next(names):07d}.png").write_bytes(fast_png(frame))
-            count += 1
-
-        yield append
-        _require_frames(count, path)
+        yield lambda frame: (temporary / f"{next(names):07d}.png").write_bytes(fast_png(frame))
+        _require_frames(any(temporary.iterdir()), path)
 
 
 def _start_encoder(path: Path, fps: float, height: int, width: int) -> subprocess.Popen:
@@ -181,7 +175,7 @@ def gif_writer(path: str | Path, fps: float) -> Iterator[Append]:
     """Write an endless GIF at :func:`gif_rate`.  GIFs merge repeated frames, so a still clip has one frame."""
     with _spooled(path) as spool:
         yield spool.append
-        _require_frames(spool.count, path)
+        _require_frames(spool.count > 0, path)
         # One palette for all frames, from a mosaic of some of them: a palette per frame flickers by more than a
         # micro-expression moves.
         mosaic = np.concatenate(list(spool.frames(step=max(1, spool.count // 8))))
@@ -203,7 +197,7 @@ def strip_writer(path: str | Path) -> Iterator[Append]:
     path = Path(path)
     with _spooled(path) as spool:
         yield spool.append
-        _require_frames(spool.count, path)
+        _require_frames(spool.count > 0, path)
         if spool.count * spool.shape[1] > MAX_STRIP_WIDTH:
             write_frame_folder(path.with_suffix(""), spool.frames())
             path.unlink(missing_ok=True)  # the strip of an earlier, shorter clip
