@@ -267,9 +267,7 @@ def _note(onset: Onset, status: str | None, outcome: Outcome) -> None:
         tqdm.write(f"warning: no face in the onset frame of {onset.path}: it gets {gets}", file=sys.stderr)
 
 
-def write_preview(
-    clips: dict[str, Path], shown: list[str], outcome: Outcome, arguments: argparse.Namespace
-) -> None:
+def write_preview(clips: dict[str, Path], shown: list[str], outcome: Outcome, arguments: argparse.Namespace) -> None:
     """The contact sheet: clips without a face first, then a sample spread evenly over all."""
     entries = read_manifest(arguments.out)
     missing = [name for name in clips if name in entries and entries[name].get("status") != "found"]
@@ -341,9 +339,7 @@ def make_keypoints(arguments: argparse.Namespace) -> int:
     if not outcome.errors:
         return FINISHED
     remedy = " (without a face: try --on-missing template or skip)" if arguments.on_missing == "error" else ""
-    print(
-        f"kpmaker.py: no key points for {len(outcome.errors)} of {len(clips)} clips{remedy}", file=sys.stderr
-    )
+    print(f"kpmaker.py: no key points for {len(outcome.errors)} of {len(clips)} clips{remedy}", file=sys.stderr)
     return FAILED
 
 

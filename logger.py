@@ -223,4 +223,3 @@ def background_share(generated: dict[str, Tensor]) -> Tensor | None:
     """Mean weight of the background in the motion masks, in [0, 1]; near 1 nothing can move (mask collapse)."""
     mask = generated.get("mask")
     return None if mask is None else mask[:, 0].detach().float().mean()
-

@@ -48,9 +48,7 @@ def make_detector(
     """
     if name == "dlib":
         if device not in ("auto", "cpu"):
-            raise ValueError(
-                f"dlib runs on the CPU, not on {device!r}; legal devices for it are auto and cpu"
-            )
+            raise ValueError(f"dlib runs on the CPU, not on {device!r}; legal devices for it are auto and cpu")
         detector = DlibDetector(model_path, 1 if upsample is None else upsample)
         if load:
             detector.load()

@@ -96,14 +96,11 @@ def read_manifest(folder: str | Path) -> dict[str, dict]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         clips = content["clips"]
-        if content["format"] != MANIFEST_FORMAT or not all(
-            isinstance(entry, dict) for entry in clips.values()
-        ):
+        if content["format"] != MANIFEST_FORMAT or not all(isinstance(entry, dict) for entry in clips.values()):
             raise KeyError("format")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise KeypointError(
-            f"{path} is no manifest of kpmaker.py ({_first_line(error)}). Move it away and run "
-            "kpmaker.py --overwrite"
+            f"{path} is no manifest of kpmaker.py ({_first_line(error)}). Move it away and run kpmaker.py --overwrite"
         ) from error
     return clips
 

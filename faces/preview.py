@@ -95,17 +95,13 @@ def contact_sheet(
         x = index % columns * width
         y = HEADING + index // columns * height
         colour = COLOURS[tile.status]
-        draw.rectangle(
-            (x + 1, y + 1, x + TILE + 2 * GAP - 2, y + TILE + 2 * GAP - 2), outline=colour, width=2
-        )
+        draw.rectangle((x + 1, y + 1, x + TILE + 2 * GAP - 2, y + TILE + 2 * GAP - 2), outline=colour, width=2)
         sheet.paste(Image.fromarray(tile.image), (x + GAP, y + GAP))
         draw.text((x + GAP, y + TILE + 2 * GAP), _fit(tile.name, TILE), fill=colour, font=_font())
     return np.asarray(sheet)
 
 
-def _draw_heading(
-    draw: ImageDraw.ImageDraw, title: str, width: int, legend: str, meanings: Mapping[str, str]
-) -> None:
+def _draw_heading(draw: ImageDraw.ImageDraw, title: str, width: int, legend: str, meanings: Mapping[str, str]) -> None:
     draw.text((GAP, GAP), _fit(title, width - 2 * GAP), fill=(0, 0, 0), font=_font())
     draw.text((GAP, GAP + LABEL), legend, fill=(0, 0, 0), font=_font())
     for index, (status, meaning) in enumerate(meanings.items()):
