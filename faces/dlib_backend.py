@@ -19,8 +19,6 @@ once more over boxes about the place where these landmarks say the face is.
 from __future__ import annotations
 
 import functools
-import hashlib
-import importlib.metadata
 import importlib.util
 import threading
 from pathlib import Path
@@ -29,6 +27,7 @@ import cv2
 import numpy as np
 
 from faces.detector import NUM_LANDMARKS, Detector, DetectorUnavailable, Face, by_area, check_image
+from faces.versions import file_digest, package_version
 from metrics.landmarks import jitter_box, median_landmarks
 
 LANDMARK_MODEL = "shape_predictor_68_face_landmarks.dat"
@@ -137,7 +136,8 @@ class DlibDetector(Detector):
         if not path.is_file():
             raise DetectorUnavailable(f"no such landmark model: {path}. Expected dlib's 68-landmark .dat file")
         self.model_file = path
-        origin = f"face_recognition_models {_package_version()}" if model_path is None else _digest(path)
+        models = "face_recognition_models"
+        origin = f"{models} {package_version(models)}" if model_path is None else file_digest(path)
         self.version = f"dlib {dlib.__version__}, {path.name} ({origin}), upsample {upsample}, search 2"
 
     def __reduce__(self) -> tuple:
@@ -199,19 +199,3 @@ class DlibDetector(Detector):
             landmarks = (self.landmarks(wide, box) + 0.5) / scale - 0.5 - pad
             faces.append(Face(original, landmarks.astype(np.float32), score, attempt))
         return faces
-
-
-def _package_version() -> str:
-    try:
-        return importlib.metadata.version("face_recognition_models")
-    except importlib.metadata.PackageNotFoundError:  # unpacked by hand, without the package's metadata
-        return "unknown version"
-
-
-def _digest(path: Path) -> str:
-    """The beginning of a file's SHA-256, to tell model files apart."""
-    sha = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            sha.update(block)
-    return f"sha256 {sha.hexdigest()[:12]}"

@@ -45,7 +45,8 @@ def read_tensors(folder: str | Path, name: str) -> object:
 
     path = find_file(folder, name)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=_can_be_mapped(path))
+        mapped = zipfile.is_zipfile(path)  # PyTorch's format since 1.6
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         raise KeypointError(
             f"{path} was refused: it holds more than tensors, and loading it could run code, or it is broken. "
@@ -133,11 +134,6 @@ def find_file(folder: str | Path, name: str) -> Path:
         f"no key points for the clip {name!r}: {candidates[-1]} does not exist. "
         f"Make it with: python kpmaker.py --root <your data folder> --out {Path(folder)}"
     )
-
-
-def _can_be_mapped(path: Path) -> bool:
-    """Whether a file is in PyTorch's format since 1.6, a ZIP archive."""
-    return zipfile.is_zipfile(path)
 
 
 def _checked(points: object, name: str) -> Tensor:

@@ -131,14 +131,9 @@ def _font() -> ImageFont.FreeTypeFont:
 
 def _fit(text: str, width: int) -> str:
     """``text`` cut in the middle to fit ``width`` pixels."""
-    if _font().getlength(text) <= width:
-        return text
-    keep = len(text) - 1
-    while keep > 1 and _font().getlength(_shorten(text, keep)) > width:
+    shown, keep = text, len(text)
+    while keep > 1 and _font().getlength(shown) > width:
         keep -= 1
-    return _shorten(text, keep)
-
-
-def _shorten(text: str, keep: int) -> str:
-    head = (keep + 1) // 2
-    return f"{text[:head]}…{text[len(text) - (keep - head) :]}"
+        head = (keep + 1) // 2
+        shown = f"{text[:head]}…{text[len(text) - (keep - head) :]}"
+    return shown
