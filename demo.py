@@ -149,12 +149,12 @@ def warn_of_clip(clips: TwoClips, fps: float | None) -> None:
     Raises:
         MediaError: it has one frame.
     """
-    from frames_dataset import FALLBACK_FPS, rate_is_known
+    from frames_dataset import FALLBACK_FPS, known_rate
 
     clip = clips.driving.clip
     if len(clip) < 2:
         raise media.MediaError(f"{clip.path} has one frame: nothing moves in it. Give a clip")
-    if not fps and not rate_is_known(clip):
+    if not fps and not known_rate(clip):
         print(f"{clip.path} does not say how many frames a second it has; taking {FALLBACK_FPS:g}. "
               "Give --driving-fps if that is wrong.")  # fmt: skip
     if (most := clips.largest_movement()) < HARDLY:

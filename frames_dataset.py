@@ -87,19 +87,15 @@ def clip_record(clip: Clip) -> ClipRecord | None:
     return _listed(clip.path.absolute().parent.parent).get(clip.name)
 
 
-def _known_rate(clip: Clip) -> float | None:
+def known_rate(clip: Clip) -> float | None:
+    """Frames a second of a clip, as the data set's ``clips.csv`` or the file itself says."""
     record = clip_record(clip)
     return clip.fps if record is None else float(record.fps)
 
 
 def clip_rate(clip: Clip, override: float | None = None) -> float:
-    """Frames a second of a clip: ``override``, the data set's ``clips.csv``, the file itself, in this order."""
-    return float(override or _known_rate(clip) or FALLBACK_FPS)
-
-
-def rate_is_known(clip: Clip) -> bool:
-    """Whether :func:`clip_rate` has to fall back on the released code's 100 frames a second."""
-    return bool(_known_rate(clip))
+    """Frames a second of a clip: ``override``, or as known, or the released code's 100."""
+    return float(override or known_rate(clip) or FALLBACK_FPS)
 
 
 class ClipFolder:
@@ -206,15 +202,10 @@ class FramesDataset(Dataset):
         self.augment = build_augmentation(dataset_params.get("augmentation_params"))
         cache = dataset_params.get("frame_cache")
         self._open = open_clip if cache is None else FrameCache(**cache).open
-        self.groups = self._group(dataset_params.get("id_sampling", False))
-
-    def _group(self, id_sampling: bool) -> list[list[str]]:
-        if not id_sampling:
-            return [[name] for name in self.clips.names]
-        identities: dict[str, list[str]] = {}
+        groups: dict[str, list[str]] = {}
         for name in self.clips.names:
-            identities.setdefault(name.split("#")[0], []).append(name)
-        return list(identities.values())
+            groups.setdefault(name.split("#")[0] if dataset_params.get("id_sampling") else name, []).append(name)
+        self.groups = list(groups.values())
 
     def __len__(self) -> int:
         return len(self.groups) * self.num_repeats

@@ -20,7 +20,7 @@ from checkpoint import LoadedModel
 from faces.expression import nearest_expression
 from faces.photo import FaceClip
 from faces.tracking import track_keypoints
-from frames_dataset import ClipFolder, DataError, Pair, clip_rate, clip_record, rate_is_known, to_frames, to_tensor
+from frames_dataset import ClipFolder, DataError, Pair, clip_rate, clip_record, known_rate, to_frames, to_tensor
 from media import Clip
 from media.background import pays, read_ahead
 from modules import get_family
@@ -289,7 +289,7 @@ def _size(frames: np.ndarray) -> str:
 
 def driving_rate(clip: Clip, override: float | None) -> float:
     """The driving clip's frames a second, saying so where nobody knows them."""
-    if not override and not rate_is_known(clip):
+    if not override and not known_rate(clip):
         tqdm.write(
             f"{clip.name}: neither clips.csv nor the file says how many frames a second it has; taking "
             f"{clip_rate(clip):g}. Set animate_params.fps if that is wrong (CASME II and SAMM: 200, SMIC-HS: 100)."

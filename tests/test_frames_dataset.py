@@ -25,9 +25,9 @@ from frames_dataset import (
     SharedBuffers,
     clip_rate,
     collate,
+    known_rate,
     make_loader,
     random_pairs,
-    rate_is_known,
     read_pairs,
     split_folders,
     to_frames,
@@ -336,7 +336,7 @@ def test_rates_come_from_the_list_then_the_file(tmp_path):
     clips = ClipFolder(params(tmp_path), "test", False)
     rates = {name: clip_rate(clips.open(name)) for name in clips.names}
     assert rates == {"listed": 200, "unlisted": frames_dataset.FALLBACK_FPS, "both": 120, "file": 29.97}
-    known = {name: rate_is_known(clips.open(name)) for name in clips.names}
+    known = {name: bool(known_rate(clips.open(name))) for name in clips.names}
     assert known == {"listed": True, "unlisted": False, "both": True, "file": True}
     assert clip_rate(clips.open("both"), override=50) == 50
 
