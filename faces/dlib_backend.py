@@ -60,13 +60,11 @@ def dlib_model_file(name: str) -> Path:
             f"{name} is part of the package face_recognition_models, which is not installed: "
             "pip install face_recognition_models"
         )
-    folders = [Path(location) / "models" for location in spec.submodule_search_locations]
-    for folder in folders:
-        if (folder / name).is_file():
-            return folder / name
-    raise DetectorUnavailable(
-        f"{name} is missing in {folders[0]}: pip install --force-reinstall face_recognition_models"
-    )
+    path = Path(spec.submodule_search_locations[0]) / "models" / name
+    if not path.is_file():
+        remedy = "pip install --force-reinstall face_recognition_models"
+        raise DetectorUnavailable(f"{name} is missing in {path.parent}: {remedy}")
+    return path
 
 
 _threads = threading.local()
@@ -132,10 +130,9 @@ class DlibDetector(Detector):
         except ImportError as error:
             raise DetectorUnavailable(f"dlib cannot be imported ({error}): pip install dlib-bin") from error
         self._model_path, self._upsample = model_path, upsample
-        path = dlib_model_file(LANDMARK_MODEL) if model_path is None else Path(model_path)
+        self.model_file = path = dlib_model_file(LANDMARK_MODEL) if model_path is None else Path(model_path)
         if not path.is_file():
             raise DetectorUnavailable(f"no such landmark model: {path}. Expected dlib's 68-landmark .dat file")
-        self.model_file = path
         models = "face_recognition_models"
         origin = f"{models} {package_version(models)}" if model_path is None else file_digest(path)
         self.version = f"dlib {dlib.__version__}, {path.name} ({origin}), upsample {upsample}, search 2"

@@ -61,7 +61,12 @@ class FaceAlignmentDetector(Detector):
 
     def __init__(self, device: str = "auto", model_path: str | Path | None = None):
         self.device = resolve_device(device)
-        library = _import_library()
+        try:
+            import face_alignment as library
+        except ImportError as error:
+            raise DetectorUnavailable(
+                f"face-alignment cannot be imported ({error}): pip install face-alignment, or use --detector dlib"
+            ) from error
         landmarks, finder = _local_weights(model_path)
         try:
             with _network_timeout(DOWNLOAD_TIMEOUT):
@@ -126,16 +131,6 @@ def _network_timeout(seconds: float) -> Iterator[None]:
         yield
     finally:
         socket.setdefaulttimeout(before)
-
-
-def _import_library() -> ModuleType:
-    try:
-        import face_alignment
-    except ImportError as error:
-        raise DetectorUnavailable(
-            f"face-alignment cannot be imported ({error}): pip install face-alignment, or use --detector dlib"
-        ) from error
-    return face_alignment
 
 
 def _local_weights(model_path: str | Path | None) -> tuple[Path | None, Path | None]:

@@ -43,11 +43,7 @@ class Plan:
 
 
 def make_plan(
-    clips: dict[str, Path],
-    folder: Path,
-    overwrite: bool,
-    skipped_by: str | None,
-    frame_size: FrameSize = None,
+    clips: dict[str, Path], folder: Path, overwrite: bool, skipped_by: str | None, frame_size: FrameSize = None
 ) -> Plan:
     """Compare the clips with the key point files and the manifest in ``folder``.
 
@@ -80,11 +76,8 @@ def make_plan(
 
 
 def _is_skipped(entry: dict | None, skipped_by: str | None) -> bool:
-    return (
-        entry is not None
-        and skipped_by is not None
-        and (entry.get("status"), entry.get("detector_version")) == ("skipped", skipped_by)
-    )
+    before = entry and (entry.get("status"), entry.get("detector_version"))
+    return skipped_by is not None and before == ("skipped", skipped_by)
 
 
 def _is_current(name: str, path: Path, entry: dict, plan: Plan, frame_size: FrameSize) -> bool:
