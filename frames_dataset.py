@@ -99,11 +99,9 @@ def clip_rate(clip: Clip, override: float | None = None) -> float:
 
 
 class ClipFolder:
-    """All clips of one split by name, with their key points.
+    """All clips of one split, ``train`` or ``test``, by name, with their key points.
 
     Args:
-        dataset_params: the YAML's section.
-        split: ``train`` or ``test``.
         with_keypoints: whether every clip must have its key point file.
         with_tracks: whether it must have its key points in every frame.
     """
@@ -178,23 +176,17 @@ class FramesDataset(Dataset):
     """Training samples: two frames of a clip and the clip's key points.
 
     Args:
-        dataset_params: the YAML's section.
         with_keypoints: the family uses the facial prior.
-        with_tracks: its key points follow the movement.
         num_repeats: how often a clip comes in an epoch.
         seed: of all random choices.
+        with_tracks: the family's key points follow the movement.
 
     Clips are decoded once where ``dataset_params.frame_cache`` says where to keep them (:class:`FrameCache`).
     Items are addressed by (epoch, index); see :class:`EpochSampler`.
     """
 
     def __init__(
-        self,
-        dataset_params: dict,
-        with_keypoints: bool,
-        num_repeats: int = 1,
-        seed: int = 0,
-        with_tracks: bool = False,
+        self, dataset_params: dict, with_keypoints: bool, num_repeats: int = 1, seed: int = 0, with_tracks: bool = False
     ):
         self.clips = ClipFolder(dataset_params, "train", with_keypoints, with_tracks)
         self.clips.check_keypoints()
@@ -228,8 +220,7 @@ class FramesDataset(Dataset):
             keypoints = self.clips.keypoints(name, frames.shape[1:3])
         if self.clips.size not in (None, frames.shape[1:3]):
             frames = np.stack([self.clips.fit(frame) for frame in frames])
-        frames = to_tensor(frames)
-        frames, keypoints = self.augment(frames, keypoints, rng)
+        frames, keypoints = self.augment(to_tensor(frames), keypoints, rng)
         sample: dict[str, Tensor | str] = {"source": frames[0], "driving": frames[1], "name": name}
         if isinstance(keypoints, Track):
             field = keypoints.displacement()

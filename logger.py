@@ -39,12 +39,7 @@ def last_checkpoint(folder: str | Path) -> Path | None:
 
 
 class Logger:
-    """Writes a training run's records into its folder; an existing folder is continued.
-
-    Args:
-        folder: the run folder.
-        visualizer_params: the YAML's section.
-    """
+    """Writes a training run's records into its folder; an existing folder is continued."""
 
     def __init__(self, folder: str | Path, visualizer_params: dict):
         self.folder = Path(folder)

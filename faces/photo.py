@@ -57,12 +57,9 @@ def crop_face(path: Path, detector: Detector, crop: Crop, only_first: bool) -> F
 
 
 class Paster:
-    """Puts animated crops back into the photo, with a soft border.
+    """Puts the source's animated crops back into its photo, with a soft border.
 
     What a photo finer than the crop loses by being cut is put back too, moved along by the model's own motion.
-
-    Args:
-        face: the source.
     """
 
     def __init__(self, face: FaceClip):
