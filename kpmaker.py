@@ -121,15 +121,6 @@ def _same_clip(first: Path, second: Path, frame_size: tuple[int, int] | None) ->
 class KeypointMaker:
     """One run of the command.
 
-    Attributes:
-        clips: all of them, by name.
-        plan: which of them are to be done.
-        shown: names that the preview shows.
-        names: of the clips of this run by status: found, template, skipped.
-        several: names of those with several faces.
-        errors: what went wrong.
-        tiles: pictures for the preview, by name.
-
     Raises:
         UsageError: two clips of one name, or a detector without an option that is given.
     """
@@ -144,11 +135,11 @@ class KeypointMaker:
         except ValueError as error:
             raise UsageError(str(error)) from error
         self.plan = self._plan(list(self.clips))
-        self.shown = spread(list(self.clips), MAX_TILES)
-        self.names: dict[str, list[str]] = {"found": [], "template": [], "skipped": []}
-        self.several: list[str] = []
+        self.shown = spread(list(self.clips), MAX_TILES)  # in the preview
+        self.names: dict[str, list[str]] = {"found": [], "template": [], "skipped": []}  # this run's clips, by status
+        self.several: list[str] = []  # names of those with several faces
         self.errors: list[str] = []
-        self.tiles: dict[str, Tile] = {}
+        self.tiles: dict[str, Tile] = {}  # pictures for the preview, by name
 
     def _plan(self, names: list[str]) -> Plan:
         skipped_by = self.detector.version if self.arguments.on_missing == "skip" else None
@@ -265,9 +256,9 @@ class KeypointMaker:
         if onset.frame is None or (entry is None and not exists):
             return None
         points = load_keypoints(self.out, name).numpy() if exists else None
-        landmarks = entry.get("landmarks") if entry else None
-        landmarks = None if landmarks is None else np.array(landmarks, dtype=np.float32)
-        return draw_tile(onset.frame, name, entry["status"] if entry else "kept", landmarks, points)
+        entry = entry or {"status": "kept"}
+        landmarks = np.array(entry["landmarks"], np.float32) if entry.get("landmarks") else None
+        return draw_tile(onset.frame, name, entry["status"], landmarks, points)
 
     def report(self) -> None:
         """Print what was done, and what a person should know about it."""

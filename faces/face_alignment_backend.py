@@ -98,16 +98,11 @@ class FaceAlignmentDetector(Detector):
         if not rows:
             return []
         landmarks = self._aligner.get_landmarks_from_image(image, detected_faces=rows)
-        return by_area(
-            [
-                Face(
-                    (math.floor(row[0]), math.floor(row[1]), math.ceil(row[2]), math.ceil(row[3])),
-                    np.asarray(points, dtype=np.float32),
-                    float(row[4]),
-                )
-                for row, points in zip(rows, landmarks, strict=True)
-            ]
-        )
+        faces = []
+        for row, points in zip(rows, landmarks, strict=True):
+            box = (math.floor(row[0]), math.floor(row[1]), math.ceil(row[2]), math.ceil(row[3]))
+            faces.append(Face(box, np.asarray(points, dtype=np.float32), float(row[4])))
+        return by_area(faces)
 
 
 def _same_size_batches(images: Sequence[np.ndarray]) -> list[list[int]]:
