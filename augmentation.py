@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -150,18 +151,6 @@ class Jitter:
         return frames, keypoints
 
 
-@dataclass(frozen=True)
-class Augmentation:
-    """Transforms applied one after the other."""
-
-    transforms: tuple[Callable, ...]
-
-    def __call__(self, frames: Tensor, keypoints: Points, rng: np.random.Generator) -> Sample:
-        for transform in self.transforms:
-            frames, keypoints = transform(frames, keypoints, rng)
-        return frames, keypoints
-
-
 BUILDERS: dict[str, Callable] = {
     "flip_param": Flip,
     "rotation_param": Rotate,
@@ -171,6 +160,12 @@ BUILDERS: dict[str, Callable] = {
 }
 
 
-def build_augmentation(params: dict | None) -> Augmentation:
+def build_augmentation(params: dict | None) -> Callable[[Tensor, Points, np.random.Generator], Sample]:
     """The YAML's ``augmentation_params`` → one transform, in the order flip, rotate, resize, crop, jitter."""
-    return Augmentation(tuple(build(**params[name]) for name, build in BUILDERS.items() if params and params.get(name)))
+    return partial(_in_turn, [build(**params[name]) for name, build in BUILDERS.items() if params and params.get(name)])
+
+
+def _in_turn(transforms: list[Callable], frames: Tensor, keypoints: Points, rng: np.random.Generator) -> Sample:
+    for transform in transforms:
+        frames, keypoints = transform(frames, keypoints, rng)
+    return frames, keypoints

@@ -21,7 +21,7 @@ from animation.clip_animator import driving_rate
 from checkpoint import file_hash, load_for_inference
 from evaluation.pairs import EvaluationError, clips_by_name
 from frames_dataset import ClipFolder, DataError, Pair, frame_size, read_pairs
-from media import gif_rate, open_clip, png_bytes, resize_frame, write_gif
+from media import gif_rate, open_clip, png_bytes, resize_frame, write_clip
 from media.side_by_side import side_by_side
 from pages import data_url, lay_out, write_page
 from settings import ConfigError, load_config, merge
@@ -163,7 +163,7 @@ def write_row(path: Path, row: ShownRow, settings: dict) -> None:
     small = {name: np.stack([resize_frame(frame, *size) for frame in frames]) for name, frames in row.clips.items()}
     under = how_slow(row.fps / gif_fps)
     foot = f"{row.pair.driving} drives {row.pair.source}: {row.fps:g} frames a second, shown at {gif_fps:.4g}"
-    write_gif(path, side_by_side(small, [foot], settings["difference_gain"], under), gif_fps)
+    write_clip(path, side_by_side(small, [foot], settings["difference_gain"], under), gif_fps)
 
 
 def how_slow(factor: float) -> str:

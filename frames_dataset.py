@@ -87,27 +87,21 @@ def clip_record(clip: Clip) -> ClipRecord | None:
     return _listed(clip.path.absolute().parent.parent).get(clip.name)
 
 
-def _known_rate(clip: Clip) -> float | None:
+def known_rate(clip: Clip) -> float | None:
+    """Frames a second of a clip, as the data set's ``clips.csv`` or the file itself says."""
     record = clip_record(clip)
     return clip.fps if record is None else float(record.fps)
 
 
 def clip_rate(clip: Clip, override: float | None = None) -> float:
-    """Frames a second of a clip: ``override``, the data set's ``clips.csv``, the file itself, in this order."""
-    return float(override or _known_rate(clip) or FALLBACK_FPS)
-
-
-def rate_is_known(clip: Clip) -> bool:
-    """Whether :func:`clip_rate` has to fall back on the released code's 100 frames a second."""
-    return bool(_known_rate(clip))
+    """Frames a second of a clip: ``override``, or as known, or the released code's 100."""
+    return float(override or known_rate(clip) or FALLBACK_FPS)
 
 
 class ClipFolder:
-    """All clips of one split by name, with their key points.
+    """All clips of one split, ``train`` or ``test``, by name, with their key points.
 
     Args:
-        dataset_params: the YAML's section.
-        split: ``train`` or ``test``.
         with_keypoints: whether every clip must have its key point file.
         with_tracks: whether it must have its key points in every frame.
     """
@@ -182,23 +176,17 @@ class FramesDataset(Dataset):
     """Training samples: two frames of a clip and the clip's key points.
 
     Args:
-        dataset_params: the YAML's section.
         with_keypoints: the family uses the facial prior.
-        with_tracks: its key points follow the movement.
         num_repeats: how often a clip comes in an epoch.
         seed: of all random choices.
+        with_tracks: the family's key points follow the movement.
 
     Clips are decoded once where ``dataset_params.frame_cache`` says where to keep them (:class:`FrameCache`).
     Items are addressed by (epoch, index); see :class:`EpochSampler`.
     """
 
     def __init__(
-        self,
-        dataset_params: dict,
-        with_keypoints: bool,
-        num_repeats: int = 1,
-        seed: int = 0,
-        with_tracks: bool = False,
+        self, dataset_params: dict, with_keypoints: bool, num_repeats: int = 1, seed: int = 0, with_tracks: bool = False
     ):
         self.clips = ClipFolder(dataset_params, "train", with_keypoints, with_tracks)
         self.clips.check_keypoints()
@@ -206,15 +194,10 @@ class FramesDataset(Dataset):
         self.augment = build_augmentation(dataset_params.get("augmentation_params"))
         cache = dataset_params.get("frame_cache")
         self._open = open_clip if cache is None else FrameCache(**cache).open
-        self.groups = self._group(dataset_params.get("id_sampling", False))
-
-    def _group(self, id_sampling: bool) -> list[list[str]]:
-        if not id_sampling:
-            return [[name] for name in self.clips.names]
-        identities: dict[str, list[str]] = {}
+        groups: dict[str, list[str]] = {}
         for name in self.clips.names:
-            identities.setdefault(name.split("#")[0], []).append(name)
-        return list(identities.values())
+            groups.setdefault(name.split("#")[0] if dataset_params.get("id_sampling") else name, []).append(name)
+        self.groups = list(groups.values())
 
     def __len__(self) -> int:
         return len(self.groups) * self.num_repeats
@@ -237,8 +220,7 @@ class FramesDataset(Dataset):
             keypoints = self.clips.keypoints(name, frames.shape[1:3])
         if self.clips.size not in (None, frames.shape[1:3]):
             frames = np.stack([self.clips.fit(frame) for frame in frames])
-        frames = to_tensor(frames)
-        frames, keypoints = self.augment(frames, keypoints, rng)
+        frames, keypoints = self.augment(to_tensor(frames), keypoints, rng)
         sample: dict[str, Tensor | str] = {"source": frames[0], "driving": frames[1], "name": name}
         if isinstance(keypoints, Track):
             field = keypoints.displacement()

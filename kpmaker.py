@@ -21,7 +21,6 @@ import importlib
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from threading import Thread
@@ -30,15 +29,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from faces import DETECTORS, Detector, DetectorUnavailable, make_detector
-from faces.keypoint_files import (
-    MANIFEST,
-    KeypointError,
-    keypoint_path,
-    load_keypoints,
-    read_manifest,
-    update_manifest,
-)
+from faces import DETECTORS, DetectorUnavailable, make_detector
+from faces.keypoint_files import MANIFEST, KeypointError, keypoint_path, load_keypoints, read_manifest, update_manifest
 from faces.onset import Onset, OnsetDetector, read_onset
 from faces.preview import MAX_TILES, Tile, contact_sheet, draw_tile, spread
 from faces.records import Plan, Recorder, make_entry, make_plan
@@ -54,6 +46,7 @@ SPLITS = ("train", "test")
 JITTER_CLIPS = 5
 BLOCK = 32  # clips for each of its workers that a run claims at a time
 FINISHED, FAILED, INTERRUPTED = 0, 2, 130  # exit codes
+WITHOUT_FACE = {"template": "template", "skip": "skipped", "error": None}  # --on-missing → status; None: an error
 
 
 class UsageError(ValueError):
@@ -125,108 +118,167 @@ def _same_clip(first: Path, second: Path, frame_size: tuple[int, int] | None) ->
     return all(a is not None and b is not None and np.array_equal(a, b) for a, b in pairs)
 
 
-@dataclass
-class Outcome:
-    """What a run came to: names by status, of clips with several faces, and what went wrong."""
+class KeypointMaker:
+    """One run of the command.
 
-    found: list[str] = field(default_factory=list)
-    template: list[str] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
-    several: list[str] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-    tiles: dict[str, Tile] = field(default_factory=dict)
-
-
-def detect_blocks(
-    clips: dict[str, Path], plan: Plan, detector: Detector, arguments: argparse.Namespace, shown: set[str]
-) -> Outcome:
-    """Key points of the clips to be done, block by block, each by one of the processes that share the folder."""
-    todo, names, size = set(plan.todo), list(clips), BLOCK * arguments.workers
-    blocks = [names[first : first + size] for first in range(0, len(names), size)]
-    blocks = [block for block in blocks if any(clips[name] in todo for name in block)]
-    claims, outcome = Claims(arguments.out), Outcome()
-
-    def left(block: list[str]) -> list[Path]:
-        return [path for path in _plan(clips, block, detector, arguments).todo if path in todo]
-
-    if arguments.overwrite:  # what is there says nothing: each process of a team does its share anew
-        sweeps = [[(block, contextlib.ExitStack()) for block in blocks[global_rank() :: global_size()]]]
-    else:
-        sweeps = claims.sweeps(blocks, lambda block: f"key points {block[0]}", lambda block: not left(block))
-    with (
-        OnsetDetector(detector, arguments.workers, arguments.frame_size) as onsets,
-        tqdm(total=len(todo), unit="clip", desc="key points") as bar,
-    ):
-        Thread(target=_import_pytorch, name="PyTorch").start()
-        for sweep in sweeps:
-            recorder = Recorder(arguments.out, lambda: claims.exclusive("manifest"))
-            given_out = ((left(block), claim) for block, claim in sweep)
-            detect_clips(given_out, onsets, arguments, shown, outcome, recorder, bar)
-    return outcome
-
-
-def _plan(clips: dict[str, Path], names: list[str], detector: Detector, arguments: argparse.Namespace) -> Plan:
-    skipped_by = detector.version if arguments.on_missing == "skip" else None
-    chosen = {name: clips[name] for name in names}
-    return make_plan(chosen, arguments.out, arguments.overwrite, skipped_by, arguments.frame_size)
-
-
-def detect_clips(
-    blocks: Iterable[tuple[list[Path], contextlib.ExitStack]],
-    onsets: OnsetDetector,
-    arguments: argparse.Namespace,
-    shown: set[str],
-    outcome: Outcome,
-    recorder: Recorder,
-    bar: tqdm,
-) -> None:
-    """Record and, for the clips that are to be shown, draw the key points of the clips to be done.
-
-    Args:
-        blocks: of clips, each with its claim, which ends when they are recorded: the next block is given out before.
+    Raises:
+        UsageError: two clips of one name, or a detector without an option that is given.
     """
-    ends: dict[Path, contextlib.ExitStack] = {}  # the claims of blocks that are given out, by their last clips
 
-    def give_out() -> Iterator[Path]:
-        for paths, claim in blocks:
-            if paths:
-                ends[paths[-1]] = claims.enter_context(claim.pop_all())
-            yield from paths
+    def __init__(self, arguments: argparse.Namespace):
+        self.arguments, self.out = arguments, arguments.out
+        self.clips = collect_clips(arguments.root, arguments.frame_size)
+        try:
+            self.detector = make_detector(
+                arguments.detector, arguments.device, arguments.landmark_model, arguments.upsample, load=False
+            )
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        self.plan = self._plan(list(self.clips))
+        self.shown = spread(list(self.clips), MAX_TILES)  # in the preview
+        self.names: dict[str, list[str]] = {"found": [], "template": [], "skipped": []}  # this run's clips, by status
+        self.several: list[str] = []  # names of those with several faces
+        self.errors: list[str] = []
+        self.tiles: dict[str, Tile] = {}  # pictures for the preview, by name
 
-    with contextlib.ExitStack() as claims, recorder, contextlib.closing(onsets(give_out())) as found:
-        for onset in found:
-            bar.update()
-            _record(onset, onsets.detector, arguments, shown, outcome, recorder)
-            if onset.path in ends:
-                recorder.flush()
-                ends.pop(onset.path).close()
+    def _plan(self, names: list[str]) -> Plan:
+        skipped_by = self.detector.version if self.arguments.on_missing == "skip" else None
+        chosen = {name: self.clips[name] for name in names}
+        return make_plan(chosen, self.out, self.arguments.overwrite, skipped_by, self.arguments.frame_size)
 
+    def run(self) -> int:
+        """Everything the command does; returns its exit code."""
+        with Claims(self.out).exclusive("manifest"):
+            update_manifest(self.out, self.plan.moved)  # also shows, before the work, that the folder can be written
+        if self.plan.todo:
+            self.detect_blocks()
+        if self.plan.todo or not (self.out / PREVIEW).exists():
+            self.write_preview()
+        self.report()
+        if self.arguments.track:
+            track_clips(self.clips, set(self.plan.todo), self.arguments)
+        for error in self.errors:
+            print(f"kpmaker.py: error: {error}", file=sys.stderr)
+        if not self.errors:
+            return FINISHED
+        remedy = " (without a face: try --on-missing template or skip)" if self.arguments.on_missing == "error" else ""
+        count = f"{len(self.errors)} of {len(self.clips)} clips"
+        print(f"kpmaker.py: no key points for {count}{remedy}", file=sys.stderr)
+        return FAILED
 
-def _record(
-    onset: Onset,
-    detector: Detector,
-    arguments: argparse.Namespace,
-    shown: set[str],
-    outcome: Outcome,
-    recorder: Recorder,
-) -> None:
-    name, status = clip_name(onset.path), _status(onset, arguments.on_missing)
-    _note(onset, status, outcome)
-    if status is None:
-        return
-    landmarks, points = _points(onset, status)
-    recorder.add(name, make_entry(onset, detector, status), points)
-    if name in shown or (status != "found" and len(outcome.tiles) < 2 * MAX_TILES):
-        outcome.tiles[name] = draw_tile(onset.frame, name, status, landmarks, points)
+    def detect_blocks(self) -> None:
+        """Key points of the clips to be done, block by block, each by one of the processes that share the folder."""
+        todo, names, size = set(self.plan.todo), list(self.clips), BLOCK * self.arguments.workers
+        blocks = [names[first : first + size] for first in range(0, len(names), size)]
+        blocks = [block for block in blocks if any(self.clips[name] in todo for name in block)]
+        claims = Claims(self.out)
 
+        def left(block: list[str]) -> list[Path]:
+            return [path for path in self._plan(block).todo if path in todo]
 
-def _status(onset: Onset, on_missing: str) -> str | None:
-    """found, template or skipped; None for a clip that is an error."""
-    if onset.frame is None:
-        return None
-    if onset.faces:
-        return "found"
-    return {"template": "template", "skip": "skipped", "error": None}[on_missing]
+        if self.arguments.overwrite:  # what is there says nothing: each process of a team does its share anew
+            sweeps = [[(block, contextlib.ExitStack()) for block in blocks[global_rank() :: global_size()]]]
+        else:
+            sweeps = claims.sweeps(blocks, lambda block: f"key points {block[0]}", lambda block: not left(block))
+        with (
+            OnsetDetector(self.detector, self.arguments.workers, self.arguments.frame_size) as onsets,
+            tqdm(total=len(todo), unit="clip", desc="key points") as bar,
+        ):
+            Thread(target=_import_pytorch, name="PyTorch").start()
+            for sweep in sweeps:
+                recorder = Recorder(self.out, lambda: claims.exclusive("manifest"))
+                given_out = ((left(block), claim) for block, claim in sweep)
+                self.detect_clips(given_out, onsets, recorder, bar)
+
+    def detect_clips(
+        self,
+        blocks: Iterable[tuple[list[Path], contextlib.ExitStack]],
+        onsets: OnsetDetector,
+        recorder: Recorder,
+        bar: tqdm,
+    ) -> None:
+        """Record and, for the clips that are to be shown, draw the key points of the clips to be done.
+
+        Args:
+            blocks: of clips, each with its claim, which ends when they are recorded: the next block is given out
+                before.
+        """
+        ends: dict[Path, contextlib.ExitStack] = {}  # the claims of blocks that are given out, by their last clips
+
+        def give_out() -> Iterator[Path]:
+            for paths, claim in blocks:
+                if paths:
+                    ends[paths[-1]] = claims.enter_context(claim.pop_all())
+                yield from paths
+
+        with contextlib.ExitStack() as claims, recorder, contextlib.closing(onsets(give_out())) as found:
+            for onset in found:
+                bar.update()
+                self._record(onset, recorder)
+                if onset.path in ends:
+                    recorder.flush()
+                    ends.pop(onset.path).close()
+
+    def _record(self, onset: Onset, recorder: Recorder) -> None:
+        """Note, record and perhaps draw a clip; warn about one without a face."""
+        name, status = clip_name(onset.path), "found" if onset.faces else WITHOUT_FACE[self.arguments.on_missing]
+        if onset.frame is None or status is None:
+            self.errors.append(onset.error or f"no face in the onset frame of {onset.path}")
+            return
+        self.names[status].append(name)
+        if len(onset.faces) > 1:
+            self.several.append(name)
+        if status != "found":
+            gets = "the average face" if status == "template" else "no key points"
+            tqdm.write(f"warning: no face in the onset frame of {onset.path}: it gets {gets}", file=sys.stderr)
+        landmarks, points = _points(onset, status)
+        recorder.add(name, make_entry(onset, self.detector, status), points)
+        if name in self.shown or (status != "found" and len(self.tiles) < 2 * MAX_TILES):
+            self.tiles[name] = draw_tile(onset.frame, name, status, landmarks, points)
+
+    def write_preview(self) -> None:
+        """The contact sheet: clips without a face first, then a sample spread evenly over all."""
+        entries = read_manifest(self.out)
+        missing = [name for name in self.clips if name in entries and entries[name].get("status") != "found"]
+        problems = spread(missing, MAX_TILES // 2)
+        rest = [name for name in self.shown if name not in problems]
+        names = problems + spread(rest, MAX_TILES - len(problems))
+        drawn = [self.tiles.get(name) or self._draw_again(name, entries.get(name)) for name in names]
+        tiles = [tile for tile in drawn if tile is not None]
+        if tiles:
+            title = f"{self.arguments.root}: {len(tiles)} of {len(self.clips)} clips"
+            write_image(self.out / PREVIEW, contact_sheet(tiles, title))
+
+    def _draw_again(self, name: str, entry: dict | None) -> Tile | None:
+        """The tile of a clip that was done by an earlier run; None where there is nothing to draw."""
+        onset = read_onset(self.clips[name], self.arguments.frame_size)
+        exists = keypoint_path(self.out, name).exists()
+        if onset.frame is None or (entry is None and not exists):
+            return None
+        points = load_keypoints(self.out, name).numpy() if exists else None
+        entry = entry or {"status": "kept"}
+        landmarks = np.array(entry["landmarks"], np.float32) if entry.get("landmarks") else None
+        return draw_tile(onset.frame, name, entry["status"], landmarks, points)
+
+    def report(self) -> None:
+        """Print what was done, and what a person should know about it."""
+        labels = {"found": "found", "template": "average face", "skipped": "skipped"}
+        parts = [f"{len(names)} {labels[key]}" for key, names in self.names.items() if names or key == "found"]
+        print(f"{self.out}: {', '.join(parts)}; {len(self.plan.done)} done before")
+        entries, version = read_manifest(self.out), self.detector.version
+        notes = {
+            "changed since the last run, and done again": self.plan.changed,
+            "several faces, the largest was taken": self.several,
+            "files of another program, left as they are (--overwrite makes them anew)": self.plan.kept,
+            "done before with another detector or version (--overwrite makes them anew)": [
+                name for name in self.plan.done if entries[name].get("detector_version") != version
+            ],
+        }
+        for note, names in notes.items():
+            if names:
+                more = " …" if len(names) > 8 else ""
+                print(f"{note}: {len(names)} ({', '.join(names[:8])}{more})")
+        print(f"{self.out / MANIFEST} says how; look at {self.out / PREVIEW}")
 
 
 def _points(onset: Onset, status: str) -> tuple[np.ndarray | None, Tensor | None]:
@@ -252,99 +304,6 @@ def _import_pytorch() -> None:
         importlib.import_module("torch")
         gc.freeze()
         gc.enable()
-
-
-def _note(onset: Onset, status: str | None, outcome: Outcome) -> None:
-    """Enter a clip in the outcome, and warn about one without a face."""
-    if status is None:
-        outcome.errors.append(onset.error or f"no face in the onset frame of {onset.path}")
-        return
-    getattr(outcome, status).append(clip_name(onset.path))
-    if len(onset.faces) > 1:
-        outcome.several.append(clip_name(onset.path))
-    if status != "found":
-        gets = "the average face" if status == "template" else "no key points"
-        tqdm.write(f"warning: no face in the onset frame of {onset.path}: it gets {gets}", file=sys.stderr)
-
-
-def write_preview(
-    clips: dict[str, Path], shown: list[str], outcome: Outcome, arguments: argparse.Namespace
-) -> None:
-    """The contact sheet: clips without a face first, then a sample spread evenly over all."""
-    entries = read_manifest(arguments.out)
-    missing = [name for name in clips if name in entries and entries[name].get("status") != "found"]
-    problems = spread(missing, MAX_TILES // 2)
-    rest = [name for name in shown if name not in problems]
-    tiles = []
-    for name in problems + spread(rest, MAX_TILES - len(problems)):
-        tile = outcome.tiles.get(name) or _draw_again(name, clips[name], entries.get(name), arguments)
-        if tile is not None:
-            tiles.append(tile)
-    if tiles:
-        title = f"{arguments.root}: {len(tiles)} of {len(clips)} clips"
-        write_image(arguments.out / PREVIEW, contact_sheet(tiles, title))
-
-
-def _draw_again(name: str, path: Path, entry: dict | None, arguments: argparse.Namespace) -> Tile | None:
-    """The tile of a clip that was done by an earlier run; None where there is nothing to draw."""
-    onset = read_onset(path, arguments.frame_size)
-    exists = keypoint_path(arguments.out, name).exists()
-    if onset.frame is None or (entry is None and not exists):
-        return None
-    points = load_keypoints(arguments.out, name).numpy() if exists else None
-    landmarks = entry.get("landmarks") if entry else None
-    landmarks = None if landmarks is None else np.array(landmarks, dtype=np.float32)
-    return draw_tile(onset.frame, name, entry["status"] if entry else "kept", landmarks, points)
-
-
-def report(plan: Plan, outcome: Outcome, arguments: argparse.Namespace, version: str) -> None:
-    """Print what was done, and what a person should know about it."""
-    counts = {"found": outcome.found, "average face": outcome.template, "skipped": outcome.skipped}
-    parts = [f"{len(names)} {label}" for label, names in counts.items() if names or label == "found"]
-    print(f"{arguments.out}: {', '.join(parts)}; {len(plan.done)} done before")
-    entries = read_manifest(arguments.out)
-    others = [name for name in plan.done if entries[name].get("detector_version") != version]
-    notes = {
-        "changed since the last run, and done again": plan.changed,
-        "several faces, the largest was taken": outcome.several,
-        "files of another program, left as they are (--overwrite makes them anew)": plan.kept,
-        "done before with another detector or version (--overwrite makes them anew)": others,
-    }
-    for note, names in notes.items():
-        if names:
-            more = " …" if len(names) > 8 else ""
-            print(f"{note}: {len(names)} ({', '.join(names[:8])}{more})")
-    print(f"{arguments.out / MANIFEST} says how; look at {arguments.out / PREVIEW}")
-
-
-def make_keypoints(arguments: argparse.Namespace) -> int:
-    """Run the command; returns its exit code."""
-    clips = collect_clips(arguments.root, arguments.frame_size)
-    try:
-        detector = make_detector(
-            arguments.detector, arguments.device, arguments.landmark_model, arguments.upsample, load=False
-        )
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    plan = _plan(clips, list(clips), detector, arguments)
-    shown = spread(list(clips), MAX_TILES)
-    with Claims(arguments.out).exclusive("manifest"):
-        update_manifest(arguments.out, plan.moved)  # also shows, before the work, that the folder can be written
-    outcome = detect_blocks(clips, plan, detector, arguments, set(shown)) if plan.todo else Outcome()
-    if plan.todo or not (arguments.out / PREVIEW).exists():
-        write_preview(clips, shown, outcome, arguments)
-    report(plan, outcome, arguments, detector.version)
-    if arguments.track:
-        track_clips(clips, set(plan.todo), arguments)
-    for error in outcome.errors:
-        print(f"kpmaker.py: error: {error}", file=sys.stderr)
-    if not outcome.errors:
-        return FINISHED
-    remedy = " (without a face: try --on-missing template or skip)" if arguments.on_missing == "error" else ""
-    print(
-        f"kpmaker.py: no key points for {len(outcome.errors)} of {len(clips)} clips{remedy}", file=sys.stderr
-    )
-    return FAILED
 
 
 def track_clips(clips: dict[str, Path], renewed: set[Path], arguments: argparse.Namespace) -> None:
@@ -398,7 +357,7 @@ def main(argv: list[str] | None = None) -> int:
     """Entry point; errors a user can mend are one line on stderr and exit code 2."""
     arguments = parse_arguments(argv)
     try:
-        return make_keypoints(arguments)
+        return KeypointMaker(arguments).run()
     except (UsageError, MediaError, KeypointError, DetectorUnavailable, OSError) as error:
         print(f"kpmaker.py: error: {error}", file=sys.stderr)
         return FAILED

@@ -21,6 +21,10 @@ from media import atomic_path, explain_write_error, write_image
 
 CHECKPOINT_SUFFIX = "-checkpoint.pth.tar"
 STEP_LOG, EPOCH_LOG, VALIDATION_LOG = "metrics.jsonl", "epochs.jsonl", "validation.jsonl"
+CELLS = {  # pictures of a row, with the key points that are drawn on them
+    "source": "kp_source", "driving": "kp_driving", "transformed_frame": "transformed_kp", "deformed": "",
+    "prediction": "",
+}  # fmt: skip
 
 
 def checkpoint_path(folder: str | Path, epoch: int) -> Path:
@@ -35,12 +39,7 @@ def last_checkpoint(folder: str | Path) -> Path | None:
 
 
 class Logger:
-    """Writes a training run's records into its folder; an existing folder is continued.
-
-    Args:
-        folder: the run folder.
-        visualizer_params: the YAML's section.
-    """
+    """Writes a training run's records into its folder; an existing folder is continued."""
 
     def __init__(self, folder: str | Path, visualizer_params: dict):
         self.folder = Path(folder)
@@ -165,8 +164,7 @@ class Visualizer:
 
     def picture(self, image: Tensor, keypoints: Tensor | None = None) -> np.ndarray:
         """(C, H, W) in [0, 1] with key points (K, 2), normalised, drawn on it → uint8 (H, W, 3)."""
-        array = image.detach().float().cpu().clamp(0, 1)
-        array = array.expand(3, -1, -1) if array.shape[0] == 1 else array
+        array = image.detach().float().cpu().clamp(0, 1).expand(3, -1, -1)
         frame = (array.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
         if keypoints is None:
             return frame
@@ -195,32 +193,21 @@ class Visualizer:
             return generated[name]["value"][index] if name in generated else None
 
         size = tuple(batch["source"].shape[-2:])
-        cells = [
-            self.picture(batch["source"][index], points("kp_source")),
-            self.picture(batch["driving"][index], points("kp_driving")),
-        ]
-        if "transformed_frame" in generated:
-            cells.append(self.picture(generated["transformed_frame"][index], points("transformed_kp")))
-        cells += [self.picture(generated[name][index]) for name in ("deformed", "prediction") if name in generated]
+        pictures = {**generated, "source": batch["source"], "driving": batch["driving"]}
+        cells = [self.picture(pictures[name][index], points(kp)) for name, kp in CELLS.items() if name in pictures]
         if "occlusion_map" in generated:
             occlusion = F.interpolate(generated["occlusion_map"][index : index + 1].float(), size=size)[0]
             cells.append(self.picture(occlusion))
         if "mask" in generated:
             cells.append(self.masks(generated["mask"][index], size))
+        row = np.concatenate(cells, axis=1)
         if self.draw_border:
-            cells = [self._bordered(cell) for cell in cells]
-        return np.concatenate(cells, axis=1)
-
-    @staticmethod
-    def _bordered(cell: np.ndarray) -> np.ndarray:
-        cell = cell.copy()
-        cell[[0, -1], :] = 255
-        cell[:, [0, -1]] = 255
-        return cell
+            row[[0, -1]] = 255
+            row[:, :: size[1]] = row[:, size[1] - 1 :: size[1]] = 255
+        return row
 
 
 def background_share(generated: dict[str, Tensor]) -> Tensor | None:
     """Mean weight of the background in the motion masks, in [0, 1]; near 1 nothing can move (mask collapse)."""
     mask = generated.get("mask")
     return None if mask is None else mask[:, 0].detach().float().mean()
-

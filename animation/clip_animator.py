@@ -7,7 +7,7 @@ that is retimed, the key points of all frames are kept).
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -18,8 +18,9 @@ from tqdm import tqdm
 from animation.retiming import Marks, Retiming, RetimingError
 from checkpoint import LoadedModel
 from faces.expression import nearest_expression
+from faces.photo import FaceClip
 from faces.tracking import track_keypoints
-from frames_dataset import ClipFolder, DataError, Pair, clip_rate, clip_record, rate_is_known, to_frames, to_tensor
+from frames_dataset import ClipFolder, DataError, Pair, clip_rate, clip_record, known_rate, to_frames, to_tensor
 from media import Clip
 from media.background import pays, read_ahead
 from modules import get_family
@@ -32,6 +33,7 @@ CONTROLS = {  # of the movement
     "amplify": 1, "regions": None, "retime": None, "output_fps": None, "reference": None, "colour": "model",
 }  # fmt: skip
 STILL = 0.1  # pixels: a result that moves less than this everywhere is called still
+PAIR = Pair(driving="the driving clip", source="the source")  # of TwoClips
 
 
 def batches(clip: Clip, folder: ClipFolder, size: int) -> Iterator[np.ndarray]:
@@ -287,9 +289,38 @@ def _size(frames: np.ndarray) -> str:
 
 def driving_rate(clip: Clip, override: float | None) -> float:
     """The driving clip's frames a second, saying so where nobody knows them."""
-    if not override and not rate_is_known(clip):
+    if not override and not known_rate(clip):
         tqdm.write(
             f"{clip.name}: neither clips.csv nor the file says how many frames a second it has; taking "
             f"{clip_rate(clip):g}. Set animate_params.fps if that is wrong (CASME II and SAMM: 200, SMIC-HS: 100)."
         )
     return clip_rate(clip, override)
+
+
+class TwoClips:
+    """A source and a driving clip in memory, as :class:`ClipAnimator` wants its clips; their pair is :data:`PAIR`."""
+
+    def __init__(self, source: FaceClip, driving: FaceClip, with_tracks: bool):
+        self.source, self.driving, self.with_tracks = source, driving, with_tracks
+        self.driving_track = track_keypoints(driving.clip.frames, driving.keypoints)
+
+    def _face(self, name: str) -> FaceClip:
+        return self.source if name == PAIR.source else self.driving
+
+    def open(self, name: str) -> Clip:
+        return self._face(name).clip
+
+    def fit(self, frame: np.ndarray) -> np.ndarray:
+        return frame
+
+    def keypoints(self, name: str, own_size: tuple[int, int]) -> Tensor:
+        return self._face(name).keypoints
+
+    def track(self, name: str, indices: Iterable[int]) -> Track:
+        return self.driving_track[list(indices)]
+
+    def largest_movement(self) -> float:
+        """Largest displacement of a key point in the driving clip, head motion removed, pixels at 256×256."""
+        track = self.driving_track
+        moved = track.points - track.onset - track.head_at(track.onset)
+        return float(moved.norm(dim=-1).max()) * 256 / track.size[0]

@@ -27,7 +27,7 @@ def make_folders(root: Path, pairs: int, driving: int, frames: int) -> None:
     made = []
     for seed in range(FACES):
         made.append(root / f"{seed}.mp4")
-        media.write_mp4(made[-1], sample_clip(seed=seed, frames=frames).frames, FPS)
+        media.write_clip(made[-1], sample_clip(seed=seed, frames=frames).frames, FPS)
     (root / "driving").mkdir()
     (root / "results").mkdir()
     for index in range(driving):

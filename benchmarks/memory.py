@@ -16,7 +16,7 @@ from benchmarks.turns import megabytes
 from checkpoint import write_checkpoint
 from corpora.sample import sample_clip
 from faces.keypoint_files import save_keypoints
-from media import write_frame_folder, write_mp4
+from media import write_clip, write_frame_folder
 from modules.facial_prior import template_keypoints
 
 RUN = Path(__file__).parent.parent / "run.py"
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> list[str]:
         (root / "test").mkdir()
         frames = sample_clip(seed=0, frames=64).frames
         write_frame_folder(root / "test" / "source", frames[:1])
-        write_mp4(root / "test" / "long.mp4", (frames[i % 64] for i in range(arguments.frames)), 100)
+        write_clip(root / "test" / "long.mp4", (frames[i % 64] for i in range(arguments.frames)), 100)
         for name in ("source", "long"):
             save_keypoints(root / "keypoints", name, template_keypoints(SIZE, SIZE))
         (root / "pairs.csv").write_text("source,driving\nsource,long\n")

@@ -23,12 +23,13 @@ import torch
 
 import demo
 import media
-from animation.clip_animator import CONTROLS, ClipAnimator
+from animation.clip_animator import CONTROLS, PAIR, ClipAnimator, TwoClips
 from checkpoint import LoadedModel, load_for_inference
 from compare import compare
 from corpora import read_clips
-from corpora.sample import SampleClip, sample_clip, still_face
-from frames_dataset import Pair, clip_rate
+from corpora.sample import SampleClip, build, sample_clip, still_face
+from faces.photo import FaceClip
+from frames_dataset import clip_rate
 from kpmaker import main as make_keypoints
 from media.side_by_side import side_by_side
 from metrics.canonical import REGIONS as PLACES
@@ -51,10 +52,10 @@ def smile_with_raised_brows() -> SampleClip:
     return sample_clip(seed=77, movement="1+2+12", amplitude_px=3.5, head=0.0, variety=0.0)
 
 
-def as_face(frames: np.ndarray, landmarks: np.ndarray, fps: float) -> demo.Face:
+def as_face(frames: np.ndarray, landmarks: np.ndarray, fps: float) -> FaceClip:
     """A sample face whose landmarks (68, 2) are known."""
     points = select_keypoints(torch.from_numpy(np.rint(landmarks)))
-    return demo.Face(media.ArrayClip(Path("sample"), frames, fps), points, frames[0], np.eye(2, 3))
+    return FaceClip(media.ArrayClip(Path("sample"), frames, fps), points, frames[0], np.eye(2, 3))
 
 
 class Studio:
@@ -65,15 +66,14 @@ class Studio:
         picture, self.landmarks = still_face("hopper")
         source = as_face(picture[None], self.landmarks, self.clip.fps)
         driving = as_face(self.clip.frames, self.clip.landmarks, self.clip.fps)
-        self.clips = demo.TwoClips(source, driving, get_family(model.config).uses_tracks)
+        self.clips = TwoClips(source, driving, get_family(model.config).uses_tracks)
         self.driven = measure_motion(self.clip.frames, self.clip.landmarks)
 
     def play(self, **controls) -> tuple[np.ndarray, ClipMotion]:
         """The result's frames, and its motion."""
         params = {**self.model.config["animate_params"], **CONTROLS, **controls}
         model = LoadedModel(self.model.networks, {**self.model.config, "animate_params": params}, self.model.family)
-        take = ClipAnimator(model, self.clips, self.device).take(Pair(demo.DRIVING, demo.SOURCE))
-        frames = np.stack(list(demo.shown(take, len(self.clip.frames), [])))
+        frames = np.stack(list(ClipAnimator(model, self.clips, self.device).frames(PAIR)))
         return frames, measure_motion(frames, self.landmarks)
 
 
@@ -85,7 +85,7 @@ def write_row(path: Path, columns: dict[str, np.ndarray], fps: float, width: int
     }
     rate = media.gif_rate(fps / SLOW)
     foot = f"{fps:g} frames a second, shown {fps / rate:.3g} times slower"
-    media.write_gif(path, side_by_side(small, [foot], DIFFERENCE_GAIN), rate)
+    media.write_clip(path, side_by_side(small, [foot], DIFFERENCE_GAIN), rate)
 
 
 def make_demo(options: argparse.Namespace) -> None:
@@ -94,10 +94,10 @@ def make_demo(options: argparse.Namespace) -> None:
         demo.run(demo.build_parser().parse_args(["--out", folder, "--device", options.device]))
         (strip,) = Path(folder, "png").glob("*.png")
         result = media.open_clip(strip).read_all()
-    source, driving, truth, label = demo.sample_inputs(demo.SAMPLE_DATA)
-    columns = {label: media.open_clip(driving).read_all(), "source": media.open_clip(source).read([0]),
-               "result": result, "truth": truth}  # fmt: skip
-    write_row(OUT / "demo.gif", columns, clip_rate(media.open_clip(driving)), DEMO_WIDTH)
+    inputs = demo.sample_inputs(demo.SAMPLE_DATA)
+    source, driving = media.open_clip(inputs.source), media.open_clip(inputs.driving)
+    columns = {inputs.label: driving.read_all(), "source": source.read([0]), "result": result, "truth": inputs.truth}
+    write_row(OUT / "demo.gif", columns, clip_rate(driving), DEMO_WIDTH)
 
 
 def make_table(options: argparse.Namespace) -> None:
@@ -111,7 +111,7 @@ def make_table(options: argparse.Namespace) -> None:
 
 def prepare_sample() -> None:
     """The sample's test clips with their key points and tracks, where they are missing."""
-    demo.sample.build(demo.SAMPLE_DATA, only="test")
+    build(demo.SAMPLE_DATA, only="test")
     names = [record.clip for record in read_clips(demo.SAMPLE_DATA / "clips.csv") if record.split == "test"]
     folder = Path("keypoint_folder")
     if not all((folder / "tracks" / f"{name}.pt").is_file() for name in names):

@@ -25,7 +25,7 @@ from corpora.raw import RawClip
 from corpora.rules import Notice
 from corpora.tree import CorpusError
 from faces import Detector, Face, make_detector
-from faces.crop import Crop, crop_box
+from faces.crop import Crop
 
 VERSION = 1  # raised when the same settings would give other pictures
 ON_MISSING = ("skip", "whole", "error")
@@ -244,7 +244,7 @@ def _describe(head: list, face: Face | None, crop: Crop, matrix: np.ndarray | No
     if head:
         found["frame_size"] = list(head[0][1].shape[:2])
     if matrix is not None:
-        found["box"] = list(crop_box(face, tuple(found["frame_size"]), crop.recipe, crop.margin))
+        found["box"] = list(crop.box(face, tuple(found["frame_size"])))
         found["recipe"], found["matrix"] = crop.recipe, matrix.tolist()
     if face is not None:
         found |= {"score": round(face.score, 4), "attempt": face.attempt}

@@ -3,7 +3,8 @@
     detector = make_detector("dlib")           # or "face-alignment"; never one in place of the other
     face = largest_face(detector, frame)       # Face(box, landmarks (68, 2), score) or None
 
-`crop` cuts one square out of all frames of a clip; `keypoint_files` reads and writes the key points of clips.
+`crop` cuts one square out of all frames of a clip; `photo` puts a moving face back into its photo; `keypoint_files`
+reads and writes the key points of clips, `tracking` follows them.
 """
 
 from __future__ import annotations
@@ -14,16 +15,6 @@ from faces.detector import Detector, DetectorUnavailable, Face, largest_face
 from faces.dlib_backend import DlibDetector, dlib_model_file
 
 DETECTORS = ("face-alignment", "dlib")
-
-__all__ = [
-    "DETECTORS",
-    "Detector",
-    "DetectorUnavailable",
-    "Face",
-    "dlib_model_file",
-    "largest_face",
-    "make_detector",
-]
 
 
 def make_detector(
@@ -48,9 +39,7 @@ def make_detector(
     """
     if name == "dlib":
         if device not in ("auto", "cpu"):
-            raise ValueError(
-                f"dlib runs on the CPU, not on {device!r}; legal devices for it are auto and cpu"
-            )
+            raise ValueError(f"dlib runs on the CPU, not on {device!r}; legal devices for it are auto and cpu")
         detector = DlibDetector(model_path, 1 if upsample is None else upsample)
         if load:
             detector.load()

@@ -30,11 +30,15 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Crop:
-    """How clips are cut to their faces; :func:`crop_box` explains the recipes.
+    """How clips are cut to their faces.
 
     Attributes:
         size: side of the crop, pixels.
-        recipe, margin, align: see :func:`crop_matrix`.
+        recipe: ``paper``: the detector's box, clipped to the image: its aspect ratio is lost on resizing.
+            ``square``: a square around the box's centre, as long as its longer side, which may reach outside.
+            ``whole``: all of the image, for frames that are cut to the face already.
+        margin: ``square`` only: widening on every side, as a share of that longer side (0.25: half as long again).
+        align: ``eyes`` removes the roll of the head, so that the eyes lie on a horizontal line; ``none`` does not.
         gray: three equal channels of luma instead of colour, see :func:`to_gray`.
 
     Raises:
@@ -50,16 +54,47 @@ class Crop:
     def __post_init__(self) -> None:
         if self.size < 1:
             raise ValueError(f"the crop's size is {self.size}; legal are 1 pixel and more")
-        _check_recipe(self.recipe, self.margin, self.align)
+        if self.recipe not in RECIPES:
+            raise ValueError(f"unknown crop recipe {self.recipe!r}; legal are {', '.join(RECIPES)}")
+        if self.align not in ALIGNMENTS:
+            raise ValueError(f"unknown alignment {self.align!r}; legal are {', '.join(ALIGNMENTS)}")
+        if self.recipe != "square" and self.margin != 0.0:
+            whose = "the paper's recipe" if self.recipe == "paper" else f"the recipe {self.recipe!r}"
+            raise ValueError(f"margin is {self.margin}, but {whose} has none; use recipe 'square'")
+        if not 0.0 <= self.margin <= MAX_MARGIN:
+            raise ValueError(f"margin is {self.margin}; legal are 0 to {MAX_MARGIN:g} (shares of the face box)")
 
     @property
     def needs_face(self) -> bool:
         """Whether the crop depends on where the face is."""
         return self.recipe != "whole" or self.align != "none"
 
+    def box(self, face: Face | None, image_size: tuple[int, int]) -> Box:
+        """The part of the image that becomes the crop: (x0, y0, x1, y1), right and lower edges exclusive.
+
+        Args:
+            face: of the clip's onset frame; may be None for ``whole``.
+            image_size: (height, width) of the clip's frames.
+
+        Raises:
+            ValueError: the face's box lies outside the image.
+        """
+        height, width = image_size
+        if self.recipe == "whole":
+            return 0, 0, width, height
+        x0, y0, x1, y1 = face.box
+        if min(x1, width) - max(x0, 0) < 1 or min(y1, height) - max(y0, 0) < 1:
+            raise ValueError(f"the face box {face.box} lies outside the image, {width} wide and {height} high")
+        if self.recipe == "paper":
+            return max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
+        side = max(1, round(max(x1 - x0, y1 - y0) * (1.0 + 2.0 * self.margin)))
+        left, top = round((x0 + x1 - side) / 2), round((y0 + y1 - side) / 2)
+        return left, top, left + side, top + side
+
     def matrix(self, face: Face | None, image_size: tuple[int, int]) -> np.ndarray:
-        """The clip's matrix (2, 3), from the face of its onset frame; ``image_size`` is (height, width)."""
-        return crop_matrix(face, image_size, self.size, self.recipe, self.margin, self.align)
+        """The clip's matrix, float64 (2, 3), image → crop, as :meth:`box` explains."""
+        roll = eye_roll(face.landmarks) if self.align == "eyes" else 0.0
+        return box_matrix(self.box(face, image_size), self.size, roll)
 
     def apply(self, frame: np.ndarray, matrix: np.ndarray) -> np.ndarray:
         """One frame of that clip, uint8 (H, W, 3) → uint8 (size, size, 3)."""
@@ -92,47 +127,6 @@ def to_gray(frame: np.ndarray) -> np.ndarray:
     return np.repeat(cv2.cvtColor(check_image(frame), cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
 
 
-def _check_recipe(recipe: str, margin: float, align: str) -> None:
-    if recipe not in RECIPES:
-        raise ValueError(f"unknown crop recipe {recipe!r}; legal are {', '.join(RECIPES)}")
-    if align not in ALIGNMENTS:
-        raise ValueError(f"unknown alignment {align!r}; legal are {', '.join(ALIGNMENTS)}")
-    if recipe != "square" and margin != 0.0:
-        whose = "the paper's recipe" if recipe == "paper" else f"the recipe {recipe!r}"
-        raise ValueError(f"margin is {margin}, but {whose} has none; use recipe 'square'")
-    if not 0.0 <= margin <= MAX_MARGIN:
-        raise ValueError(f"margin is {margin}; legal are 0 to {MAX_MARGIN:g} (shares of the face box)")
-
-
-def crop_box(face: Face | None, image_size: tuple[int, int], recipe: str = "paper", margin: float = 0.0) -> Box:
-    """The part of the image that becomes the crop: (x0, y0, x1, y1), right and lower edges exclusive.
-
-    Args:
-        face: of the clip's onset frame; may be None for ``whole``.
-        image_size: (height, width) of the clip's frames.
-        recipe: ``paper``: the detector's box, clipped to the image: its aspect ratio is lost on resizing.
-            ``square``: a square around the box's centre, as long as its longer side, which may reach outside.
-            ``whole``: all of the image, for frames that are cut to the face already.
-        margin: ``square`` only: widening on every side, as a share of that longer side (0.25: half as long
-            again).
-
-    Raises:
-        ValueError: an unknown recipe, an illegal margin, or a box that lies outside the image.
-    """
-    _check_recipe(recipe, margin, "none")
-    height, width = image_size
-    if recipe == "whole":
-        return 0, 0, width, height
-    x0, y0, x1, y1 = face.box
-    if min(x1, width) - max(x0, 0) < 1 or min(y1, height) - max(y0, 0) < 1:
-        raise ValueError(f"the face box {face.box} lies outside the image, {width} wide and {height} high")
-    if recipe == "paper":
-        return max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
-    side = max(1, round(max(x1 - x0, y1 - y0) * (1.0 + 2.0 * margin)))
-    left, top = round((x0 + x1 - side) / 2), round((y0 + y1 - side) / 2)
-    return left, top, left + side, top + side
-
-
 def eye_roll(landmarks: np.ndarray) -> float:
     """Roll of the head in radians, positive where the eye on the picture's right is lower; (68, 2) pixels."""
     right, left = landmarks[RIGHT_EYE].mean(axis=0), landmarks[LEFT_EYE].mean(axis=0)
@@ -153,23 +147,6 @@ def box_matrix(box: Box, size: int, roll: float = 0.0) -> np.ndarray:
     linear = scale * np.array([[cosine, sine], [-sine, cosine]])
     centre = np.array([(x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2])  # of the pixel centres
     return np.column_stack([linear, (size - 1) / 2 - linear @ centre])
-
-
-def crop_matrix(
-    face: Face | None,
-    image_size: tuple[int, int],
-    size: int = 256,
-    recipe: str = "paper",
-    margin: float = 0.0,
-    align: str = "none",
-) -> np.ndarray:
-    """The crop of a clip: float64 (2, 3), image → crop of size×size; see :func:`crop_box` for the recipes.
-
-    ``align="eyes"`` removes the roll of the head, so that the eyes lie on a horizontal line.
-    """
-    _check_recipe(recipe, margin, align)
-    roll = eye_roll(face.landmarks) if align == "eyes" else 0.0
-    return box_matrix(crop_box(face, image_size, recipe, margin), size, roll)
 
 
 def invert_matrix(matrix: np.ndarray) -> np.ndarray:

@@ -37,9 +37,7 @@ class Face:
             raise ValueError(f"expected landmarks of shape ({NUM_LANDMARKS}, 2), got {self.landmarks.shape}")
         x0, y0, x1, y1 = self.box
         if x1 <= x0 or y1 <= y0:
-            raise ValueError(
-                f"the face box {self.box} is empty; expected (x0, y0, x1, y1), x0 < x1 and y0 < y1"
-            )
+            raise ValueError(f"the face box {self.box} is empty; expected (x0, y0, x1, y1), x0 < x1 and y0 < y1")
 
     @property
     def area(self) -> int:

@@ -19,8 +19,6 @@ once more over boxes about the place where these landmarks say the face is.
 from __future__ import annotations
 
 import functools
-import hashlib
-import importlib.metadata
 import importlib.util
 import threading
 from pathlib import Path
@@ -29,6 +27,7 @@ import cv2
 import numpy as np
 
 from faces.detector import NUM_LANDMARKS, Detector, DetectorUnavailable, Face, by_area, check_image
+from faces.versions import file_digest, package_version
 from metrics.landmarks import jitter_box, median_landmarks
 
 LANDMARK_MODEL = "shape_predictor_68_face_landmarks.dat"
@@ -61,13 +60,11 @@ def dlib_model_file(name: str) -> Path:
             f"{name} is part of the package face_recognition_models, which is not installed: "
             "pip install face_recognition_models"
         )
-    folders = [Path(location) / "models" for location in spec.submodule_search_locations]
-    for folder in folders:
-        if (folder / name).is_file():
-            return folder / name
-    raise DetectorUnavailable(
-        f"{name} is missing in {folders[0]}: pip install --force-reinstall face_recognition_models"
-    )
+    path = Path(spec.submodule_search_locations[0]) / "models" / name
+    if not path.is_file():
+        remedy = "pip install --force-reinstall face_recognition_models"
+        raise DetectorUnavailable(f"{name} is missing in {path.parent}: {remedy}")
+    return path
 
 
 _threads = threading.local()
@@ -133,11 +130,11 @@ class DlibDetector(Detector):
         except ImportError as error:
             raise DetectorUnavailable(f"dlib cannot be imported ({error}): pip install dlib-bin") from error
         self._model_path, self._upsample = model_path, upsample
-        path = dlib_model_file(LANDMARK_MODEL) if model_path is None else Path(model_path)
+        self.model_file = path = dlib_model_file(LANDMARK_MODEL) if model_path is None else Path(model_path)
         if not path.is_file():
             raise DetectorUnavailable(f"no such landmark model: {path}. Expected dlib's 68-landmark .dat file")
-        self.model_file = path
-        origin = f"face_recognition_models {_package_version()}" if model_path is None else _digest(path)
+        models = "face_recognition_models"
+        origin = f"{models} {package_version(models)}" if model_path is None else file_digest(path)
         self.version = f"dlib {dlib.__version__}, {path.name} ({origin}), upsample {upsample}, search 2"
 
     def __reduce__(self) -> tuple:
@@ -199,19 +196,3 @@ class DlibDetector(Detector):
             landmarks = (self.landmarks(wide, box) + 0.5) / scale - 0.5 - pad
             faces.append(Face(original, landmarks.astype(np.float32), score, attempt))
         return faces
-
-
-def _package_version() -> str:
-    try:
-        return importlib.metadata.version("face_recognition_models")
-    except importlib.metadata.PackageNotFoundError:  # unpacked by hand, without the package's metadata
-        return "unknown version"
-
-
-def _digest(path: Path) -> str:
-    """The beginning of a file's SHA-256, to tell model files apart."""
-    sha = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            sha.update(block)
-    return f"sha256 {sha.hexdigest()[:12]}"

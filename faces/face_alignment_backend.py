@@ -7,8 +7,6 @@ not possible, they can be put there, or anywhere else and named with ``model_pat
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import importlib.metadata
 import math
 import pickle
 import socket
@@ -20,17 +18,13 @@ import numpy as np
 import torch
 
 from faces.detector import Detector, DetectorUnavailable, Face, by_area, check_image
+from faces.versions import file_digest, package_version
 
 LANDMARK_WEIGHTS = "2DFAN4-11f355bf06.pth.tar"
 FACE_WEIGHTS = "s3fd-619a316812.pth"
 ORIGIN = "https://www.adrianbulat.com/downloads/python-fan/"
 DOWNLOAD_TIMEOUT = 20.0  # seconds without an answer
 MAX_BATCH = 16  # images, and faces, that go through a network together
-
-
-def weights_folder() -> Path:
-    """Where face-alignment keeps the weights it downloads."""
-    return Path(torch.hub.get_dir()) / "checkpoints"
 
 
 def resolve_device(device: str) -> str:
@@ -67,15 +61,21 @@ class FaceAlignmentDetector(Detector):
 
     def __init__(self, device: str = "auto", model_path: str | Path | None = None):
         self.device = resolve_device(device)
-        library = _import_library()
+        try:
+            import face_alignment as library
+        except ImportError as error:
+            raise DetectorUnavailable(
+                f"face-alignment cannot be imported ({error}): pip install face-alignment, or use --detector dlib"
+            ) from error
         landmarks, finder = _local_weights(model_path)
         try:
             with _network_timeout(DOWNLOAD_TIMEOUT):
                 self._aligner = _build(library, self.device, landmarks, finder)
         except (OSError, RuntimeError, ValueError, EOFError, LookupError, pickle.UnpicklingError) as error:
             raise DetectorUnavailable(_explain(error, landmarks, finder)) from error
-        origins = [_origin(landmarks, LANDMARK_WEIGHTS), _origin(finder, FACE_WEIGHTS)]
-        self.version = f"face-alignment {_version()}, " + ", ".join(origins)
+        files = ((landmarks, LANDMARK_WEIGHTS), (finder, FACE_WEIGHTS))
+        origins = [name if path is None else f"{path.name} ({file_digest(path)})" for path, name in files]
+        self.version = ", ".join([f"face-alignment {package_version('face-alignment')}", *origins])
 
     def detect(self, image: np.ndarray) -> list[Face]:
         """Faces of a uint8 RGB image (H, W, 3), largest first."""
@@ -98,16 +98,11 @@ class FaceAlignmentDetector(Detector):
         if not rows:
             return []
         landmarks = self._aligner.get_landmarks_from_image(image, detected_faces=rows)
-        return by_area(
-            [
-                Face(
-                    (math.floor(row[0]), math.floor(row[1]), math.ceil(row[2]), math.ceil(row[3])),
-                    np.asarray(points, dtype=np.float32),
-                    float(row[4]),
-                )
-                for row, points in zip(rows, landmarks, strict=True)
-            ]
-        )
+        faces = []
+        for row, points in zip(rows, landmarks, strict=True):
+            box = (math.floor(row[0]), math.floor(row[1]), math.ceil(row[2]), math.ceil(row[3]))
+            faces.append(Face(box, np.asarray(points, dtype=np.float32), float(row[4])))
+        return by_area(faces)
 
 
 def _same_size_batches(images: Sequence[np.ndarray]) -> list[list[int]]:
@@ -131,16 +126,6 @@ def _network_timeout(seconds: float) -> Iterator[None]:
         yield
     finally:
         socket.setdefaulttimeout(before)
-
-
-def _import_library() -> ModuleType:
-    try:
-        import face_alignment
-    except ImportError as error:
-        raise DetectorUnavailable(
-            f"face-alignment cannot be imported ({error}): pip install face-alignment, or use --detector dlib"
-        ) from error
-    return face_alignment
 
 
 def _local_weights(model_path: str | Path | None) -> tuple[Path | None, Path | None]:
@@ -185,7 +170,7 @@ def _build(library: ModuleType, device: str, landmarks: Path | None, finder: Pat
 
 def _explain(error: Exception, landmarks: Path | None, finder: Path | None) -> str:
     """Which weights are missing or broken, where they belong, and the alternative."""
-    cache = weights_folder()
+    cache = Path(torch.hub.get_dir()) / "checkpoints"  # where the library keeps what it downloads
     landmarks, finder = landmarks or cache / LANDMARK_WEIGHTS, finder or cache / FACE_WEIGHTS
     missing = [path.name for path in (landmarks, finder) if not path.is_file()]
     reason = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -200,17 +185,3 @@ def _explain(error: Exception, landmarks: Path | None, finder: Path | None) -> s
         f"the weights of face-alignment cannot be loaded ({reason}): {files} is broken or another model. "
         "Replace the file, or use --detector dlib"
     )
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("face-alignment")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown version"
-
-
-def _origin(path: Path | None, name: str) -> str:
-    """A weight file as results depend on it: its published name, or the digest of a user's file."""
-    if path is None:
-        return name
-    return f"{path.name} (sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:12]})"

@@ -45,7 +45,8 @@ def read_tensors(folder: str | Path, name: str) -> object:
 
     path = find_file(folder, name)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=_can_be_mapped(path))
+        mapped = zipfile.is_zipfile(path)  # PyTorch's format since 1.6
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         raise KeypointError(
             f"{path} was refused: it holds more than tensors, and loading it could run code, or it is broken. "
@@ -96,14 +97,11 @@ def read_manifest(folder: str | Path) -> dict[str, dict]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         clips = content["clips"]
-        if content["format"] != MANIFEST_FORMAT or not all(
-            isinstance(entry, dict) for entry in clips.values()
-        ):
+        if content["format"] != MANIFEST_FORMAT or not all(isinstance(entry, dict) for entry in clips.values()):
             raise KeyError("format")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise KeypointError(
-            f"{path} is no manifest of kpmaker.py ({_first_line(error)}). Move it away and run "
-            "kpmaker.py --overwrite"
+            f"{path} is no manifest of kpmaker.py ({_first_line(error)}). Move it away and run kpmaker.py --overwrite"
         ) from error
     return clips
 
@@ -136,11 +134,6 @@ def find_file(folder: str | Path, name: str) -> Path:
         f"no key points for the clip {name!r}: {candidates[-1]} does not exist. "
         f"Make it with: python kpmaker.py --root <your data folder> --out {Path(folder)}"
     )
-
-
-def _can_be_mapped(path: Path) -> bool:
-    """Whether a file is in PyTorch's format since 1.6, a ZIP archive."""
-    return zipfile.is_zipfile(path)
 
 
 def _checked(points: object, name: str) -> Tensor:

@@ -48,16 +48,11 @@ class Tile:
 def draw_tile(
     frame: np.ndarray, name: str, status: str, landmarks: np.ndarray | None, points: np.ndarray | None
 ) -> Tile:
-    """A tile that shows the face close up, or the whole frame where there are no landmarks.
+    """A tile that shows the face close up, or the whole frame, uint8 (H, W, 3), where there are no landmarks.
 
-    Args:
-        frame: uint8 RGB (H, W, 3).
-        name, status: of the clip; see :class:`Tile`.
-        landmarks: (68, 2) pixels of the frame, drawn as small green dots.
-        points: (18, 2) pixels of the frame, drawn as red circles.
+    ``landmarks`` (68, 2) are drawn as small green dots, ``points`` (18, 2) as red circles; pixels of the frame.
     """
-    view = _view(frame.shape[:2], landmarks)
-    matrix = box_matrix(view, TILE)
+    matrix = box_matrix(_view(frame.shape[:2], landmarks), TILE)
     picture = Image.fromarray(apply_crop(frame, matrix, TILE))
     draw = ImageDraw.Draw(picture)
     for marks, radius, colour in ((landmarks, 1, LANDMARK_COLOUR), (points, 3, KEYPOINT_COLOUR)):
@@ -92,20 +87,15 @@ def contact_sheet(
     draw = ImageDraw.Draw(sheet)
     _draw_heading(draw, title, sheet.width, legend, meanings)
     for index, tile in enumerate(tiles):
-        x = index % columns * width
-        y = HEADING + index // columns * height
+        x, y = index % columns * width, HEADING + index // columns * height
         colour = COLOURS[tile.status]
-        draw.rectangle(
-            (x + 1, y + 1, x + TILE + 2 * GAP - 2, y + TILE + 2 * GAP - 2), outline=colour, width=2
-        )
+        draw.rectangle((x + 1, y + 1, x + TILE + 2 * GAP - 2, y + TILE + 2 * GAP - 2), outline=colour, width=2)
         sheet.paste(Image.fromarray(tile.image), (x + GAP, y + GAP))
         draw.text((x + GAP, y + TILE + 2 * GAP), _fit(tile.name, TILE), fill=colour, font=_font())
     return np.asarray(sheet)
 
 
-def _draw_heading(
-    draw: ImageDraw.ImageDraw, title: str, width: int, legend: str, meanings: Mapping[str, str]
-) -> None:
+def _draw_heading(draw: ImageDraw.ImageDraw, title: str, width: int, legend: str, meanings: Mapping[str, str]) -> None:
     draw.text((GAP, GAP), _fit(title, width - 2 * GAP), fill=(0, 0, 0), font=_font())
     draw.text((GAP, GAP + LABEL), legend, fill=(0, 0, 0), font=_font())
     for index, (status, meaning) in enumerate(meanings.items()):
@@ -135,14 +125,9 @@ def _font() -> ImageFont.FreeTypeFont:
 
 def _fit(text: str, width: int) -> str:
     """``text`` cut in the middle to fit ``width`` pixels."""
-    if _font().getlength(text) <= width:
-        return text
-    keep = len(text) - 1
-    while keep > 1 and _font().getlength(_shorten(text, keep)) > width:
+    shown, keep = text, len(text)
+    while keep > 1 and _font().getlength(shown) > width:
         keep -= 1
-    return _shorten(text, keep)
-
-
-def _shorten(text: str, keep: int) -> str:
-    head = (keep + 1) // 2
-    return f"{text[:head]}…{text[len(text) - (keep - head) :]}"
+        head = (keep + 1) // 2
+        shown = f"{text[:head]}…{text[len(text) - (keep - head) :]}"
+    return shown

@@ -43,20 +43,11 @@ class Plan:
 
 
 def make_plan(
-    clips: dict[str, Path],
-    folder: Path,
-    overwrite: bool,
-    skipped_by: str | None,
-    frame_size: FrameSize = None,
+    clips: dict[str, Path], folder: Path, overwrite: bool, skipped_by: str | None, frame_size: FrameSize = None
 ) -> Plan:
-    """Compare the clips with the key point files and the manifest in ``folder``.
+    """Compare the clips, by name, with the key point files and the manifest in ``folder``.
 
-    Args:
-        clips: by name.
-        folder: of the key point files.
-        overwrite: do everything anew.
-        skipped_by: clips that were skipped by this version of a detector count as done; None: none do.
-        frame_size: (height, width) of the frames of image strips.
+    Clips that the version ``skipped_by`` of a detector has skipped count as done; None: none do.
 
     Raises:
         KeypointError: a file in ``folder`` belongs to another clip of the same name.
@@ -80,11 +71,8 @@ def make_plan(
 
 
 def _is_skipped(entry: dict | None, skipped_by: str | None) -> bool:
-    return (
-        entry is not None
-        and skipped_by is not None
-        and (entry.get("status"), entry.get("detector_version")) == ("skipped", skipped_by)
-    )
+    before = entry and (entry.get("status"), entry.get("detector_version"))
+    return skipped_by is not None and before == ("skipped", skipped_by)
 
 
 def _is_current(name: str, path: Path, entry: dict, plan: Plan, frame_size: FrameSize) -> bool:
@@ -111,11 +99,8 @@ class Recorder:
     """Writes key point files and the manifest in small groups, so that a crash leaves nothing half done.
 
     Of a group, old files go first, then the manifest is written, then the new files: what a kill interrupts
-    has an entry but no file, and is done again by the next run.
-
-    Args:
-        folder: of the key point files.
-        alone: context in which no other process writes the manifest.
+    has an entry but no file, and is done again by the next run.  In the context ``alone`` no other process writes the
+    manifest.
     """
 
     def __init__(self, folder: Path, alone: Callable[[], AbstractContextManager] = nullcontext):

@@ -41,23 +41,16 @@ def track_keypoints(frames: Iterable[np.ndarray], keypoints: Tensor) -> Track:
     Returns:
         the movement of every frame; row 0 of ``points`` is ``keypoints`` exactly, and nothing else moves there.
     """
-    follower, fields, points, heads = None, [], [], []
+    follower, moves = None, []
     for frame in frames:
         grey = cv2.GaussianBlur(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), (0, 0), 1.0)
         follower = follower or _Follower(grey, keypoints)
-        field, moved, head = follower.follow(grey)
-        fields.append(field)
-        points.append(moved)
-        heads.append(head)
+        moves.append(follower.follow(grey))
     if follower is None:
         raise ValueError("a clip without frames has no track")
-    return Track(
-        onset=keypoints.float(),
-        points=keypoints.float() + _smooth(points),
-        field=_smooth(fields),
-        head=_smooth(heads),
-        size=follower.onset.shape,
-    )
+    field, moved, head = (_smooth(curves) for curves in zip(*moves, strict=True))
+    onset = keypoints.float()
+    return Track(onset, onset + moved, field, head, size=follower.onset.shape)
 
 
 def camera_noise(first: np.ndarray, second: np.ndarray) -> float:
@@ -165,17 +158,8 @@ def _discs(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def save_track(folder: str | Path, name: str, track: Track) -> Path:
     """Write a clip's track to ``folder/tracks/<name>.pt``, atomically; the field in half precision (0.01 pixel)."""
-    return write_tensors(
-        Path(folder) / TRACK_FOLDER,
-        name,
-        {
-            "onset": track.onset,
-            "points": track.points,
-            "field": track.field.half(),
-            "head": track.head,
-            "size": torch.tensor(track.size),
-        },
-    )
+    content = {**vars(track), "field": track.field.half(), "size": torch.tensor(track.size)}
+    return write_tensors(Path(folder) / TRACK_FOLDER, name, content)
 
 
 def load_track(folder: str | Path, name: str) -> Track:

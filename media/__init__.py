@@ -10,5 +10,4 @@ from media.names import natural_key, natural_sorted, nested
 from media.reading import ArrayClip, Clip, FolderClip, VideoClip, decode_image, open_clip, read_image, resize_frame
 from media.reading import split_strip, to_rgb8
 from media.writing import clip_writer, fast_png, folder_writer, gif_rate, gif_slowdown, gif_writer, mp4_writer
-from media.writing import png_bytes, strip_writer, write_clip, write_frame_folder, write_gif, write_image, write_mp4
-from media.writing import write_strip
+from media.writing import png_bytes, strip_writer, write_clip, write_frame_folder, write_image

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+
+@contextlib.contextmanager
+def scratch_folder(destination: str | Path) -> Iterator[Path]:
+    """A folder beside ``destination`` that is gone when the block ends; errors of writing name ``destination``."""
+    destination = Path(destination)
+    naming = {"prefix": f".{destination.name[:60]}.", "suffix": ".part", "dir": destination.parent}
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(**naming, ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise explain_write_error(error, destination) from error
 
 
 @contextlib.contextmanager
@@ -19,36 +33,21 @@ def atomic_path(destination: str | Path) -> Iterator[Path]:
     included, the temporary is removed and what was there stays.
     """
     destination = Path(destination)
-    try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        holder = Path(tempfile.mkdtemp(prefix=f".{destination.name[:60]}.", suffix=".part", dir=destination.parent))
-    except OSError as error:
-        raise explain_write_error(error, destination) from error
-    try:
-        temporary = holder / destination.name
-        try:
-            yield temporary
-        except _Elsewhere:
-            return
+    with scratch_folder(destination) as folder:
+        temporary = folder / destination.name
+        yield temporary
         if temporary.is_dir() and destination.is_dir():
             _replace_folder(temporary, destination)
         else:
             os.replace(temporary, destination)
-    except OSError as error:
-        raise explain_write_error(error, destination) from error
-    finally:
-        shutil.rmtree(holder, ignore_errors=True)
 
 
 def clear_leftovers(destination: str | Path) -> None:
     """Remove what a killed process has left of its attempt to write ``destination``; nobody may be writing it now."""
     destination = Path(destination)
     if len(destination.name) <= 60:  # a longer one cannot be told from its neighbours
-        prefix, suffix = f".{destination.name}.", ".part"
-        with contextlib.suppress(FileNotFoundError), os.scandir(destination.parent) as entries:
-            for entry in entries:
-                if entry.name.startswith(prefix) and entry.name.endswith(suffix):
-                    shutil.rmtree(entry.path, ignore_errors=True)
+        for folder in destination.parent.glob(f".{glob.escape(destination.name)}.*.part"):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _replace_folder(new: Path, destination: Path) -> None:
@@ -75,7 +74,3 @@ def explain_write_error(error: OSError, destination: str | Path) -> OSError:
     if error.errno not in reasons:
         return error
     return OSError(error.errno, f"cannot write {destination}: {reasons[error.errno]}")
-
-
-class _Elsewhere(Exception):
-    """Raised inside :func:`atomic_path` when the result went to another place: nothing is renamed."""

@@ -27,10 +27,6 @@ def natural_sorted(items: Iterable) -> list:
     return sorted(items, key=lambda item: natural_key(item.name if isinstance(item, Path) else item))
 
 
-def _is_hidden(path: Path) -> bool:
-    return path.name.startswith((".", "__MACOSX"))
-
-
 def frame_files(folder: str | Path) -> list[Path]:
     """The image files of a folder in natural order; anything else (``Thumbs.db``, ``._*`` …) is not a frame."""
     with os.scandir(folder) as entries:
@@ -64,7 +60,7 @@ def list_clips(root: str | Path) -> list[Path]:
     clips = [
         path
         for path in natural_sorted(root.iterdir())
-        if not _is_hidden(path) and (path.is_dir() or path.suffix.lower() in CLIP_SUFFIXES)
+        if not path.name.startswith((".", "__MACOSX")) and (path.is_dir() or path.suffix.lower() in CLIP_SUFFIXES)
     ]
     if not clips:
         raise MediaError(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
+import itertools
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -36,8 +38,7 @@ def to_rgb8(image: np.ndarray, name: str = "image") -> np.ndarray:
         image = image[..., None]
     if image.ndim != 3 or image.shape[2] not in (1, 2, 3, 4):
         raise MediaError(f"{name} has shape {image.shape}; legal are (H, W), (H, W, 1…4)")
-    channels = image.shape[2]
-    if channels in (2, 4):
+    if image.shape[2] in (2, 4):
         alpha = image[..., -1:].astype(np.uint16)
         image = ((image[..., :-1].astype(np.uint16) * alpha + 127) // 255).astype(np.uint8)
     if image.shape[2] == 1:
@@ -81,7 +82,7 @@ def resize_frame(frame: np.ndarray, height: int, width: int) -> np.ndarray:
     return cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC)
 
 
-class Clip:
+class Clip(abc.ABC):
     """A clip opened for reading: ``for frame in clip`` streams it, ``clip.read([0, 5])`` picks frames.
 
     Attributes:
@@ -95,23 +96,18 @@ class Clip:
         self.path = path
         self.name = clip_name(path)
 
-    def __len__(self) -> int:
-        raise TypeError(f"{type(self).__name__} must say how long it is")
+    @abc.abstractmethod
+    def __len__(self) -> int: ...
 
-    def __iter__(self) -> Iterator[np.ndarray]:
-        raise TypeError(f"{type(self).__name__} must yield its frames")
+    @abc.abstractmethod
+    def __iter__(self) -> Iterator[np.ndarray]: ...
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         """Frames at ``indices`` (any order, repeats allowed): uint8 (n, H, W, 3)."""
         wanted = {int(index) for index in indices}
-        found: dict[int, np.ndarray] = {}
-        for index, frame in enumerate(self):
-            if index in wanted:
-                found[index] = frame
-                if len(found) == len(wanted):
-                    break
-        missing = wanted - found.keys()
-        if missing:
+        frames = itertools.islice(self, max({-1, *wanted}) + 1)
+        found = {index: frame for index, frame in enumerate(frames) if index in wanted}
+        if missing := wanted - found.keys():
             raise MediaError(f"{self.path} has no frame {min(missing)}")
         return np.stack([found[int(index)] for index in indices])
 
@@ -123,17 +119,11 @@ class Clip:
         """The whole clip: uint8 (N, H, W, 3)."""
         return np.stack(list(self))
 
-    def _same_size(self, frames: Iterator[tuple[str, np.ndarray]]) -> Iterator[np.ndarray]:
-        size = None
-        for name, frame in frames:
-            if size is None:
-                size = frame.shape
-            elif frame.shape != size:
-                raise MediaError(
-                    f"frames of {self.path} differ in size: {name} is {frame.shape[1]}×{frame.shape[0]}, "
-                    f"the first one {size[1]}×{size[0]} (width × height). Crop or resize the clip to one size."
-                )
-            yield frame
+    def _inside(self, indices: Sequence[int]) -> list[int]:
+        for index in indices:
+            if not 0 <= index < len(self):
+                raise MediaError(f"{self.path} has no frame {index}: it holds {len(self)} frames")
+        return [int(index) for index in indices]
 
 
 class FolderClip(Clip):
@@ -150,15 +140,22 @@ class FolderClip(Clip):
         return len(self.files)
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        return self._same_size((file.name, read_image(file)) for file in self.files)
+        return self._decoded(self.files)
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
-        outside = [index for index in indices if not 0 <= index < len(self.files)]
-        if outside:
-            raise MediaError(f"{self.path} has no frame {outside[0]}: it holds {len(self.files)} frames")
-        return np.stack(
-            list(self._same_size((self.files[i].name, read_image(self.files[i])) for i in map(int, indices)))
-        )
+        return np.stack(list(self._decoded([self.files[index] for index in self._inside(indices)])))
+
+    def _decoded(self, files: list[Path]) -> Iterator[np.ndarray]:
+        size = None
+        for file in files:
+            frame = read_image(file)
+            size = size or frame.shape
+            if frame.shape != size:
+                raise MediaError(
+                    f"frames of {self.path} differ in size: {file.name} is {frame.shape[1]}×{frame.shape[0]}, "
+                    f"the first one {size[1]}×{size[0]} (width × height). Crop or resize the clip to one size."
+                )
+            yield frame
 
 
 class ArrayClip(Clip):
@@ -175,10 +172,7 @@ class ArrayClip(Clip):
         return iter(self.frames)
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
-        outside = [index for index in indices if not 0 <= index < len(self.frames)]
-        if outside:
-            raise MediaError(f"{self.path} has no frame {outside[0]}: it holds {len(self.frames)} frames")
-        return self.frames[[int(index) for index in indices]]
+        return self.frames[self._inside(indices)]
 
 
 class VideoClip(Clip):

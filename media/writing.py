@@ -6,16 +6,18 @@ import contextlib
 import errno
 import io
 import itertools
+import math
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import imageio_ffmpeg
 import numpy as np
 from PIL import Image
 
-from media.atomic import _Elsewhere, atomic_path
+from media.atomic import atomic_path, scratch_folder
 from media.names import MediaError
 from media.reading import _last_line
 
@@ -57,40 +59,23 @@ Append = Callable[[np.ndarray], None]
 
 
 class _Spool:
-    """Frames kept on disk while a clip is being made, so that its length costs no memory."""
+    """Frames of one shape kept on disk while a clip is being made, so that its length costs no memory."""
 
-    def __init__(self, folder: Path):
-        self._file = open(folder / "spool.raw", "w+b")  # noqa: SIM115 - lives as long as its writer
-        self._shape: tuple[int, ...] | None = None
-        self.count = 0
+    def __init__(self, file: BinaryIO):
+        self._file, self.shape, self.count = file, (), 0
 
     def append(self, frame: np.ndarray) -> None:
-        frame = np.ascontiguousarray(frame, dtype=np.uint8)
-        if self._shape is None:
-            self._shape = frame.shape
-        _require_shape(frame, self._shape)
-        self._file.write(frame.tobytes())
+        self.shape = self.shape or frame.shape
+        _require_shape(frame, self.shape)
+        self._file.write(np.ascontiguousarray(frame, dtype=np.uint8).tobytes())
         self.count += 1
 
-    @property
-    def width(self) -> int:
-        """Of a frame, in pixels."""
-        return self._shape[1]
-
-    def frames(self) -> np.ndarray:
-        """All frames as one memory-mapped array (N, H, W, 3)."""
-        self._file.flush()
-        return np.memmap(self._file.name, dtype=np.uint8, mode="r", shape=(self.count, *self._shape))
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        """The frames one by one: of a mapped file, all that was read would stay in memory."""
-        self._file.seek(0)
-        size = int(np.prod(self._shape))
-        for _ in range(self.count):
-            yield np.frombuffer(self._file.read(size), dtype=np.uint8).reshape(self._shape)
-
-    def close(self) -> None:
-        self._file.close()
+    def frames(self, step: int = 1) -> Iterator[np.ndarray]:
+        """Every ``step``-th frame, read one by one: of a mapped file, all that was read would stay in memory."""
+        size = math.prod(self.shape)
+        for index in range(0, self.count, step):
+            self._file.seek(index * size)
+            yield np.frombuffer(self._file.read(size), dtype=np.uint8).reshape(self.shape)
 
 
 def _require_shape(frame: np.ndarray, shape: tuple[int, ...]) -> None:
@@ -98,36 +83,26 @@ def _require_shape(frame: np.ndarray, shape: tuple[int, ...]) -> None:
         raise MediaError(f"a frame of shape {frame.shape} does not fit a clip of {shape}")
 
 
-def _require_frames(count: int, path: str | Path) -> None:
-    if count == 0:
+def _require_frames(any_written: bool, path: str | Path) -> None:
+    if not any_written:
         raise MediaError(f"there are no frames to write to {path}")
 
 
 @contextlib.contextmanager
-def _spooled(path: str | Path) -> Iterator[tuple[_Spool, Path]]:
-    """A spool beside the temporary of ``path``."""
-    with atomic_path(path) as temporary:
-        spool = _Spool(temporary.parent)
-        try:
-            yield spool, temporary
-        finally:
-            spool.close()
+def _spooled(path: str | Path) -> Iterator[_Spool]:
+    """A spool beside ``path``."""
+    with scratch_folder(path) as folder, open(folder / "spool.raw", "w+b") as file:
+        yield _Spool(file)
 
 
 @contextlib.contextmanager
 def folder_writer(path: str | Path, numbers: Iterable[int] | None = None) -> Iterator[Append]:
     """Write a folder of lossless ``0000000.png`` …, frame by frame; ``numbers``, rising, are theirs if given."""
-    count, names = 0, iter(numbers) if numbers is not None else itertools.count()
+    names = itertools.count() if numbers is None else iter(numbers)
     with atomic_path(path) as temporary:
         temporary.mkdir()
-
-        def append(frame: np.ndarray) -> None:
-            nonlocal count
-            (temporary / f"{next(names):07d}.png").write_bytes(fast_png(frame))
-            count += 1
-
-        yield append
-        _require_frames(count, path)
+        yield lambda frame: (temporary / f"{next(names):07d}.png").write_bytes(fast_png(frame))
+        _require_frames(any(temporary.iterdir()), path)
 
 
 def _start_encoder(path: Path, fps: float, height: int, width: int) -> subprocess.Popen:
@@ -198,19 +173,19 @@ def gif_slowdown(suffix: str, fps: float) -> str:
 @contextlib.contextmanager
 def gif_writer(path: str | Path, fps: float) -> Iterator[Append]:
     """Write an endless GIF at :func:`gif_rate`.  GIFs merge repeated frames, so a still clip has one frame."""
-    with _spooled(path) as (spool, temporary):
+    with _spooled(path) as spool:
         yield spool.append
-        _require_frames(spool.count, path)
-        frames = spool.frames()
+        _require_frames(spool.count > 0, path)
         # One palette for all frames, from a mosaic of some of them: a palette per frame flickers by more than a
         # micro-expression moves.
-        mosaic = np.concatenate(list(frames[:: max(1, len(frames) // 8)]), axis=0)
+        mosaic = np.concatenate(list(spool.frames(step=max(1, spool.count // 8))))
         # The 256th colour is Pillow's for pixels that stay as they were, which halves the file.
         palette = Image.fromarray(mosaic).quantize(255, dither=Image.Dither.NONE)
-        indexed = (Image.fromarray(f).quantize(palette=palette, dither=Image.Dither.NONE) for f in frames)
+        indexed = (Image.fromarray(f).quantize(palette=palette, dither=Image.Dither.NONE) for f in spool.frames())
         delay = round(1000.0 / gif_rate(fps))  # milliseconds
         options = {"duration": delay, "loop": 0, "optimize": True, "disposal": 1}
-        next(indexed).save(temporary, save_all=True, append_images=indexed, **options)
+        with atomic_path(path) as temporary:
+            next(indexed).save(temporary, save_all=True, append_images=indexed, **options)
 
 
 @contextlib.contextmanager
@@ -220,43 +195,15 @@ def strip_writer(path: str | Path) -> Iterator[Append]:
     A clip too long for one (wider than 65,500 pixels) becomes a folder of frames, ``path`` without its suffix.
     """
     path = Path(path)
-    with _spooled(path) as (spool, temporary):
+    with _spooled(path) as spool:
         yield spool.append
-        _require_frames(spool.count, path)
-        if spool.count * spool.width <= MAX_STRIP_WIDTH:
-            temporary.write_bytes(fast_png(np.concatenate(list(spool), axis=1)))
+        _require_frames(spool.count > 0, path)
+        if spool.count * spool.shape[1] > MAX_STRIP_WIDTH:
+            write_frame_folder(path.with_suffix(""), spool.frames())
+            path.unlink(missing_ok=True)  # the strip of an earlier, shorter clip
             return
-        with folder_writer(path.with_suffix("")) as append:
-            for frame in spool:
-                append(frame)
-        path.unlink(missing_ok=True)  # the strip of an earlier, shorter clip
-        raise _Elsewhere
-
-def _write(writer: contextlib.AbstractContextManager[Append], frames: Iterable[np.ndarray]) -> None:
-    with writer as append:
-        for frame in frames:
-            append(frame)
-
-
-def write_frame_folder(path: str | Path, frames: Iterable[np.ndarray]) -> None:
-    """Write ``frames`` as a folder of lossless PNG files; see :func:`folder_writer`."""
-    _write(folder_writer(path), frames)
-
-
-def write_mp4(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> None:
-    """Write ``frames`` as H.264; see :func:`mp4_writer`."""
-    _write(mp4_writer(path, fps), frames)
-
-
-def write_gif(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> float:
-    """Write ``frames`` as a GIF and return the rate it plays at; see :func:`gif_writer`."""
-    _write(gif_writer(path, fps), frames)
-    return gif_rate(fps)
-
-
-def write_strip(path: str | Path, frames: Iterable[np.ndarray]) -> None:
-    """Write ``frames`` side by side; see :func:`strip_writer`."""
-    _write(strip_writer(path), frames)
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(fast_png(np.concatenate(list(spool.frames()), axis=1)))
 
 
 def clip_writer(path: str | Path, fps: float) -> contextlib.AbstractContextManager[Append]:
@@ -273,4 +220,13 @@ def clip_writer(path: str | Path, fps: float) -> contextlib.AbstractContextManag
 
 def write_clip(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> None:
     """Write ``frames`` in the format the suffix names; see :func:`clip_writer`."""
-    _write(clip_writer(path, fps), frames)
+    with clip_writer(path, fps) as append:
+        for frame in frames:
+            append(frame)
+
+
+def write_frame_folder(path: str | Path, frames: Iterable[np.ndarray]) -> None:
+    """Write ``frames`` as a folder of lossless PNG files; see :func:`folder_writer`."""
+    with folder_writer(path) as append:
+        for frame in frames:
+            append(frame)

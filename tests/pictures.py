@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -31,10 +32,17 @@ def leftovers(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+def write_strip(path: Path, frames: Iterable[np.ndarray]) -> None:
+    """Frames side by side, or a folder of them where they are too many."""
+    with media.strip_writer(path) as append:
+        for frame in frames:
+            append(frame)
+
+
 def write_truncated_mp4(path: Path, frames: np.ndarray, fps: float, share: float) -> None:
     """A video with its index in front, cut off after a ``share`` of its bytes, as a broken download is."""
     whole = path.with_name("whole.mp4")
-    media.write_mp4(whole, frames, fps)
+    media.write_clip(whole, frames, fps)
     options = ["-v", "error", "-y", "-i", str(whole), "-c", "copy", "-movflags", "faststart", str(path)]
     subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), *options], check=True)
     whole.unlink()

@@ -25,12 +25,12 @@ from corpora import ClipRecord, read_clips, write_clips
 from corpora.generated import GeneratedSet
 from faces.keypoint_files import KeypointError, save_keypoints
 from frames_dataset import ClipFolder, DataError, FramesDataset, Pair
-from media import Clip, open_clip, write_frame_folder, write_mp4, write_strip
+from media import Clip, open_clip, write_clip, write_frame_folder
 from modules import FAMILIES, build_networks, get_family
 from modules.animator import KeyPointAnimator
 from parallel.work_sharing import Claims
 from tests.conftest import golden_state, make_data, moving_frames, random_keypoints, training_config
-from tests.pictures import leftovers, write_truncated_mp4
+from tests.pictures import leftovers, write_strip, write_truncated_mp4
 
 CPU = torch.device("cpu")
 FRAMES = 5
@@ -530,7 +530,7 @@ def test_results_and_their_lossless_frames(run, model, tmp_path, suffix):
 def test_rate_is_the_driving_clips_own(run, data, tmp_path):
     """200 by the clip list, 29.97 by the file (released: 100 for all, pitfall 77)."""
     frames = open_clip(data / "test" / "test_1").read_all()
-    write_mp4(data / "test" / "video.mp4", frames, 29.97)
+    write_clip(data / "test" / "video.mp4", frames, 29.97)
     save_keypoints(data / "keypoints", "video", random_keypoints(0))
     records = [ClipRecord(f"test_{i}", "test", "casme2", "s", "", 200.0, FRAMES) for i in range(2)]
     write_clips(data / "clips.csv", records)

@@ -12,9 +12,11 @@ import demo
 from checkpoint import write_checkpoint
 from corpora import ClipRecord, write_clips
 from corpora.sample import sample_clip
-from media import open_clip, read_image, write_frame_folder, write_image, write_mp4
+from faces.photo import crop_face
+from media import open_clip, read_image, write_clip, write_frame_folder, write_image
 from metrics.canonical import MetricError
 from modules import build_networks
+from modules.motion_control import REGIONS
 from tests.conftest import training_config
 from tests.faces.pictures import dlib_detector, noise, portrait
 
@@ -50,7 +52,7 @@ def make(inputs, tmp_path, monkeypatch):
     """``make("--amplify", "2")`` runs the demo with further options; returns the path it ends with."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(demo, "make_detector", lambda name: dlib_detector())
-    monkeypatch.setattr(demo, "score_pair", unmeasured)
+    monkeypatch.setattr("evaluate.score_pair", unmeasured)
 
     def made(*options: str) -> Path:
         given = ["--driving", str(inputs / "set" / "test" / "smile")] * ("--driving" not in options)
@@ -119,7 +121,7 @@ def test_a_photo_finer_than_the_crop_stays_as_fine(make, tmp_path, inputs):
 def test_writing_meanwhile_changes_nothing(make, monkeypatch):
     """Neither the pictures nor where the photo's detail goes."""
     expected = lossless(make("--result", "before.mp4"))
-    monkeypatch.setattr(demo, "pays", lambda device: True)
+    monkeypatch.setattr("media.background.pays", lambda device: True)
     assert np.array_equal(lossless(make("--result", "meanwhile.mp4")), expected)
 
 
@@ -197,7 +199,7 @@ def test_colour(make, inputs):
     painter = ["--amplify", "0", "--checkpoint", str(inputs / "painter.pth")]
     model, photo = crops(make, *painter), crops(make, *painter, "--colour", "source")
     crop = demo.Crop(SIZE, "square", demo.MARGIN)
-    source = demo.crop_face(inputs / "face.png", dlib_detector(), crop, only_first=True).frames
+    source = crop_face(inputs / "face.png", dlib_detector(), crop, only_first=True).clip.frames
     unclipped = ((photo[0] > 2) & (photo[0] < 253)).all(-1)
 
     def error(frames: np.ndarray) -> float:
@@ -242,7 +244,7 @@ def test_figures_are_of_plain_results_alone(make, capsys):
 
 def test_a_clip_without_movement_is_said(make, tmp_path, capsys, inputs):
     frame = open_clip(inputs / "set" / "test" / "smile").first()
-    write_mp4(tmp_path / "still.mp4", [frame] * 4, 100)
+    write_clip(tmp_path / "still.mp4", [frame] * 4, 100)
     make("--driving", "still.mp4", "--no-paste", "--regions", "mouth")
     said = capsys.readouterr().out
     assert "still.mp4 hardly moves: its key points by at most 0.0" in said
@@ -297,6 +299,12 @@ def test_a_detector_that_cannot_be_had(inputs, monkeypatch, capsys):
 def test_half_of_the_inputs_is_an_error(capsys):
     assert demo.main(["--source", "face.png"]) == 2
     assert "give both --source and --driving" in capsys.readouterr().err
+
+
+def test_help_names_all_regions(capsys):
+    with pytest.raises(SystemExit):
+        demo.build_parser().parse_args(["--help"])
+    assert ",".join(REGIONS) in capsys.readouterr().out
 
 
 def test_unknown_references_are_refused(capsys):

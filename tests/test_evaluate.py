@@ -63,9 +63,9 @@ def folders(tmp_path_factory, smile, truth) -> Path:
     media.write_frame_folder(root / "driving" / "surprise", surprise.frames)
     media.write_frame_folder(root / "sources" / "hopper", truth.frames[:1])
     media.write_image(root / "good" / "png" / "smile-hopper.png", strip(truth.frames))
-    media.write_mp4(root / "good" / "smile-hopper.mp4", truth.frames, 100.0)
+    media.write_clip(root / "good" / "smile-hopper.mp4", truth.frames, 100.0)
     wrong = clip(identity="hopper", movement="surprise", seed=4)
-    media.write_gif(root / "good" / "surprise-hopper.gif", wrong.frames, 50.0)
+    media.write_clip(root / "good" / "surprise-hopper.gif", wrong.frames, 50.0)
     media.write_frame_folder(root / "poor" / "smile-hopper", wrong.frames)
     media.write_frame_folder(root / "poor" / "surprise-hopper", truth.frames[:, :200])
     media.write_frame_folder(root / "truth" / "smile-hopper", truth.frames)
@@ -389,7 +389,7 @@ def test_rates_come_from_the_clip_list(tmp_path, smile):
     record = ClipRecord("smile", "test", "made", "s", "raw", fps=200.0, frames=FRAMES)
     write_clips(tmp_path / "clips.csv", [record])
     media.write_frame_folder(tmp_path / "test" / "smile", smile.frames)
-    media.write_mp4(tmp_path / "m" / "smile.mp4", smile.frames[::2], 100.0)
+    media.write_clip(tmp_path / "m" / "smile.mp4", smile.frames[::2], 100.0)
     assert listed_rates(tmp_path / "test") == {"smile": 200.0}
     assert listed_rates(tmp_path) == {}
     options = {"yardsticks": (), "identity": False, "progress": False}

@@ -25,17 +25,17 @@ from frames_dataset import (
     SharedBuffers,
     clip_rate,
     collate,
+    known_rate,
     make_loader,
     random_pairs,
-    rate_is_known,
     read_pairs,
     split_folders,
     to_frames,
     to_tensor,
 )
-from media import MediaError, write_frame_folder, write_gif, write_mp4, write_strip
+from media import MediaError, write_clip, write_frame_folder
 from tests.conftest import make_data, random_keypoints, random_track
-from tests.pictures import noise, smooth
+from tests.pictures import noise, smooth, write_strip
 
 
 def params(root: Path, **changes) -> dict:
@@ -219,8 +219,8 @@ def test_every_kind_of_clip_gives_samples(tmp_path):
     train = tmp_path / "train"
     write_frame_folder(train / "a", frames)
     write_strip(train / "b.png", frames)
-    write_gif(train / "c.gif", frames, 25)
-    write_mp4(train / "d.mp4", frames, 25)
+    write_clip(train / "c.gif", frames, 25)
+    write_clip(train / "d.mp4", frames, 25)
     for name in "abcd":
         save_keypoints(tmp_path / "keypoints", name, random_keypoints(0, 32))
     dataset = FramesDataset(params(tmp_path, frame_shape=[32, 32, 3]), True)
@@ -330,13 +330,13 @@ def test_rates_come_from_the_list_then_the_file(tmp_path):
     test = tmp_path / "test"
     write_frame_folder(test / "listed", numbered(4))
     write_frame_folder(test / "unlisted", numbered(4))
-    write_mp4(test / "both.mp4", smooth(4, 32, 32), 25)
-    write_mp4(test / "file.mp4", smooth(4, 32, 32), 29.97)
+    write_clip(test / "both.mp4", smooth(4, 32, 32), 25)
+    write_clip(test / "file.mp4", smooth(4, 32, 32), 29.97)
     write_clips(tmp_path / "clips.csv", [record("listed", 200), record("both", 120)])
     clips = ClipFolder(params(tmp_path), "test", False)
     rates = {name: clip_rate(clips.open(name)) for name in clips.names}
     assert rates == {"listed": 200, "unlisted": frames_dataset.FALLBACK_FPS, "both": 120, "file": 29.97}
-    known = {name: rate_is_known(clips.open(name)) for name in clips.names}
+    known = {name: bool(known_rate(clips.open(name))) for name in clips.names}
     assert known == {"listed": True, "unlisted": False, "both": True, "file": True}
     assert clip_rate(clips.open("both"), override=50) == 50
 

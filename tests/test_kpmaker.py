@@ -21,10 +21,11 @@ from faces.keypoint_files import MANIFEST, load_keypoints, read_manifest, save_k
 from faces.onset import OnsetDetector
 from faces.preview import MAX_TILES, TILE, Tile, contact_sheet, spread
 from faces.records import Recorder
-from media import read_image, write_frame_folder, write_gif, write_image, write_mp4, write_strip
+from media import read_image, write_clip, write_frame_folder, write_image
 from modules.facial_prior import select_keypoints, template_keypoints
 from tests.conftest import ROOT
 from tests.faces.pictures import dlib_detector, face_crop, noise
+from tests.pictures import write_strip
 from tests.real import REAL, needs_real
 
 SIZE = 96
@@ -68,8 +69,8 @@ def names(out: Path) -> list[str]:
 def test_clips_of_every_kind(tmp_path):
     face, other = FACE["astronaut"], noise(SIZE, SIZE)
     write_frame_folder(tmp_path / "in/train/folder", [face, other, other])
-    write_gif(tmp_path / "in/train/agif.gif", [face, other], 25)
-    write_mp4(tmp_path / "in/test/video.mp4", [face, face, other], 25)
+    write_clip(tmp_path / "in/train/agif.gif", [face, other], 25)
+    write_clip(tmp_path / "in/test/video.mp4", [face, face, other], 25)
     write_strip(tmp_path / "in/test/strip.png", [face, other])
     write_image(tmp_path / "in/test/photo.png", FACE["hopper"])
     assert run(tmp_path / "in", tmp_path / "out") == 0
@@ -350,7 +351,7 @@ def test_crash_while_writing_leaves_nothing_half_done(tmp_path, monkeypatch, mom
 # ------------------------------------------------------------------------------------------ bad input
 def test_same_name_in_train_and_test(tmp_path, capsys):
     still(tmp_path / "in/train/a", FACE["hopper"])
-    write_gif(tmp_path / "in/test/a.gif", [FACE["astronaut"]], 25)
+    write_clip(tmp_path / "in/test/a.gif", [FACE["astronaut"]], 25)
     assert run(tmp_path / "in", tmp_path / "out") == 2
     message = capsys.readouterr().err
     assert str(tmp_path / "in/train/a") in message and str(tmp_path / "in/test/a.gif") in message

@@ -20,8 +20,8 @@ from tests.pictures import write_truncated_mp4
 def test_videos_and_frame_folders(tmp_path):
     raw, out = tmp_path / "raw", tmp_path / "out"
     frames = [face_frame(1, 2 * time) for time in range(6)]
-    media.write_mp4(raw / "train/ann/smile.mp4", frames, 120.0)
-    media.write_mp4(raw / "test/bob.mp4", frames, 60.0)
+    media.write_clip(raw / "train/ann/smile.mp4", frames, 120.0)
+    media.write_clip(raw / "test/bob.mp4", frames, 60.0)
     write_frames(raw / "train/ann/frown", range(8, 12), "f%d.png", subject=2)
     listing = read("folder", raw, fps=200.0)
     assert [(c.name, c.subject, c.split) for c in listing.clips] == [

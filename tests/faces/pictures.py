@@ -10,7 +10,7 @@ import numpy as np
 import skimage.data
 
 from faces import Face, largest_face, make_detector
-from faces.crop import apply_crop, crop_matrix
+from faces.crop import Crop
 from faces.dlib_backend import DlibDetector
 from media import read_image
 
@@ -32,9 +32,8 @@ def portrait(name: str) -> np.ndarray:
 @lru_cache(maxsize=8)
 def face_crop(name: str, size: int = 256, recipe: str = "paper", margin: float = 0.0) -> np.ndarray:
     """A portrait's face, uint8 (size, size, 3)."""
-    image = portrait(name)
-    matrix = crop_matrix(largest_face(dlib_detector(), image), image.shape[:2], size, recipe, margin)
-    return apply_crop(image, matrix, size)
+    image, crop = portrait(name), Crop(size, recipe, margin)
+    return crop.apply(image, crop.matrix(largest_face(dlib_detector(), image), image.shape[:2]))
 
 
 def noise(height: int = 256, width: int = 256) -> np.ndarray:

@@ -14,8 +14,6 @@ from faces.crop import (
     add_crop_options,
     apply_crop,
     box_matrix,
-    crop_box,
-    crop_matrix,
     eye_roll,
     invert_matrix,
     paste_crop,
@@ -42,7 +40,7 @@ def smooth(height: int, width: int) -> np.ndarray:
     ],
 )
 def test_paper_box_is_clipped(box, expected):
-    assert crop_box(made_up_face(box), (100, 120)) == expected
+    assert Crop().box(made_up_face(box), (100, 120)) == expected
 
 
 @pytest.mark.parametrize(
@@ -55,7 +53,7 @@ def test_paper_box_is_clipped(box, expected):
     ],
 )
 def test_square_box(box, margin, expected):
-    got = crop_box(made_up_face(box), (100, 120), "square", margin)
+    got = Crop(recipe="square", margin=margin).box(made_up_face(box), (100, 120))
     assert got == expected
     assert got[2] - got[0] == got[3] - got[1]
 
@@ -63,16 +61,17 @@ def test_square_box(box, margin, expected):
 @pytest.mark.parametrize("recipe", ["paper", "square"])
 def test_boxes_are_never_empty(recipe):
     """Any box that shares a pixel with the image gives a crop; one that shares none is refused."""
+    crop = Crop(16, recipe)
     for x0 in range(-6, 12, 2):
         for y0 in range(-6, 12, 2):
             face, touches = made_up_face((x0, y0, x0 + 4, y0 + 5)), -4 < x0 < 8 and -5 < y0 < 6
             if touches:
-                x, y, right, lower = crop_box(face, (6, 8), recipe)
+                x, y, right, lower = crop.box(face, (6, 8))
                 assert right > x and lower > y
-                assert apply_crop(noise(6, 8), crop_matrix(face, (6, 8), 16, recipe), 16).shape == (16, 16, 3)
+                assert crop.apply(noise(6, 8), crop.matrix(face, (6, 8))).shape == (16, 16, 3)
             else:
                 with pytest.raises(ValueError, match="outside the image"):
-                    crop_box(face, (6, 8), recipe)
+                    crop.box(face, (6, 8))
 
 
 @pytest.mark.parametrize(
@@ -84,12 +83,18 @@ def test_boxes_are_never_empty(recipe):
         ({"recipe": "square", "margin": -0.1}, "margin is -0.1; legal are 0 to 3"),
         ({"recipe": "square", "margin": math.nan}, "margin is nan"),
         ({"align": "mouth"}, "legal are none, eyes"),
-        ({"size": 0}, "at least one pixel"),
+        ({"size": 0}, "legal are 1 pixel and more"),
     ],
 )
 def test_illegal_crops(options, message):
     with pytest.raises(ValueError, match=message):
-        crop_matrix(made_up_face((10, 10, 50, 50)), (100, 100), **options)
+        Crop(**options)
+
+
+def test_boxes_and_crops_have_pixels():
+    for box, size in (((10, 10, 50, 50), 0), ((10, 10, 10, 50), 8), ((10, 50, 50, 10), 8)):
+        with pytest.raises(ValueError, match="at least one pixel"):
+            box_matrix(box, size)
 
 
 # ------------------------------------------------------------------------------------------ the matrix
@@ -109,7 +114,7 @@ def test_whole_image_at_its_own_size_is_the_identity():
 def test_eyes_become_horizontal(degrees):
     face = made_up_face((20, 30, 60, 70), math.radians(degrees))
     assert math.isclose(eye_roll(face.landmarks), math.radians(degrees), abs_tol=1e-5)
-    matrix = crop_matrix(face, (100, 100), 80, "square", 0.0, "eyes")
+    matrix = Crop(80, "square", 0.0, "eyes").matrix(face, (100, 100))
     eyes = transform_points(matrix, face.landmarks[[36, 42]])
     assert np.allclose(eyes, [(19.5, 39.5), (59.5, 39.5)], atol=1e-3)  # half the crop apart around its centre
 
@@ -138,9 +143,9 @@ def test_outside_repeats_the_edge():
 def test_paper_recipe_loses_the_aspect_ratio_and_square_keeps_it():
     face = made_up_face((20, 10, 60, 90))  # 40 wide, 80 high
     frame = smooth(100, 100)
-    paper = apply_crop(frame, crop_matrix(face, (100, 100), 80), 80)
+    paper = apply_crop(frame, Crop(80).matrix(face, (100, 100)), 80)
     assert np.array_equal(paper, resize_frame(frame[10:90, 20:60], 80, 80))
-    square = apply_crop(frame, crop_matrix(face, (100, 100), 80, "square"), 80)
+    square = apply_crop(frame, Crop(80, "square").matrix(face, (100, 100)), 80)
     assert np.array_equal(square, frame[10:90, 0:80])
 
 
@@ -166,7 +171,7 @@ def test_turning_does_not_alias():
 def test_turned_and_upright_paths_agree():
     """An almost upright crop takes the other path; in a portrait the two differ by next to nothing."""
     face = largest_face(dlib_detector(), portrait("hopper"))
-    box = crop_box(face, portrait("hopper").shape[:2], "square", 0.2)
+    box = Crop(recipe="square", margin=0.2).box(face, portrait("hopper").shape[:2])
     upright = apply_crop(portrait("hopper"), box_matrix(box, 256), 256).astype(float)
     turned = apply_crop(portrait("hopper"), box_matrix(box, 256, roll=1e-5), 256).astype(float)
     assert np.abs(upright - turned).mean() < 2.0
@@ -175,7 +180,7 @@ def test_turned_and_upright_paths_agree():
 def test_landmarks_of_the_crop_are_the_crop_of_the_landmarks():
     image = portrait("astronaut")
     face = largest_face(dlib_detector(), image)
-    matrix = crop_matrix(face, image.shape[:2], 256, "square", 0.25, "eyes")
+    matrix = Crop(256, "square", 0.25, "eyes").matrix(face, image.shape[:2])
     again = largest_face(dlib_detector(), apply_crop(image, matrix, 256))
     assert np.abs(again.landmarks - transform_points(matrix, face.landmarks))[17:].mean() < 6.0
     assert abs(eye_roll(again.landmarks)) < 0.03

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 
 import media
 from media import MediaError
-from tests.pictures import leftovers, noise, smooth
+from tests.pictures import leftovers, noise, smooth, write_strip
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,18 +29,18 @@ def test_write_clip_chooses_by_suffix(tmp_path, name):
 
 def test_strip_too_wide_becomes_a_folder(tmp_path, monkeypatch):
     monkeypatch.setattr("media.writing.MAX_STRIP_WIDTH", 32 * 5)
-    media.write_strip(tmp_path / "a.png", noise(5))
+    write_strip(tmp_path / "a.png", noise(5))
     assert leftovers(tmp_path) == ["a.png"]
-    media.write_strip(tmp_path / "a.png", noise(6))
+    write_strip(tmp_path / "a.png", noise(6))
     assert leftovers(tmp_path) == ["a"]
     assert np.array_equal(media.open_clip(tmp_path / "a").read_all(), noise(6))
 
 
 # ------------------------------------------------------------------------------------------ atomic writing
 WRITERS = {
-    "a.mp4": lambda path, frames: media.write_mp4(path, frames, 25),
-    "a.gif": lambda path, frames: media.write_gif(path, frames, 25),
-    "a.png": media.write_strip,
+    "a.mp4": partial(media.write_clip, fps=25),
+    "a.gif": partial(media.write_clip, fps=25),
+    "a.png": write_strip,
     "a": media.write_frame_folder,
 }
 
@@ -135,7 +136,7 @@ def test_video_cut_short_by_the_system_is_an_error(tmp_path, count):
         frames = numpy.random.default_rng(0).integers(0, 256, ({count}, 64, 64, 3), dtype=numpy.uint8)
         resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
         try:
-            media.write_mp4({str(tmp_path / "a.mp4")!r}, frames, 25)
+            media.write_clip({str(tmp_path / "a.mp4")!r}, frames, 25)
         except OSError as error:
             print(error)
     """
@@ -204,8 +205,8 @@ def test_a_gif_keeps_what_stays_only_once(tmp_path):
     for index in range(10):
         frames[index, :4, :4] = palette[index]
         frames[index, -4:, -4:] = palette[index + 10]
-    media.write_gif(tmp_path / "a.gif", frames, 25)
-    media.write_gif(tmp_path / "first.gif", frames[:1], 25)
+    media.write_clip(tmp_path / "a.gif", frames, 25)
+    media.write_clip(tmp_path / "first.gif", frames[:1], 25)
     assert np.array_equal(media.open_clip(tmp_path / "a.gif").read_all(), frames)
     assert (tmp_path / "a.gif").stat().st_size < 2 * (tmp_path / "first.gif").stat().st_size
 
@@ -214,7 +215,7 @@ def test_long_strip_is_not_mapped_into_memory(tmp_path, monkeypatch):
     """What was read of a mapped file stays resident: 2 GB for a clip of 10,000 frames."""
     monkeypatch.setattr(np, "memmap", lambda *arguments, **options: pytest.fail("the whole clip was mapped"))
     frame = np.zeros((4, 4096, 3), np.uint8)
-    media.write_strip(tmp_path / "a.png", (frame + index for index in range(17)))
+    write_strip(tmp_path / "a.png", (frame + index for index in range(17)))
     frames = media.open_clip(tmp_path / "a").read_all()
     assert frames.shape == (17, 4, 4096, 3)
     assert frames[:, 0, 0, 0].tolist() == list(range(17))

@@ -1,0 +1,95 @@
+"""A face cut out of its photo or clip, and put back into the photo while it moves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from faces.crop import Crop, paste_crop, transform_points
+from faces.detector import Detector, largest_face
+from media import IMAGE_SUFFIXES, ArrayClip, Clip, MediaError, open_clip, read_image
+from modules.facial_prior import select_keypoints
+
+
+@dataclass(frozen=True)
+class FaceClip:
+    """A clip or picture and its face.
+
+    Attributes:
+        clip: the frames cut to the face, uint8 (N, S, S, 3), with the path and rate they came from.
+        keypoints: (18, 2), (x, y) in pixels of the cut frame 0.
+        photo: frame 0, uncut: uint8 (H, W, 3).
+        matrix: (2, 3), photo → cut.
+    """
+
+    clip: ArrayClip
+    keypoints: torch.Tensor
+    photo: np.ndarray
+    matrix: np.ndarray
+
+
+def crop_face(path: Path, detector: Detector, crop: Crop, only_first: bool) -> FaceClip:
+    """Read a clip or picture and cut it to its face, as the training data was cut.
+
+    Args:
+        path: picture, video, GIF or folder of frames.
+        detector: finds the face in frame 0.
+        crop: how it is cut.
+        only_first: keep frame 0 alone (a source), and take a picture for one, however wide, not for a strip of frames.
+
+    Raises:
+        MediaError: nothing to read, or no face in frame 0.
+    """
+    is_photo = only_first and path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+    clip: Clip = ArrayClip(path, read_image(path)[None]) if is_photo else open_clip(path)
+    frames = clip.read([0]) if only_first else clip.read_all()
+    face = largest_face(detector, frames[0])
+    if face is None:
+        raise MediaError(f"no face found in the first frame of {path}: use a frontal, evenly lit face")
+    matrix = crop.matrix(face, frames.shape[1:3])
+    cut = np.stack([crop.apply(frame, matrix) for frame in frames])
+    points = select_keypoints(torch.from_numpy(np.rint(transform_points(matrix, face.landmarks))))
+    return FaceClip(ArrayClip(path, cut, clip.fps), points, frames[0], matrix)
+
+
+class Paster:
+    """Puts the source's animated crops back into its photo, with a soft border.
+
+    What a photo finer than the crop loses by being cut is put back too, moved along by the model's own motion.
+    """
+
+    def __init__(self, face: FaceClip):
+        self.face, cut = face, face.clip.frames[0]
+        lost = face.photo.astype(np.float32) - paste_crop(face.photo, cut, face.matrix)
+        rows, columns = np.nonzero(lost.any(-1))
+        self.lost: np.ndarray | None = None
+        if len(rows) == 0:
+            return
+        self.area = slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
+        self.lost = lost[self.area]
+        y, x = np.mgrid[self.area].astype(np.float32)
+        places = transform_points(face.matrix, np.stack([x, y], axis=-1)) / (len(cut) - 1)  # 0 … 1 over the crop
+        self.places = places.astype(np.float32)
+        self.back = np.linalg.inv(face.matrix[:, :2]) * (len(cut) - 1) / 2  # normalised units → pixels of the photo
+
+    def paste(self, frame: np.ndarray, grid: np.ndarray | None) -> np.ndarray:
+        """One frame uint8 (S, S, 3), with the grid (h, w, 2) it was sampled at → the photo, uint8 (H, W, 3)."""
+        out = paste_crop(self.face.photo, frame, self.face.matrix)
+        if self.lost is not None:
+            out[self.area] = np.clip(np.rint(out[self.area] + self._moved(grid)), 0, 255).astype(np.uint8)
+        return out
+
+    def _moved(self, grid: np.ndarray | None) -> np.ndarray:
+        if grid is None:
+            return self.lost
+        height, width = grid.shape[:2]
+        y, x = np.mgrid[: self.lost.shape[0], : self.lost.shape[1]].astype(np.float32)
+        own = np.stack(np.meshgrid(np.linspace(-1, 1, width), np.linspace(-1, 1, height)), axis=-1)
+        cells = self.places * np.float32([width - 1, height - 1])
+        moved = cv2.remap((grid - own).astype(np.float32), cells, None, cv2.INTER_LINEAR, borderValue=0) @ self.back.T
+        origin = np.stack([x, y], axis=-1) + moved.astype(np.float32)
+        return cv2.remap(self.lost, origin, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT, borderValue=0)

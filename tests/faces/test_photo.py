@@ -1,0 +1,58 @@
+"""A face cut out of its photo, and put back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from faces.crop import Crop
+from faces.photo import FaceClip, Paster, crop_face
+from media import MediaError, write_clip, write_image
+from tests.faces.pictures import dlib_detector, noise, portrait
+
+CROP = Crop(64, "square", 0.1)
+
+
+@pytest.fixture(scope="module")
+def face(tmp_path_factory) -> FaceClip:
+    path = tmp_path_factory.mktemp("photo") / "face.png"
+    write_image(path, portrait("hopper"))
+    return crop_face(path, dlib_detector(), CROP, only_first=True)
+
+
+def test_a_face_is_cut_out_with_its_key_points(face):
+    assert face.clip.frames.shape == (1, 64, 64, 3) and face.clip.name == "face"
+    assert np.array_equal(face.clip.frames[0], CROP.apply(face.photo, face.matrix))
+    assert face.keypoints.shape == (18, 2) and ((face.keypoints > 0) & (face.keypoints < 63)).all()
+
+
+def test_a_clip_is_cut_as_its_first_frame(tmp_path, face):
+    photo = portrait("hopper")
+    write_clip(tmp_path / "clip", [photo, photo[::-1]], 25)
+    driving = crop_face(tmp_path / "clip", dlib_detector(), CROP, only_first=False)
+    assert np.array_equal(driving.matrix, face.matrix)
+    assert np.array_equal(driving.clip.frames[1], CROP.apply(photo[::-1], face.matrix))
+
+
+def test_a_picture_without_a_face_is_named(tmp_path):
+    write_image(tmp_path / "noise.png", noise(120, 120))
+    with pytest.raises(MediaError, match="no face found in the first frame of .*noise.png"):
+        crop_face(Path(tmp_path / "noise.png"), dlib_detector(), CROP, only_first=True)
+
+
+def test_at_rest_the_photo_comes_back(face):
+    """What the crop of 64 pixels has lost of a face of 250 is put back; moved, it comes from where it was."""
+    paster, crop = Paster(face), face.clip.frames[0]
+    axis = np.linspace(-1, 1, 16, dtype=np.float32)
+    still = np.stack(np.meshgrid(axis, axis), axis=-1)
+    for grid in (None, still):
+        assert np.abs(paster.paste(crop, grid).astype(int) - face.photo).max() <= 1
+    moved = paster.paste(crop, still + np.float32([0.1, 0]))
+    assert np.abs(moved.astype(int) - face.photo).max() > 10
+
+
+def test_a_photo_as_fine_as_the_crop_loses_nothing(face):
+    whole = FaceClip(face.clip, face.keypoints, face.clip.frames[0], np.eye(2, 3))
+    assert np.abs(Paster(whole).paste(face.clip.frames[0], None).astype(int) - face.clip.frames[0]).max() == 0
