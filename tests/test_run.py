@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from media import open_clip, write_frame_folder
 from modules import build_networks
 from modules.animator import KeyPointAnimator
 from settings import load_config
+from settings.devices import choose_device
 from tests.conftest import (
     GOLDEN,
     ROOT,
@@ -80,7 +82,7 @@ def test_run_folder(workplace, capsys):
 
 
 def test_two_runs_of_one_second_have_two_folders(workplace, monkeypatch):
-    monkeypatch.setattr(run.time, "strftime", lambda *args: "01_02_03_04.05.06")
+    monkeypatch.setattr(time, "strftime", lambda *args: "01_02_03_04.05.06")
     names = [trained().name for _ in range(2)]
     assert names == ["tiny 01_02_03_04.05.06", "tiny 01_02_03_04.05.06-2"]
 
@@ -294,9 +296,9 @@ def test_help_in_a_process_of_its_own(tmp_path):
 
 
 def test_devices(workplace, capsys):
-    assert run.choose_device("cpu") == torch.device("cpu")
+    assert choose_device("cpu") == torch.device("cpu")
     expected = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    assert run.choose_device("auto").type == expected
+    assert choose_device("auto").type == expected
     for ids, message in (
         ("0,0", "different ones"),
         ("x", "expected a number"),
