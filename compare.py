@@ -8,6 +8,9 @@ animated; then every row becomes a GIF, and all of them one page, ``index.html``
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    raise SystemExit("compare.py is no command: python run.py --mode compare (see python run.py --help)")
+
 import base64
 import re
 from dataclasses import dataclass, field
@@ -258,7 +261,3 @@ def compare(settings: dict, out: str | Path, device: torch.device, overwrite: bo
     with atomic_path(out / PAGE) as temporary:
         temporary.write_text(page_html(settings, columns, rows), encoding="utf-8")
     return out / PAGE
-
-
-if __name__ == "__main__":
-    raise SystemExit("compare.py is no command: python run.py --mode compare (see python run.py --help)")

@@ -309,10 +309,3 @@ def test_devices(workplace, capsys):
     missing = torch.cuda.device_count()
     assert run.main(["--config", "tiny.yaml", "--device", "cuda", "--device_ids", str(missing)]) == 2
     assert f"there are {missing} CUDA devices" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("mode", ["train", "animate", "reconstruction", "evaluate", "compare"])
-def test_engines_say_which_command_runs_them(mode):
-    found = subprocess.run([sys.executable, ROOT / f"{mode}.py"], capture_output=True, text=True)
-    assert found.returncode != 0
-    assert f"python run.py --mode {mode}" in found.stderr
