@@ -63,7 +63,7 @@ def without_seconds(folder: Path) -> list[dict]:
 
 
 # ------------------------------------------------------------------------------------------ training
-def test_run_folder(workplace, capsys):
+def test_run_folder(workplace, drawn_curves, capsys):
     folder = trained("--set", "train_params.seed=5")
     assert re.fullmatch(r"tiny \d\d_\d\d_\d\d_\d\d\.\d\d\.\d\d", folder.name)
     expected = {"tiny.yaml", "resolved.yaml", "environment.jsonl", "log.txt", "metrics.jsonl", "epochs.jsonl"}
