@@ -19,9 +19,9 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 GOLDEN = ROOT / "tests" / "golden"
-if "PYTEST_XDIST_WORKER" in os.environ:  # one of several processes: a core each, and each that a test starts
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+# A thread a process: tiny networks gain nothing by more, and with others on the machine lose much by waiting for them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # what tests start inherits it
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job, and what it starts, ignores it
 
 COMMON = {"num_kp": 18, "num_channels": 3, "estimate_jacobian": True}
