@@ -22,7 +22,7 @@ from corpora import ClipRecord, write_clips
 from faces.keypoint_files import save_keypoints
 from logger import read_lines
 from media import open_clip, write_frame_folder
-from modules import build_networks
+from modules import FAMILIES, build_networks
 from modules.animator import KeyPointAnimator
 from settings import load_config
 from settings.devices import choose_device
@@ -293,6 +293,12 @@ def test_help_in_a_process_of_its_own(tmp_path):
     ):
         assert text in done.stdout
     assert leftovers(tmp_path) == []
+
+
+def test_training_modes_are_the_families():
+    """Written out in run.py, which does not import them to say what it can do."""
+    modes = [mode for family in FAMILIES.values() for mode in family.training_sections]
+    assert run.TRAINING_MODES == tuple(dict.fromkeys(modes))
 
 
 def test_devices(workplace, capsys):

@@ -33,7 +33,7 @@ def losses(folder) -> list[dict]:
 
 
 @pytest.mark.parametrize("family", list(FAMILIES))
-def test_run_folder(family, data, tmp_path, drawn_curves):
+def test_run_folder(family, data, tmp_path):
     folder = tmp_path / "run"
     engine.train(training_config(family, data), folder, CPU)
     lines = (folder / "log.txt").read_text().splitlines()
