@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Processes of the test suite, a core each; PyTorch works alone in each, which tiny networks like better than company.
+JOBS ?= 2
 
 .PHONY: demo test lint sup-mat setup clean
 
@@ -10,10 +12,11 @@ demo: $(VENV)/.installed
 	$(BIN)/python demo.py $(ARGS)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
+	$(BIN)/python -m compileall -q -x '/\.venv' .
 
 # The pictures of sup-mat/, from the models there.
 sup-mat: $(VENV)/.installed

@@ -5,6 +5,9 @@ How one pair is animated stands in ``animation/clip_animator.py``; where its res
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    raise SystemExit("animate.py is no command: python run.py --mode animate (see python run.py --help)")
+
 import contextlib
 import functools
 from collections.abc import Iterator
@@ -180,7 +183,3 @@ def animate(
         listed = [job.failures[pair] for pair in job.pairs if pair in job.failures]
         raise DataError(f"{len(listed)} of {len(job.pairs)} pairs failed:\n  " + "\n  ".join(listed))
     return results
-
-
-if __name__ == "__main__":
-    raise SystemExit("animate.py is no command: python run.py --mode animate (see python run.py --help)")

@@ -8,6 +8,9 @@ animated; then every row becomes a GIF, and all of them one page, ``index.html``
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    raise SystemExit("compare.py is no command: python run.py --mode compare (see python run.py --help)")
+
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -222,7 +225,3 @@ def compare(settings: dict, out: str | Path, device: torch.device, overwrite: bo
     gain, facts = f"{settings['difference_gain']:g}", map(_facts, columns)
     write_page(out / PAGE, "comparison.html", title=settings["title"], columns=facts, rows=rows, gain=gain)
     return out / PAGE
-
-
-if __name__ == "__main__":
-    raise SystemExit("compare.py is no command: python run.py --mode compare (see python run.py --help)")

@@ -10,6 +10,9 @@ Writes ``evaluation.csv`` (a row a result), ``evaluation.json`` (means, interval
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    raise SystemExit("evaluate.py is no command: python run.py --mode evaluate (see python run.py --help)")
+
 import hashlib
 import platform
 from collections.abc import Mapping, Sequence
@@ -218,7 +221,3 @@ def _version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "unknown"
-
-
-if __name__ == "__main__":
-    raise SystemExit("evaluate.py is no command: python run.py --mode evaluate (see python run.py --help)")

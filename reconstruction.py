@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    raise SystemExit("reconstruction.py is no command: python run.py --mode reconstruction (see python run.py --help)")
+
 import contextlib
 import csv
 import json
@@ -101,7 +104,3 @@ def reconstruction(
     if mean is None:
         raise DataError("there is nothing to measure: every clip has one frame, which is its own source")
     return {**errors, "mean": mean}
-
-
-if __name__ == "__main__":
-    raise SystemExit("reconstruction.py is no command: python run.py --mode reconstruction (see python run.py --help)")

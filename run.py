@@ -12,37 +12,18 @@
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import shutil
-import subprocess
 import sys
-import time
-from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-import yaml
-
-from animate import animate
-from animation.export import export
-from checkpoint import CheckpointError, load_for_inference
-from compare import compare
-from evaluate import YARDSTICKS, evaluate, named_folders
-from faces import DetectorUnavailable
-from logger import read_lines
-from media import atomic_path, explain_write_error
-from modules import FAMILIES, build_networks
-from parallel import distributed as team
+from evaluation import YARDSTICKS
 from parallel.workers import launched
-from reconstruction import reconstruction
-from settings import ConfigError, load_comparison, load_config
-from settings.devices import choose_device, device_numbers
-from train import Interrupted, TrainingError, train
 
-ENVIRONMENT = "environment.jsonl"  # one line for every start of a run
-TRAINING_MODES = tuple(dict.fromkeys(mode for family in FAMILIES.values() for mode in family.training_sections))
-INFERENCE_MODES = {"reconstruction": reconstruction, "animate": animate}
+if TYPE_CHECKING:  # PyTorch and the engines are imported where they are needed: --help answers at once
+    import torch
+
+TRAINING_MODES = ("train", "train_avd")
+INFERENCE_MODES = ("reconstruction", "animate")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -72,64 +53,12 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def git_commit() -> str | None:
-    """Commit of the code, if it is a checkout with git at hand."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def new_run_folder(log_dir: str, config_path: str, mode: str = "train") -> Path:
-    """``<log_dir>/<config name> <dd_mm_yy_HH.MM.SS>/``, or that with a number where it exists; not yet made.
-
-    Training modes other than ``train`` stand behind the config's name.
-    """
-    name = Path(config_path).stem + ("" if mode == "train" else f" {mode}")
-    name = f"{name} {time.strftime('%d_%m_%y_%H.%M.%S')}"
-    folder = Path(log_dir) / name
-    number = 1
-    while folder.exists():
-        number += 1
-        folder = Path(log_dir) / f"{name}-{number}"
-    return folder
-
-
-def record_settings(folder: Path, config_path: str, config: dict, mode: str = "train") -> None:
-    """What ran: a copy of the YAML, ``resolved.yaml``, and a line in ``environment.jsonl`` with versions and commit."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / Path(config_path).name).exists():
-            shutil.copy(config_path, folder)
-    except OSError as error:
-        raise explain_write_error(error, folder) from error
-    with atomic_path(folder / "resolved.yaml") as temporary:
-        temporary.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    environment = {
-        "command": sys.argv,
-        "mode": mode,
-        "started": time.strftime("%Y-%m-%d %H:%M:%S"),
-        "commit": git_commit(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": metadata.version("torchvision"),
-        "machine": f"{platform.system()} {platform.machine()}",
-    }
-    with (folder / ENVIRONMENT).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(environment) + "\n")
-
-
-def is_run_folder(folder: Path, mode: str = "train") -> bool:
-    """Whether a training of this mode left its records there, so that a resumed run belongs there too."""
-    if not (folder / "resolved.yaml").is_file():
-        return False
-    records = read_lines(folder / ENVIRONMENT)
-    return (records[-1].get("mode", "train") if records else "train") == mode
-
-
 def run_training(options: argparse.Namespace, config: dict, device: torch.device) -> Path:
     """Train in a new run folder, or go on in the checkpoint's if that was trained in the same mode."""
+    from parallel import distributed as team
+    from train import train
+    from training.run_folder import is_run_folder, new_run_folder, record_settings
+
     beside = Path(options.checkpoint).parent if options.checkpoint else None
     going_on = beside is not None and is_run_folder(beside, options.mode)
     folder = beside if going_on else new_run_folder(options.log_dir, options.config, options.mode)
@@ -147,27 +76,32 @@ def run_training(options: argparse.Namespace, config: dict, device: torch.device
 
 def run_inference(options: argparse.Namespace, config: dict, device: torch.device) -> None:
     """Animate, reconstruct or export."""
+    from animate import animate
+    from animation.export import export
+    from checkpoint import load_for_inference
+    from reconstruction import reconstruction
+
     if not options.checkpoint:
-        raise ConfigError(f"--mode {options.mode} needs --checkpoint")
+        raise ValueError(f"--mode {options.mode} needs --checkpoint")
     model = load_for_inference(options.checkpoint, config, device, single_use=options.mode in INFERENCE_MODES)
-    out = Path(options.out) if options.out else Path(options.checkpoint).parent / _result_folder(options.mode)
+    folder = "animation" if options.mode == "animate" else options.mode
+    out = Path(options.out) if options.out else Path(options.checkpoint).parent / folder
     if options.mode == "export":
         for path in export(model, out):
             print(f"ONNX: {path}")
         return
-    INFERENCE_MODES[options.mode](model, options.checkpoint, out, device, options.overwrite)
-
-
-def _result_folder(mode: str) -> str:
-    return {"animate": "animation"}.get(mode, mode)
+    engine = animate if options.mode == "animate" else reconstruction
+    engine(model, options.checkpoint, out, device, options.overwrite)
 
 
 def run_evaluation(options: argparse.Namespace) -> None:
     """Score results against their driving clips."""
+    from evaluate import evaluate, named_folders
+
     if not options.driving:
-        raise ConfigError("--mode evaluate needs --driving DIR, the folder of the driving clips")
+        raise ValueError("--mode evaluate needs --driving DIR, the folder of the driving clips")
     if not options.generated and not options.method:
-        raise ConfigError("--mode evaluate needs --generated [NAME=]DIR, or --method still or warp for a yardstick")
+        raise ValueError("--mode evaluate needs --generated [NAME=]DIR, or --method still or warp for a yardstick")
     generated = named_folders(options.generated)
     out = Path(options.out or "evaluation_results")
     found = evaluate(
@@ -184,46 +118,50 @@ def run_evaluation(options: argparse.Namespace) -> None:
 
 def run_comparison(options: argparse.Namespace) -> None:
     """Fill the table of a comparison's YAML."""
+    from compare import compare
+    from settings import load_comparison
+    from settings.devices import choose_device
+
     for name in ("checkpoint", "init_from"):
         if getattr(options, name):
             flag = f"--{name.replace('_', '-')}"
-            raise ConfigError(f"{flag}: --mode compare takes a checkpoint a column, from its YAML's columns")
+            raise ValueError(f"{flag}: --mode compare takes a checkpoint a column, from its YAML's columns")
     settings = load_comparison(options.config, options.overrides)
     page = compare(settings, options.out or "comparison", choose_device(options.device, options.device_ids),
                    options.overwrite)
     print(f"table: {page}")
 
 
-def start_team(options: argparse.Namespace, arguments: list[str]) -> int:
-    """Run the same command in a process for each of ``--device_ids``; returns the exit code."""
-    numbers = device_numbers(options.device_ids)
-    for number in numbers:
-        choose_device(options.device, str(number))
-    return team.start(len(numbers), __file__, arguments)
-
-
 def run(options: argparse.Namespace, arguments: list[str]) -> int:
     """Carry out a parsed command line, ``arguments``; returns the exit code."""
+    from modules import build_networks
+    from parallel import distributed as team
+    from settings import load_config
+    from settings.devices import choose_device, device_numbers
+
     if options.mode == "evaluate":
         run_evaluation(options)
         return 0
     if not options.config:
-        raise ConfigError(f"--mode {options.mode} needs --config; config/ holds some to start from")
+        raise ValueError(f"--mode {options.mode} needs --config; config/ holds some to start from")
     if options.mode == "compare":
         run_comparison(options)
         return 0
     config = load_config(options.config, options.overrides)
     if "dataset_params" not in config:
-        raise ConfigError(f"--mode {options.mode} needs dataset_params in the config")
+        raise ValueError(f"--mode {options.mode} needs dataset_params in the config")
     for path in filter(None, (options.checkpoint, options.init_from)):
         if not Path(path).is_file():
-            raise CheckpointError(f"no such checkpoint: {path}")
+            raise ValueError(f"no such checkpoint: {path}")
     if options.init_from and options.mode not in TRAINING_MODES:
-        raise ConfigError(f"--init-from starts a training; --mode {options.mode} takes --checkpoint")
+        raise ValueError(f"--init-from starts a training; --mode {options.mode} takes --checkpoint")
     if options.out and options.mode in TRAINING_MODES:
-        raise ConfigError(f"--out is for results; --mode {options.mode} makes a run folder in --log_dir")
-    if len(device_numbers(options.device_ids)) > 1 and not launched():
-        return start_team(options, arguments)
+        raise ValueError(f"--out is for results; --mode {options.mode} makes a run folder in --log_dir")
+    numbers = device_numbers(options.device_ids)
+    if len(numbers) > 1 and not launched():
+        for number in numbers:
+            choose_device(options.device, str(number))
+        return team.start(len(numbers), __file__, arguments)
     device = choose_device(options.device, options.device_ids)
     if options.verbose:
         for name, network in build_networks(config).items():
@@ -245,6 +183,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code: 2 for an error of use or data, 1 for a failed training, 130 for Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = build_parser().parse_args(arguments)
+    import torch
+
+    from faces import DetectorUnavailable
+    from train import Interrupted, TrainingError
+
     try:
         return run(options, arguments)
     except KeyboardInterrupt as stop:

@@ -5,6 +5,9 @@ What one step is stands in ``training/trainer.py``, the learning rates in ``trai
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    raise SystemExit("train.py is no command: python run.py --mode train (see python run.py --help)")
+
 import contextlib
 import ctypes
 import math
@@ -317,7 +320,3 @@ def begin(trainer: Trainer, checkpoint: str | Path | None, init_from: str | Path
         say(f"from {init_from}: took {len(taken)} entries" + (", left:" if left else ""))
         for name in left:
             say(f"  {name}")
-
-
-if __name__ == "__main__":
-    raise SystemExit("train.py is no command: python run.py --mode train (see python run.py --help)")

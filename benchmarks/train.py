@@ -16,21 +16,23 @@ from unittest import mock
 
 import torch
 
-import train as engine
 from benchmarks.reference import TrainingStep
 from benchmarks.scenes import make_folders, random_networks, random_vgg, settings
 from benchmarks.turns import Path_, flops, matmul_peaks, megabytes, peak_memory, report, timed
+from modules import get_family
+from train import keep_freed_memory
+from training import trainer as training
+from training.trainer import Trainer, to_device
 
 WARM_UP = 3  # steps: from then on no memory is new
 
 
-def make_trainer(config: dict, device: torch.device, precision: str) -> engine.Trainer:
+def make_trainer(config: dict, device: torch.device, precision: str) -> Trainer:
     """A trainer of ``config`` with :func:`random_networks` and a VGG-19 of random weights."""
     own = copy.deepcopy(config)
     own["train_params"]["precision"] = precision
-    vgg = random_vgg(device)
-    with mock.patch.object(engine, "load_vgg19", lambda weights: vgg):
-        trainer = engine.Trainer(own, "train", device)
+    with mock.patch.object(training, "load_vgg19", lambda weights: random_vgg(device)):
+        trainer = Trainer(own, "train", device)
     networks = random_networks(config, device)
     for name, network in trainer.networks.items():
         network.load_state_dict(networks[name].state_dict())
@@ -47,14 +49,15 @@ class _Step:
         self.device, self.seed = device, config["train_params"]["seed"]
         trainer = make_trainer(config, device, path.removeprefix("project ") if path != "reference" else "float32")
         trainer.begin_epoch()
-        batch = engine.to_device(next(iter(trainer.loader)), device)
+        batch = to_device(next(iter(trainer.loader)), device)
         self.step: Path_ = lambda: trainer.train_step(batch)[0]
         if path == "reference":
             networks = {name: net.train() for name, net in random_networks(config, device).items()}
-            reference = TrainingStep(networks, config["train_params"], random_vgg(device))
+            vgg = random_vgg(device) if get_family(config).needs_vgg(config) else None
+            reference = TrainingStep(networks, config["train_params"], vgg)
             self.step = lambda: reference(batch)
         elif device.type == "cpu":
-            engine.keep_freed_memory()
+            keep_freed_memory()
 
 
 def _start(*arguments: object) -> None:

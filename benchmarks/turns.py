@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 Path_ = Callable[[], object]
+PEAK_SIZES = {"cuda": 8192, "cpu": 2048}  # of the square matrices whose product shows what the device can do
+PEAK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -78,13 +80,13 @@ def precision_of(path: str) -> torch.dtype:
     return torch.bfloat16 if path.endswith("bf16") else torch.float32
 
 
-def matmul_peak(device: torch.device, dtype: torch.dtype = torch.float32, seconds: float = 1.0) -> float:
+def matmul_peak(device: torch.device, dtype: torch.dtype = torch.float32) -> float:
     """Best FLOP/s of a matrix product on the device, as ``@`` and as a 1×1 convolution.
 
     Both are tried because the libraries behind them differ: on an AMD processor MKL's product runs at less than half
     the speed of oneDNN's.
     """
-    size = 8192 if device.type == "cuda" else 2048
+    size = PEAK_SIZES[device.type]
     matrix = torch.randn(size, size, device=device).to(dtype)
     image = matrix.view(1, size, 1, size).to(memory_format=torch.channels_last)
     weight = matrix.view(size, size, 1, 1).to(memory_format=torch.channels_last)
@@ -92,7 +94,7 @@ def matmul_peak(device: torch.device, dtype: torch.dtype = torch.float32, second
     with torch.inference_mode():
         for product in (lambda: matrix @ matrix, lambda: torch.nn.functional.conv2d(image, weight)):
             product()
-            end = time.perf_counter() + seconds
+            end = time.perf_counter() + PEAK_SECONDS
             while time.perf_counter() < end:
                 best = min(best, timed(product, device))
     return 2 * size**3 / best

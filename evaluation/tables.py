@@ -11,11 +11,11 @@ from itertools import combinations
 from pathlib import Path
 
 import media
+from evaluation import YARDSTICKS
 from metrics.motion import FIGURES as MOTION_FIGURES
 from metrics.statistics import Comparison, Summary, bootstrap_mean, compare_methods
 
 SCORED, UNRELIABLE, FAILED = "scored", "low SNR", "failed"
-YARDSTICKS = ("still", "warp")
 COMPARED = ("rho", "vcor", "skill")
 
 FIGURES: dict[str, str] = {

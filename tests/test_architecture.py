@@ -1,11 +1,13 @@
-"""The house's rules: imports point downwards, modules know no file or device, requirements are complete."""
+"""The house's rules: imports point downwards, modules know no file or device, commands answer at once."""
 
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import importlib.util
 import re
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -22,9 +24,10 @@ FILES = sorted(
 ROOMS = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
 OWN = {path.stem for path in ROOT.glob("*.py")} | ROOMS
 
+SLOW = {"torch", "torchvision", "matplotlib", "scipy", "skimage", "tensorboard"}  # to import
 COMMANDS = {"run", "kpmaker", "prepare", "demo"}
 ENGINES = {"train", "animate", "reconstruction", "evaluate", "compare"}
-# What a part may import of the project besides itself, from the ground up: a part stands below all that import it.
+# What a part imports of the project besides itself, from the ground up: a part stands below all that import it.
 ALLOWED = {
     "modules": set(),
     "media": set(),
@@ -36,17 +39,17 @@ ALLOWED = {
     "logger": {"media"},
     "checkpoint": {"media", "modules"},
     "faces": {"media", "metrics", "modules", "parallel"},
-    "corpora": {"faces", "media", "modules", "pages", "parallel"},
+    "corpora": {"faces", "media", "pages", "parallel"},
     "frames_dataset": {"augmentation", "corpora", "faces", "media", "modules"},
     "animation": {"checkpoint", "corpora", "faces", "frames_dataset", "media", "modules"},
-    "training": {"checkpoint", "frames_dataset", "logger", "modules", "parallel"},
+    "training": {"checkpoint", "frames_dataset", "logger", "media", "modules", "parallel"},
     "evaluation": {
         "animation", "checkpoint", "corpora", "faces", "frames_dataset", "logger", "media", "metrics", "modules",
         "pages", "parallel",
     },
     "train": {"checkpoint", "evaluation", "logger", "parallel", "training"},
     "animate": {"animation", "checkpoint", "frames_dataset", "media", "modules", "parallel"},
-    "reconstruction": {"animation", "checkpoint", "frames_dataset", "logger", "media", "metrics", "modules"},
+    "reconstruction": {"animation", "checkpoint", "frames_dataset", "media", "modules"},
     "evaluate": {"evaluation", "metrics"},
     "compare": {"animate", "animation", "checkpoint", "evaluation", "frames_dataset", "media", "pages", "settings"},
 }  # fmt: skip
@@ -69,10 +72,15 @@ def part_of(path: Path) -> str:
     return relative.parts[0] if len(relative.parts) > 1 else relative.stem
 
 
+@functools.cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports(path: Path) -> set[str]:
     """Top-level names that a file imports, anywhere in it."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -82,7 +90,7 @@ def imports(path: Path) -> set[str]:
 
 def attribute_calls(path: Path) -> set[str]:
     """Names of all methods that are called in a file."""
-    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    nodes = ast.walk(tree(path))
     return {n.func.attr for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)}
 
 
@@ -101,6 +109,7 @@ def test_imports_point_downwards(path):
     others = (imports(path) & OWN) - {part}
     if part in ALLOWED:
         assert others <= ALLOWED[part], f"{part} may import {sorted(ALLOWED[part])}"
+        assert not others & COMMANDS, "commands are at the top: nothing imports them"
     elif part in COMMANDS:
         assert not others & COMMANDS, "commands are at the top: nothing imports them"
     else:
@@ -119,7 +128,7 @@ def test_functions_and_files_are_short(path):
     """At most 60 lines a function and 450 a file."""
     text = path.read_text(encoding="utf-8")
     assert text.count("\n") <= 450
-    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+    functions = [node for node in ast.walk(tree(path)) if isinstance(node, ast.FunctionDef)]
     assert not [node.name for node in functions if node.end_lineno - node.lineno >= 60]
 
 
@@ -129,18 +138,34 @@ def test_modules_import_numbers_alone():
         assert outside <= {"torch", "numpy", "scipy"}, named(path)
 
 
-def test_imports_have_no_cycle():
-    graph: dict[str, set[str]] = {}
+def import_graph() -> dict[str, set[str]]:
+    """Part → the parts that it imports."""
+    found: dict[str, set[str]] = {}
     for path in FILES:
         part = part_of(path)
-        graph.setdefault(part, set()).update((imports(path) & OWN) - {part})
+        found.setdefault(part, set()).update((imports(path) & OWN) - {part})
+    return found
+
+
+def test_allowed_is_the_picture_of_the_house():
+    """It lists what is imported and no more, from the ground up."""
+    found = import_graph()
+    assert {part: found[part] for part in ALLOWED} == ALLOWED
+    below: set[str] = set()
+    for part, others in ALLOWED.items():
+        assert others <= below, f"{part} stands below {sorted(others - below)}, which it imports"
+        below.add(part)
+
+
+def test_imports_have_no_cycle():
+    parts = import_graph()
     done: set[str] = set()
     while True:
-        free = {part for part, others in graph.items() if part not in done and others <= done}
+        free = {part for part, others in parts.items() if part not in done and others <= done}
         if not free:
             break
         done |= free
-    assert done == set(graph), f"in or above a cycle: {sorted(set(graph) - done)}"
+    assert done == set(parts), f"in or above a cycle: {sorted(set(parts) - done)}"
 
 
 # ------------------------------------------------------------------------------------------ duties
@@ -156,7 +181,7 @@ def test_modules_choose_no_device_and_touch_no_file():
 
 
 def names_called(path: Path) -> set[str]:
-    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    nodes = ast.walk(tree(path))
     return {n.func.id for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
 
 
@@ -179,12 +204,42 @@ def test_only_media_reads_and_writes_pictures():
 def test_no_bare_except_and_no_global_silence():
     for path in FILES:
         text = path.read_text(encoding="utf-8")
-        handlers = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ExceptHandler)]
+        handlers = [node for node in ast.walk(tree(path)) if isinstance(node, ast.ExceptHandler)]
         assert all(handler.type for handler in handlers), named(path)
         assert not re.search(r"^warnings\.(filterwarnings|simplefilter)", text, re.M), named(path)
         assert not re.search(r"\b(TODO|FIXME|XXX|NotImplementedError)\b", text), named(path)
         assert "weights_only=False" not in text, named(path)
         assert "yaml.load(" not in text or "_Loader" in text, named(path)
+
+
+# ------------------------------------------------------------------------------------------ commands
+@pytest.mark.parametrize("command", sorted(COMMANDS | ENGINES))
+def test_commands_answer_at_once(command):
+    """Before anything slow is imported: ``--help`` of a command, and the line of an engine that it is none."""
+    script = ROOT / f"{command}.py"
+    code = (
+        "import runpy, sys\n"
+        f"sys.path[0], sys.argv = {str(ROOT)!r}, [{str(script)!r}, '--help']\n"
+        f"try:\n    runpy.run_path({str(script)!r}, run_name='__main__')\n"
+        f"finally:\n    print('slow:', *sorted({SLOW!r} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == (0 if command in COMMANDS else 1), done.stderr
+    assert done.stdout.splitlines()[-1] == "slow:"
+    if command in COMMANDS:
+        assert done.stdout.startswith(f"usage: {command}.py ")
+    else:
+        assert f"python run.py --mode {command}" in done.stderr
+
+
+@pytest.mark.parametrize("editable", [False, True])
+def test_pip_says_in_one_line_that_this_is_a_checkout_to_run_from(editable):
+    pytest.importorskip("pip")
+    command = [sys.executable, "-m", "pip", "install", "--no-index", "--dry-run", *["-e"] * editable, str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert "[1 lines of output]" in done.stderr, done.stderr
+    assert "no package but a checkout to run from: make setup, or pip install -r requirements.txt" in done.stderr
 
 
 # ------------------------------------------------------------------------------------------ importable

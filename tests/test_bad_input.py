@@ -260,8 +260,8 @@ def test_unusable_key_points(fails, damage):
 # ------------------------------------------------------------------------------------------ checkpoints
 def test_missing_checkpoint_is_found_first(fails, monkeypatch):
     """Before data and networks are (pitfall 8)."""
-    monkeypatch.setattr(run, "train", lambda *args: pytest.fail("training began"))
-    monkeypatch.setattr(run, "load_for_inference", lambda *args, **options: pytest.fail("networks were built"))
+    monkeypatch.setattr("train.train", lambda *args: pytest.fail("training began"))
+    monkeypatch.setattr("checkpoint.load_for_inference", lambda *args, **options: pytest.fail("networks were built"))
     for option in ("--checkpoint", "--init-from"):
         fails([*TRAIN, option, "nowhere.pth"], "no such checkpoint: nowhere.pth")
     fails([*TRAIN, "--mode", "animate", "--checkpoint", "nowhere.pth"], "no such checkpoint: nowhere.pth")

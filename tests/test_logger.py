@@ -22,6 +22,7 @@ from logger import (
 )
 from tests.pictures import leftovers
 
+pytestmark = pytest.mark.usefixtures("drawn_curves")
 SIZE = (24, 32)
 COLUMNS = 7  # source, driving, transformed frame, deformed, prediction, occlusion map, masks
 

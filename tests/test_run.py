@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,10 @@ from corpora import ClipRecord, write_clips
 from faces.keypoint_files import save_keypoints
 from logger import read_lines
 from media import open_clip, write_frame_folder
-from modules import build_networks
+from modules import FAMILIES, build_networks
 from modules.animator import KeyPointAnimator
 from settings import load_config
+from settings.devices import choose_device
 from tests.conftest import (
     GOLDEN,
     ROOT,
@@ -61,7 +63,7 @@ def without_seconds(folder: Path) -> list[dict]:
 
 
 # ------------------------------------------------------------------------------------------ training
-def test_run_folder(workplace, capsys):
+def test_run_folder(workplace, drawn_curves, capsys):
     folder = trained("--set", "train_params.seed=5")
     assert re.fullmatch(r"tiny \d\d_\d\d_\d\d_\d\d\.\d\d\.\d\d", folder.name)
     expected = {"tiny.yaml", "resolved.yaml", "environment.jsonl", "log.txt", "metrics.jsonl", "epochs.jsonl"}
@@ -80,7 +82,7 @@ def test_run_folder(workplace, capsys):
 
 
 def test_two_runs_of_one_second_have_two_folders(workplace, monkeypatch):
-    monkeypatch.setattr(run.time, "strftime", lambda *args: "01_02_03_04.05.06")
+    monkeypatch.setattr(time, "strftime", lambda *args: "01_02_03_04.05.06")
     names = [trained().name for _ in range(2)]
     assert names == ["tiny 01_02_03_04.05.06", "tiny 01_02_03_04.05.06-2"]
 
@@ -293,10 +295,16 @@ def test_help_in_a_process_of_its_own(tmp_path):
     assert leftovers(tmp_path) == []
 
 
+def test_training_modes_are_the_families():
+    """Written out in run.py, which does not import them to say what it can do."""
+    modes = [mode for family in FAMILIES.values() for mode in family.training_sections]
+    assert tuple(dict.fromkeys(modes)) == run.TRAINING_MODES
+
+
 def test_devices(workplace, capsys):
-    assert run.choose_device("cpu") == torch.device("cpu")
+    assert choose_device("cpu") == torch.device("cpu")
     expected = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    assert run.choose_device("auto").type == expected
+    assert choose_device("auto").type == expected
     for ids, message in (
         ("0,0", "different ones"),
         ("x", "expected a number"),
@@ -307,10 +315,3 @@ def test_devices(workplace, capsys):
     missing = torch.cuda.device_count()
     assert run.main(["--config", "tiny.yaml", "--device", "cuda", "--device_ids", str(missing)]) == 2
     assert f"there are {missing} CUDA devices" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("mode", ["train", "animate", "reconstruction", "evaluate", "compare"])
-def test_engines_say_which_command_runs_them(mode):
-    found = subprocess.run([sys.executable, ROOT / f"{mode}.py"], capture_output=True, text=True)
-    assert found.returncode != 0
-    assert f"python run.py --mode {mode}" in found.stderr

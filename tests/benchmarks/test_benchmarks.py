@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from benchmarks import busy, data
+from benchmarks import busy, data, train, turns
 from benchmarks.__main__ import main
 
 NARROW = [
@@ -16,6 +18,13 @@ NARROW = [
 ]
 NARROW += ["model_params.discriminator_params.block_expansion=4", "model_params.discriminator_params.max_features=8"]
 NARROW += ["dataset_params.frame_shape=[64,64,3]", "train_params.loss_weights.perceptual=null"]
+
+
+@pytest.fixture(autouse=True)
+def small_peak(monkeypatch):
+    """The device's peak from a small product: a large one in bf16 takes minutes on processors that do not know it."""
+    monkeypatch.setattr(turns, "PEAK_SIZES", {"cpu": 64})
+    monkeypatch.setattr(turns, "PEAK_SECONDS", 0.01)
 
 
 def lines(capsys, *arguments: str) -> list[str]:
@@ -38,7 +47,14 @@ def test_animation(capsys):
     assert sum("frames/s best" in line for line in shown) == 6, "three paths, networks alone and end to end"
 
 
-def test_training(capsys):
+def thread_for_process(count: int, _, **options) -> ThreadPoolExecutor:
+    """In place of ``ProcessPoolExecutor``: its processes take longer to import PyTorch than this needs to train."""
+    pickle.dumps(options)
+    return ThreadPoolExecutor(count, **options)
+
+
+def test_training(capsys, monkeypatch):
+    monkeypatch.setattr(train, "ProcessPoolExecutor", thread_for_process)
     shown = lines(capsys, "train", "--compare", "--precisions", "float32")
     reference, project = figures(shown, "losses of the first step", r"\d+\.\d{5}")
     assert len(reference) > 4
@@ -47,6 +63,7 @@ def test_training(capsys):
 
 def test_loader_and_region_map(capsys, monkeypatch):
     monkeypatch.setattr(data, "SAMPLES", 18)
+    monkeypatch.setattr(data, "FRAMES", 8)
     shown = lines(capsys, "data", "region_map", "--compare", "--workers", "1")
     assert sum("samples/s best" in line for line in shown) == 5
     ((difference,),) = figures(shown, "largest difference from the reference:")
@@ -55,6 +72,7 @@ def test_loader_and_region_map(capsys, monkeypatch):
 
 def test_busy(capsys, monkeypatch):
     monkeypatch.setattr(busy, "STEPS", 2)
+    monkeypatch.setattr(busy, "FRAMES", 8)
     shown = lines(capsys, "busy", "--precisions", "float32", "--workers", "0")
     ((share,),) = figures(shown, "busy ", r"\d+(?=%)")
     assert share > 0
