@@ -6,8 +6,9 @@ A family is a folder or file under ``modules/`` that subclasses :class:`Family`,
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -31,10 +32,21 @@ class Phase:
     needs: tuple[str, ...] = ()
 
 
-def keyword_names(function: Callable) -> set[str]:
-    """Names of the keyword-only parameters of a constructor: the YAML keys it takes."""
-    parameters = inspect.signature(function).parameters.values()
+def keyword_names(network: type[nn.Module]) -> set[str]:
+    """Names of the keyword-only parameters of a network's constructor and of its bases': the YAML keys it takes."""
+    constructors = [inspect.signature(vars(kind)["__init__"]) for kind in network.__mro__ if "__init__" in vars(kind)]
+    parameters = [p for constructor in constructors for p in constructor.parameters.values()]
     return {p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def leaves(network: type[nn.Module], without: Iterable[str]) -> dict[str, None]:
+    """Legal keys of a network's section, for :meth:`Family.model_keys`."""
+    return dict.fromkeys(sorted(keyword_names(network) - set(without)))
+
+
+def construct(network: type[nn.Module], common: dict, params: dict, **own: Any) -> nn.Module:
+    """A network from its section ``params``, ``own`` arguments, and those of the ``common`` settings that it takes."""
+    return network(**pick(common, keyword_names(network)), **params, **own)
 
 
 def pick(params: dict, names: Iterable[str]) -> dict:
@@ -107,7 +119,7 @@ class Family:
         raise TypeError(f"{type(self).__name__} does not define phases")
 
     def animator(self, networks: dict[str, nn.Module], config: dict, reconstruction: bool = False):
-        """An object with ``start`` and ``animate`` like :class:`modules.animator.KeyPointAnimator`."""
+        """A :class:`modules.animator.Animator`."""
         raise TypeError(f"{type(self).__name__} does not define animator")
 
     def num_channels(self, config: dict) -> int:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from modules.bases import AppearanceNetwork
+from modules.generator import AppearanceNetwork
 from modules.util import DownBlock2d, ResBlock2d, SameBlock2d, UpBlock2d
 
 # Above so many weights the time goes into moving them, and 16 taps in place of 9 cost more than they save.

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from modules import FAMILIES, get_family
 from modules.animator import NO_REGIONS
 from modules.family import Family
-from modules.image_losses import active
+from modules.losses import active
 from modules.motion_control import parse_regions
 from settings.files import ConfigError, merge
 from settings.keys import (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from modules.family import Family, Phase, keyword_names, pick, section
-from modules.image_losses import active
+from modules.family import Family, Phase, construct, leaves, pick, section
+from modules.losses import layered_weights
 from modules.motion_control import motion_control
 from modules.mraa.animator import MODES, RegionAnimator
 from modules.mraa.avd import AVDNetwork
@@ -33,39 +33,26 @@ class MraaFamily(Family):
     later_networks = {"avd_network": "train_avd"}
 
     def model_keys(self) -> dict:
-        def leaves(network: type[nn.Module]) -> dict:
-            return dict.fromkeys(sorted(keyword_names(network.__init__) - set(COMMON)))
-
-        flow = leaves(PixelwiseFlowPredictor)
+        flow = leaves(PixelwiseFlowPredictor, COMMON)
         return {
             **dict.fromkeys(COMMON),
-            "region_predictor_params": {**leaves(RegionPredictor), **dict.fromkeys(RETIRED)},
-            "bg_predictor_params": leaves(BGMotionPredictor),
-            "generator_params": {**leaves(Generator), "pixelwise_flow_predictor_params": flow},
-            "avd_network_params": leaves(AVDNetwork),
+            "region_predictor_params": {**leaves(RegionPredictor, COMMON), **dict.fromkeys(RETIRED)},
+            "bg_predictor_params": leaves(BGMotionPredictor, COMMON),
+            "generator_params": {**leaves(Generator, COMMON), "pixelwise_flow_predictor_params": flow},
+            "avd_network_params": leaves(AVDNetwork, COMMON),
         }
 
     def build(self, config: dict) -> dict[str, nn.Module]:
         params = config["model_params"]
         common = pick(params, COMMON)
-        swap = pick(common, ("revert_axis_swap",))
         regions = {k: v for k, v in section(params, "region_predictor_params").items() if k not in RETIRED}
         networks = {
-            "generator": Generator(
-                **pick(common, ("num_regions", "num_channels", "align_corners")),
-                **swap,
-                **section(params, "generator_params"),
-            ),
-            "region_predictor": RegionPredictor(
-                **pick(common, ("num_regions", "num_channels", "estimate_affine")), **regions
-            ),
-            "bg_predictor": BGMotionPredictor(
-                **pick(common, ("num_channels",)), **section(params, "bg_predictor_params")
-            ),
+            "generator": construct(Generator, common, section(params, "generator_params")),
+            "region_predictor": construct(RegionPredictor, common, regions),
+            "bg_predictor": construct(BGMotionPredictor, common, section(params, "bg_predictor_params")),
         }
         if common.get("estimate_affine"):
-            avd = params.get("avd_network_params") or {}
-            networks["avd_network"] = AVDNetwork(**pick(common, ("num_regions",)), **swap, **avd)
+            networks["avd_network"] = construct(AVDNetwork, common, params.get("avd_network_params") or {})
         return networks
 
     def train_keys(self) -> dict:
@@ -76,7 +63,7 @@ class MraaFamily(Family):
         }
 
     def needs_vgg(self, config: dict, mode: str = "train") -> bool:
-        return mode == "train" and active(config["train_params"]["loss_weights"].get("perceptual"))
+        return mode == "train" and bool(layered_weights(config["train_params"]["loss_weights"]))
 
     def phases(
         self, networks: dict[str, nn.Module], config: dict, vgg: nn.Module | None = None, mode: str = "train"
