@@ -241,7 +241,7 @@ class TrackedAnimator(KeyPointAnimator):
         if self.normalization is None:
             return
         size, rescale = tuple(source.shape[-2:]), self.normalization["adapt_movement_scale"]
-        self.carrier = Carrier.between(keypoint_source[0], size, reference, rescale, self.keep_head)
+        self.carrier = Carrier(keypoint_source[0], size, reference, rescale, self.keep_head)
         self.initial_field, self.initial_points = self.carrier.field(reference), self.carrier.points(reference)
 
     def motion(self, driving: Tensor, track: Track) -> KeyPoints:

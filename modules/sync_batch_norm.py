@@ -19,9 +19,7 @@ class _SumOfAll(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> Tensor:
-        total = gradient.clone()
-        dist.all_reduce(total)
-        return total
+        return _SumOfAll.forward(ctx, gradient)
 
 
 class GlobalBatchNorm(_BatchNorm):
@@ -62,17 +60,9 @@ def synchronise_batch_norms(network: nn.Module) -> None:
 
     Networks on a GPU get ``nn.SyncBatchNorm``, others :class:`GlobalBatchNorm`.
     """
-    for parent in list(network.modules()):
-        for name, child in parent.named_children():
-            if isinstance(child, (nn.BatchNorm1d, nn.BatchNorm2d)):
-                setattr(parent, name, _synchronised(child))
-
-
-def _synchronised(norm: _BatchNorm) -> nn.Module:
-    if norm.weight.is_cuda:
-        return nn.SyncBatchNorm.convert_sync_batchnorm(norm)
-    out = GlobalBatchNorm(norm.num_features, norm.eps, norm.momentum)
-    out.weight, out.bias = norm.weight, norm.bias
-    out.running_mean, out.running_var = norm.running_mean, norm.running_var
-    out.num_batches_tracked = norm.num_batches_tracked
-    return out.train(norm.training)
+    norms = [module for module in network.modules() if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d))]
+    if any(norm.weight.is_cuda for norm in norms):
+        nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        return
+    for norm in norms:
+        norm.__class__ = GlobalBatchNorm
