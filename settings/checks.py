@@ -15,15 +15,17 @@ from modules.losses import active
 from modules.motion_control import parse_regions
 from settings.files import ConfigError, merge
 from settings.keys import (
+    AMOUNT,
     DEFAULTS,
     FAMILY_RULES,
     SHARED_KEYS,
     TRAIN_DEFAULTS,
     TRAINING_DEFAULTS,
     TRAINING_KEYS,
+    WEIGHT_RULES,
     Rule,
     one_of,
-    weight_rule,
+    optional,
 )
 
 
@@ -42,7 +44,8 @@ def schema(family_name: str) -> dict:
     for section in family.training_sections.values():
         keys[section] |= {name: FAMILY_RULES[name] for name in keys[section] if name in FAMILY_RULES}
         if "loss_weights" in keys[section]:
-            keys[section]["loss_weights"] = {name: weight_rule(name) for name in keys[section]["loss_weights"]}
+            names = keys[section]["loss_weights"]
+            keys[section]["loss_weights"] = {name: WEIGHT_RULES.get(name, optional(AMOUNT)) for name in names}
     return keys
 
 
@@ -181,7 +184,7 @@ def check_config(config: dict) -> dict:
     config = merge({key: value for key, value in DEFAULTS.items() if key in given or key != "dataset_params"}, given)
     for section in family.training_sections.values():
         if section in config:
-            defaults = {**TRAINING_DEFAULTS, **(TRAIN_DEFAULTS if section == "train_params" else {})}
+            defaults = TRAIN_DEFAULTS if section == "train_params" else TRAINING_DEFAULTS
             config[section] = merge(defaults, config[section])
     if config.get("train_params", {}).get("loss_weights", {}) is None:
         config["train_params"]["loss_weights"] = {}
