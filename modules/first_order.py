@@ -10,9 +10,8 @@ from modules.discriminator import Discriminator, MultiScaleDiscriminator
 from modules.family import Family, Phase, construct, leaves, pick, section
 from modules.generator import OcclusionAwareGenerator
 from modules.keypoint_detector import KPDetector
-from modules.losses import active, layered_weights
 from modules.model import DiscriminatorFullModel, GeneratorFullModel
-from modules.motion_control import motion_control
+from modules.motion_control import MotionControl
 
 COMMON = ("num_kp", "num_channels", "estimate_jacobian", "align_corners")
 
@@ -70,30 +69,24 @@ class FirstOrderFamily(Family):
             weights["facial_prior"] = None
         return {"train_params": {**own, "loss_weights": weights}}
 
-    def needs_vgg(self, config: dict, mode: str = "train") -> bool:
-        return bool(layered_weights(config["train_params"]["loss_weights"]))
-
     def phases(
         self, networks: dict[str, nn.Module], config: dict, vgg: nn.Module | None = None, mode: str = "train"
     ) -> list[Phase]:
         train_params = config["train_params"]
-        weights = train_params["loss_weights"]
         discriminator = networks.get("discriminator")
         full = GeneratorFullModel(networks["kp_detector"], networks["generator"], discriminator, train_params, vgg)
         names = ("generator", "kp_detector")
         phases = [Phase(full, {name: ((name,), f"lr_{name}") for name in names})]
-        if discriminator is not None and active(weights.get("generator_gan")):
-            model = DiscriminatorFullModel(discriminator, train_params, self.num_channels(config))
+        if discriminator is not None and full.adversarial:
+            model = DiscriminatorFullModel(discriminator, train_params, networks["generator"].final.out_channels)
             optimizers = {"discriminator": (("discriminator",), "lr_discriminator")}
             phases.append(Phase(model, optimizers, needs=("kp_driving",)))
         return phases
 
-    def animator(
-        self, networks: dict[str, nn.Module], config: dict, reconstruction: bool = False
-    ) -> KeyPointAnimator:
+    def animator(self, networks: dict[str, nn.Module], config: dict, reconstruction: bool = False) -> KeyPointAnimator:
         params = config.get("animate_params") or {}
         normalization = None if reconstruction else pick(params.get("normalization_params") or {}, self.normalization)
-        control = None if reconstruction else motion_control(params)
+        control = None if reconstruction else MotionControl(params.get("amplify"), params.get("regions"))
         if not self.uses_tracks:
             return KeyPointAnimator(networks, normalization, control)
         if not reconstruction:

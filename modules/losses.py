@@ -28,11 +28,6 @@ def l1(a: Tensor, b: Tensor, weight: Tensor | None = None) -> Tensor:
     return (difference * weight).sum() / weight.sum().clamp_min(1e-8)
 
 
-def pyramid_l1(a: dict[str, Tensor], b: dict[str, Tensor]) -> Tensor:
-    """Sum over the scales of mean |a − b|."""
-    return torch.stack([l1(a[key], b[key]) for key in a]).sum()
-
-
 def perceptual(
     generated: Sequence[Tensor], real: Sequence[Tensor], weights: Sequence[float], region: Tensor | None = None
 ) -> Tensor:
@@ -48,17 +43,13 @@ def lsgan_generator(prediction_maps: Sequence[Tensor]) -> Tensor:
 
 def lsgan_discriminator(real: Sequence[Tensor], generated: Sequence[Tensor]) -> Tensor:
     """Σ over scales of mean ((1 − D(real))² + D(generated)²)."""
-    terms = [
-        (1 - r.float()).square().mean() + g.float().square().mean() for r, g in zip(real, generated, strict=True)
-    ]
+    terms = [(1 - r.float()).square().mean() + g.float().square().mean() for r, g in zip(real, generated, strict=True)]
     return torch.stack(terms).sum()
 
 
 def feature_matching(real: Sequence[Tensor], generated: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     """Σ_i w_i · mean |D_i(real) − D_i(generated)| over the discriminator's blocks with a weight."""
-    pairs = zip(real, generated, weights, strict=True)
-    terms = [w * l1(g.float(), r.float().detach()) for r, g, w in pairs if w]
-    return torch.stack(terms).sum()
+    return perceptual([g.float() for g in generated], [r.float() for r in real], weights)
 
 
 def equivariance_jacobian(ratio: Tensor) -> Tensor:
@@ -106,7 +97,8 @@ class ImageLosses(nn.Module):
         if active(weights.get("facial_prior")) and "facial_prior" not in self.layered:
             values["facial_prior"] = weights["facial_prior"] * l1(prediction, target, regions)
         if active(weights.get("reconstruction")):
-            values["reconstruction"] = weights["reconstruction"] * pyramid_l1(pyramid_generated, pyramid_real)
+            terms = [l1(pyramid_generated[key], pyramid_real[key]) for key in pyramid_real]
+            values["reconstruction"] = weights["reconstruction"] * torch.stack(terms).sum()
         if active(weights.get("deformed")):
             values["deformed"] = weights["deformed"] * l1(generated["deformed"], target)
         return values

@@ -44,15 +44,12 @@ class GlobalBatchNorm(_BatchNorm):
         mean, total = sums[:-1] / sums[-1].detach(), sums[-1].detach()
         centred = own - mean.view(shape)  # two passes: E[x²] − E[x]² loses the digits of small variances
         variance = _SumOfAll.apply(centred.square().sum(dims)) / total
-        self._update(mean.detach(), (variance * total / (total - 1).clamp_min(1)).detach())
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * total / (total - 1).clamp_min(1), self.momentum)
         scale = torch.rsqrt(variance + self.eps) * self.weight
         return torch.addcmul(self.bias.view(shape), centred, scale.view(shape)).to(x.dtype)
-
-    @torch.no_grad()
-    def _update(self, mean: Tensor, variance: Tensor) -> None:
-        self.num_batches_tracked += 1
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(variance, self.momentum)
 
 
 def synchronise_batch_norms(network: nn.Module) -> None:

@@ -121,9 +121,7 @@ def _sample(field: Tensor, places: Tensor, size: tuple[int, int]) -> Tensor:
 
 def sample_field(field: Tensor, grid: Tensor) -> Tensor:
     """A field (B, h, w, 2) at ``grid``, normalised (B, h', w', 2), of that shape; constant beyond the edge."""
-    values = F.grid_sample(
-        field.float().permute(0, 3, 1, 2), grid.float(), align_corners=True, padding_mode="border"
-    )
+    values = F.grid_sample(field.float().permute(0, 3, 1, 2), grid.float(), align_corners=True, padding_mode="border")
     return values.permute(0, 2, 3, 1)
 
 

@@ -115,8 +115,9 @@ def _check_values(config: dict, family: Family) -> None:
     """What no rule of a single key can tell."""
     if "dataset_params" in config and not config["dataset_params"].get("root_dir"):
         raise ConfigError("dataset_params.root_dir is missing from the config; legal: a folder, or a list of folders")
-    if family.num_channels(config) != 3:
-        raise ConfigError(f"num_channels is {family.num_channels(config)}; legal: 3, as all frames are read as RGB")
+    channels = (config["model_params"].get("common_params") or config["model_params"]).get("num_channels", 3)
+    if channels != 3:
+        raise ConfigError(f"num_channels is {channels}; legal: 3, as all frames are read as RGB")
     for section in family.training_sections.values():
         for name in ("num_epochs", "batch_size"):
             if section in config and config[section].get(name) is None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from modules.family import Family, Phase, construct, leaves, pick, section
-from modules.losses import layered_weights
-from modules.motion_control import motion_control
+from modules.motion_control import MotionControl
 from modules.mraa.animator import MODES, RegionAnimator
 from modules.mraa.avd import AVDNetwork
 from modules.mraa.bg_predictor import BGMotionPredictor
@@ -62,9 +61,6 @@ class MraaFamily(Family):
             "train_avd_params": dict.fromkeys(("lr", "lambda_shift", "lambda_affine", "random_scale")),
         }
 
-    def needs_vgg(self, config: dict, mode: str = "train") -> bool:
-        return mode == "train" and bool(layered_weights(config["train_params"]["loss_weights"]))
-
     def phases(
         self, networks: dict[str, nn.Module], config: dict, vgg: nn.Module | None = None, mode: str = "train"
     ) -> list[Phase]:
@@ -77,9 +73,7 @@ class MraaFamily(Family):
         full = ReconstructionModel(*(networks[name] for name in names), config["train_params"], vgg)
         return [Phase(full, {"reconstruction": (names, "lr")})]
 
-    def animator(
-        self, networks: dict[str, nn.Module], config: dict, reconstruction: bool = False
-    ) -> RegionAnimator:
+    def animator(self, networks: dict[str, nn.Module], config: dict, reconstruction: bool = False) -> RegionAnimator:
         params = config.get("animate_params") or {}
         normalization = {k: v for k, v in (params.get("normalization_params") or {}).items() if v is not None}
         foreign = sorted(set(normalization) - {"adapt_movement_scale"})
@@ -89,5 +83,5 @@ class MraaFamily(Family):
                 f"movements are ruled by animate_params.mode ({', '.join(MODES)}): remove it"
             )
         scale = normalization.get("adapt_movement_scale", True)
-        control = None if reconstruction else motion_control(params)
+        control = None if reconstruction else MotionControl(params.get("amplify"), params.get("regions"))
         return RegionAnimator(networks, params.get("mode") or MODES[0], scale, reconstruction, control)

@@ -22,9 +22,7 @@ def background_motion(matrix: Tensor, size: tuple[int, int]) -> Tensor:
     return moved[..., :2] / moved[..., 2:].clamp_min(NEAREST_HORIZON)
 
 
-def region_motions(
-    driving: Regions, source: Regions, size: tuple[int, int], revert_axis_swap: bool
-) -> Tensor:
+def region_motions(driving: Regions, source: Regions, size: tuple[int, int], revert_axis_swap: bool) -> Tensor:
     """Backward motions A_source·A_driving⁻¹·(z − shift_driving) + shift_source: (B, K, h, w, 2)."""
     grid = make_coordinate_grid(*size, like=driving["shift"])
     motion = grid - driving["shift"][:, :, None, None, :]  # (B, K, h, w, 2)
