@@ -212,8 +212,7 @@ class Run:
         self.team.any(True)  # the launcher ends all once one has ended: not before the checkpoint is whole
         name = signal.Signals(request["signal"]).name if request else "another process was asked to stop"
         raise Interrupted(
-            f"{name}: stopped after step {self.trainer.step}. "
-            f"Go on with the same command and --checkpoint '{path}'"
+            f"{name}: stopped after step {self.trainer.step}. Go on with the same command and --checkpoint '{path}'"
         )
 
     def _check_masks(self, means: dict[str, float]) -> None:

@@ -132,7 +132,7 @@ class TrainingStep:
         losses, generated = self.generator_model(batch)
         self._update(losses, "generator", "kp_detector")
         values = {name: float(loss.detach().cpu().numpy()) for name, loss in losses.items()}
-        losses = self.discriminator_model(batch, generated)
+        losses, _ = self.discriminator_model(batch, generated)
         self._update(losses, "discriminator")
         return values | {name: float(loss.detach().cpu().numpy()) for name, loss in losses.items()}
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from faces.keypoint_files import KeypointError, MissingKeypoints, read_tensors, write_tensors
 from metrics.flow import fit_similarity, make_dis
 from modules.facial_prior import NUM_KEYPOINTS
-from modules.track import Track, face_axes, face_weight, grid_pixels
+from modules.track import Track, face_axes, face_weight
 
 TRACK_FOLDER = "tracks"
 DISC_RADIUS = 0.03  # of the frame's larger side: the neighbourhood whose median motion a key point takes
@@ -77,8 +77,8 @@ def still_jitter(frames: Iterable[np.ndarray], keypoints: Tensor, seed: int = 0)
     noise = np.random.default_rng(seed).standard_normal((STILL_FRAMES, *first.shape[:2], 1))
     still = np.clip(np.rint(first + camera_noise(first, second) * noise), 0, 255).astype(np.uint8)
     track = track_keypoints([first, *still], keypoints)
-    moved, field = track.points[1:] - keypoints, track.field[1:] + track.head_at(grid_pixels(track))[1:]
-    on_face = face_weight(keypoints.float(), grid_pixels(track)) == 1
+    moved, field = track.points[1:] - keypoints, track.field[1:] + track.head_at(track.grid)[1:]
+    on_face = face_weight(keypoints.float(), track.grid) == 1
     return tuple(float(values.square().sum(-1).mean().sqrt()) for values in (moved, field[:, on_face]))
 
 

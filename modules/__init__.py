@@ -8,7 +8,7 @@ from torch import nn
 
 from modules.family import Family
 from modules.first_order import FirstOrderFamily
-from modules.mraa import MraaFamily
+from modules.mraa.family import MraaFamily
 
 DEFAULT_FAMILY = "fpb_fomm"
 FAMILIES: dict[str, Family] = {

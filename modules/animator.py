@@ -72,6 +72,11 @@ def repeat(tensor: Tensor | None, frames: int) -> Tensor | None:
     return None if tensor is None else tensor.expand(frames, *tensor.shape[1:])
 
 
+def repeat_all(tensors: KeyPoints, frames: int) -> KeyPoints:
+    """:func:`repeat` of each."""
+    return {name: repeat(tensor, frames) for name, tensor in tensors.items()}
+
+
 def interpolate(motion: KeyPoints, positions: Tensor) -> KeyPoints:
     """Motion between frames, linear: tensors (T, ...) at ``positions`` (N,) in 0 … T − 1 → (N, ...).
 
@@ -99,7 +104,43 @@ def movement(motion: KeyPoints, reference: int = 0) -> Tensor:
     return moved.flatten(1).square().mean(1).sqrt()
 
 
-class KeyPointAnimator:
+class Animator:
+    """What the animators of all families have in common: a source encoded once, and rendered batch after batch.
+
+    Subclasses define ``start`` (prepare a pair: it sets ``kp_source``), ``motion`` (of the next driving frames) and
+    ``generate`` (what :meth:`render` returns, of T copies of the source, its key points and its features).
+
+    Args:
+        generator: the network, in eval mode.
+        control: strength and place of the movement; None: as driven.
+    """
+
+    def __init__(self, generator: nn.Module, control: MotionControl | None):
+        self.generator, self.control = generator, control or MotionControl()
+
+    def encode(self, source: Tensor) -> None:
+        """Keep a source (1, C, H, W) and its features, in float32, as they are warped batch after batch."""
+        self.source, self.features = source, [level.float() for level in self.generator.encode(source)]
+
+    @torch.inference_mode()
+    def render(self, motion: KeyPoints) -> dict[str, Tensor]:
+        """The source with T sets of key points (or MRAA's regions).
+
+        Returns:
+            the generator's outputs, ``prediction`` (T, C, H, W) among them, with ``kp_source``, ``kp_driving``.
+        """
+        frames = len(next(iter(motion.values())))
+        features = [repeat(level, frames) for level in self.features]
+        return self.generate(repeat(self.source, frames), repeat_all(self.kp_source, frames), motion, features)
+
+    interpolate = staticmethod(interpolate)  # other families have their own way
+
+    def animate(self, driving: Tensor, *track: Track) -> dict[str, Tensor]:
+        """:meth:`render` of the ``motion`` of the next T driving frames."""
+        return self.render(self.motion(driving, *track))
+
+
+class KeyPointAnimator(Animator):
     """Animator of the ``fpb_fomm`` and ``fomm`` families.
 
     Args:
@@ -115,8 +156,8 @@ class KeyPointAnimator:
     def __init__(
         self, networks: dict[str, nn.Module], normalization: dict | None, control: MotionControl | None = None
     ):
-        self.generator, self.detector = networks["generator"], networks["kp_detector"]
-        self.normalization, self.control = normalization, control or MotionControl()
+        super().__init__(networks["generator"], control)
+        self.detector, self.normalization = networks["kp_detector"], normalization
         if not self.control:
             return
         needed = ["use_relative_movement"] + ["use_relative_jacobian"] * (self.detector.jacobian is not None)
@@ -141,9 +182,8 @@ class KeyPointAnimator:
         keypoint_driving: Tensor | None = None,
     ) -> None:
         """Prepare a pair: source and initial (onset) driving frame (1, C, H, W); key points (1, 18, 2) in pixels."""
+        self.encode(source)
         size = source.shape[-2:]
-        self.source = source
-        self.features = self.generator.encode(source).float()  # as they are warped, batch after batch
         self.kp_source = self.detector(source, keypoint_source, self._regions(keypoint_source, size))
         self.keypoint_driving = keypoint_driving
         self.regions = self._regions(keypoint_driving, size)
@@ -170,27 +210,9 @@ class KeyPointAnimator:
             return detected
         return normalize_kp(self.kp_source, detected, self.kp_initial, **self.normalization)
 
-    @torch.inference_mode()
-    def render(self, kp_driving: KeyPoints) -> dict[str, Tensor]:
-        """The source with T sets of key points.
-
-        Returns:
-            the generator's outputs, ``prediction`` (T, C, H, W) among them, with ``kp_source``, ``kp_driving``.
-        """
-        frames = len(kp_driving["value"])
-        kp_source = {name: repeat(tensor, frames) for name, tensor in self.kp_source.items()}
-        features = repeat(self.features, frames)
-        out = self.generator(repeat(self.source, frames), kp_source, kp_driving, features=features)
-        out.update(kp_source=kp_source, kp_driving=kp_driving)
-        return out
-
-    def interpolate(self, motion: KeyPoints, positions: Tensor) -> KeyPoints:
-        """:func:`interpolate`; other families have their own way."""
-        return interpolate(motion, positions)
-
-    def animate(self, driving: Tensor, *track: Track) -> dict[str, Tensor]:
-        """:meth:`render` of the :meth:`motion` of the next T driving frames."""
-        return self.render(self.motion(driving, *track))
+    def generate(self, source: Tensor, kp_source: KeyPoints, kp_driving: KeyPoints, features: list[Tensor]) -> dict:
+        out = self.generator(source, kp_source, kp_driving, features)
+        return {**out, "kp_source": kp_source, "kp_driving": kp_driving}
 
 
 class TrackedAnimator(KeyPointAnimator):
@@ -219,7 +241,7 @@ class TrackedAnimator(KeyPointAnimator):
         if self.normalization is None:
             return
         size, rescale = tuple(source.shape[-2:]), self.normalization["adapt_movement_scale"]
-        self.carrier = Carrier.between(keypoint_source[0], size, reference, rescale, self.keep_head)
+        self.carrier = Carrier(keypoint_source[0], size, reference, rescale, self.keep_head)
         self.initial_field, self.initial_points = self.carrier.field(reference), self.carrier.points(reference)
 
     def motion(self, driving: Tensor, track: Track) -> KeyPoints:

@@ -40,13 +40,6 @@ def denormalize_keypoints(values: Tensor, height: int, width: int) -> Tensor:
     return (values + 1.0) * size / 2.0
 
 
-def scale_to_map(points: Tensor, frame_size: tuple[int, int], map_size: tuple[int, int]) -> Tensor:
-    """Pixels of a frame → cells of a map: × w/W, × h/H.  Sizes are (height, width)."""
-    (frame_h, frame_w), (map_h, map_w) = frame_size, map_size
-    ratio = torch.tensor([map_w / frame_w, map_h / frame_h], dtype=points.dtype, device=points.device)
-    return points * ratio
-
-
 def warp(
     image: Tensor, grid: Tensor, align_corners: bool = False, padding_mode: str = "zeros", mode: str = "bilinear"
 ) -> Tensor:
@@ -70,5 +63,3 @@ def resize_map(x: Tensor, size: tuple[int, int], align_corners: bool = False) ->
 def resize_grid(grid: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
     """Bilinear resize of a sampling grid (B, H, W, 2) to (B, h, w, 2)."""
     return resize_map(grid.permute(0, 3, 1, 2), size, align_corners).permute(0, 2, 3, 1)
-
-

@@ -94,9 +94,7 @@ class MultiScaleDiscriminator(nn.Module):
     def __init__(self, *, scales: list[float] = (1,), **params):
         super().__init__()
         self.scales = list(scales)
-        self.discs = nn.ModuleDict(
-            {scale_name(scale).replace(".", "-"): Discriminator(**params) for scale in scales}
-        )
+        self.discs = nn.ModuleDict({scale_name(scale).replace(".", "-"): Discriminator(**params) for scale in scales})
 
     def forward(self, x: dict[str, Tensor], kp: dict[str, Tensor] | None = None) -> dict[str, Tensor | list[Tensor]]:
         """Pyramid {'prediction_<scale>': (B, C, h, w)} → ``feature_maps_<scale>``, ``prediction_map_<scale>``."""

@@ -6,8 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from modules.coords import scale_to_map
-
 NUM_KEYPOINTS = 18
 REGION_SIGMA = 0.75
 CUT = 1.0 - 1e-7  # of a map's mean: what equals it is kept, whatever the division rounds it to
@@ -84,7 +82,8 @@ def region_map(
     if keypoints.dim() != 3 or keypoints.shape[-1] != 2:
         raise ValueError(f"expected key points of shape (B, K, 2), got {tuple(keypoints.shape)}")
     height, width = map_size
-    points = scale_to_map(keypoints.to(torch.float32), frame_size, map_size)  # (B, K, 2)
+    ratio = torch.tensor([width / frame_size[1], height / frame_size[0]], device=keypoints.device)
+    points = keypoints.to(torch.float32) * ratio  # (B, K, 2), in cells of the map
     columns = torch.arange(1, width + 1, device=points.device, dtype=points.dtype)
     rows = torch.arange(1, height + 1, device=points.device, dtype=points.dtype)
     sharpness = 1.0 / (2.0 * sigma**2)

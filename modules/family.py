@@ -6,35 +6,44 @@ A family is a folder or file under ``modules/`` that subclasses :class:`Family`,
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-Batch = dict[str, Tensor]
+from modules.losses import layered_weights
 
 
 @dataclass
 class Phase:
-    """One update of a training step: a loss model and the optimisers that step on its losses.
+    """One update of a training step: a loss model and the optimisers that step on its losses."""
 
-    Attributes:
-        model: ``forward(batch, generated) -> (losses, generated)``; losses are weighted scalars by log name,
-            ``generated`` what the phases before it made ({} for the first).  May have ``set_step(step)``.
-        optimizers: name → (names of the networks it trains, key of its learning rate in ``train_params``).
-            Checkpoints hold ``optimizer_<name>``.
-        needs: entries of ``generated`` without which the phase is left out.
-    """
-
+    # ``forward(batch, generated) -> (losses, generated)``; losses are weighted scalars by log name, ``generated`` what
+    # the phases before it made ({} for the first).  May have ``set_step(step)``.
     model: nn.Module
+    # Name → (names of the networks it trains, key of its learning rate in ``train_params``).  Checkpoints hold
+    # ``optimizer_<name>``.
     optimizers: dict[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
+    # Entries of ``generated`` without which the phase is left out.
     needs: tuple[str, ...] = ()
 
 
-def keyword_names(function: Callable) -> set[str]:
-    """Names of the keyword-only parameters of a constructor: the YAML keys it takes."""
-    parameters = inspect.signature(function).parameters.values()
+def keyword_names(network: type[nn.Module]) -> set[str]:
+    """Names of the keyword-only parameters of a network's constructor and of its bases': the YAML keys it takes."""
+    constructors = [inspect.signature(vars(kind)["__init__"]) for kind in network.__mro__ if "__init__" in vars(kind)]
+    parameters = [p for constructor in constructors for p in constructor.parameters.values()]
     return {p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def leaves(network: type[nn.Module], without: Iterable[str]) -> dict[str, None]:
+    """Legal keys of a network's section, for :meth:`Family.model_keys`."""
+    return dict.fromkeys(sorted(keyword_names(network) - set(without)))
+
+
+def construct(network: type[nn.Module], common: dict, params: dict, **own: Any) -> nn.Module:
+    """A network from its section ``params``, ``own`` arguments, and those of the ``common`` settings that it takes."""
+    return network(**pick(common, keyword_names(network)), **params, **own)
 
 
 def pick(params: dict, names: Iterable[str]) -> dict:
@@ -54,34 +63,22 @@ def section(params: dict, name: str) -> dict:
 
 
 class Family:
-    """Base class; see :class:`modules.first_order.FirstOrderFamily` for the complete example.
+    """Base class; see :class:`modules.first_order.FirstOrderFamily` for the complete example."""
 
-    Attributes:
-        name: value of the YAML's ``model`` key.
-        networks: names of the networks, as checkpoints have them.
-        inference_networks: those that animation needs.
-        uses_prior: whether clips need key point files.
-        uses_tracks: whether they need the key points of every frame.
-        animation_keys: keys of ``animate_params`` that only this family has, and their legal values; the first is the
-            default.
-        animation_modes: legal values of ``animate_params.mode``; the first is the default.
-        normalization: flags of ``animate_params.normalization_params`` that mean something to it.
-        training_sections: training mode of ``run.py`` → section of the YAML that rules it.
-        epoch_keys: training mode → key of the epoch in checkpoints.
-        later_networks: network → the training mode that makes it, upon what ``train`` has made.  Checkpoints hold such
-            a network once that mode has trained it, and are whole without.
-    """
-
-    name: str
-    networks: tuple[str, ...]
-    inference_networks: tuple[str, ...]
-    uses_prior: bool = False
-    uses_tracks: bool = False
-    animation_modes: tuple[str, ...] = ()
+    name: str  # value of the YAML's ``model`` key
+    networks: tuple[str, ...]  # their names, as checkpoints have them
+    inference_networks: tuple[str, ...]  # those that animation needs
+    uses_prior: bool = False  # whether clips need key point files
+    uses_tracks: bool = False  # whether they need the key points of every frame
+    animation_modes: tuple[str, ...] = ()  # legal values of ``animate_params.mode``; the first is the default
+    # Keys of ``animate_params`` that only this family has, and their legal values; the first is the default.
     animation_keys: dict[str, tuple[str, ...]] = {}
+    # Flags of ``animate_params.normalization_params`` that mean something to it.
     normalization: tuple[str, ...] = ("adapt_movement_scale", "use_relative_movement", "use_relative_jacobian")
-    training_sections: dict[str, str] = {"train": "train_params"}
-    epoch_keys: dict[str, str] = {"train": "epoch"}
+    training_sections: dict[str, str] = {"train": "train_params"}  # mode of ``run.py`` → section that rules it
+    epoch_keys: dict[str, str] = {"train": "epoch"}  # training mode → key of the epoch in checkpoints
+    # Network → the training mode that makes it, upon what ``train`` has made.  Checkpoints hold such a network once
+    # that mode has trained it, and are whole without.
     later_networks: dict[str, str] = {}
 
     def model_keys(self) -> dict:
@@ -98,7 +95,7 @@ class Family:
 
     def needs_vgg(self, config: dict, mode: str = "train") -> bool:
         """Whether the loss weights ask for VGG-19."""
-        raise TypeError(f"{type(self).__name__} does not define needs_vgg")
+        return mode == "train" and bool(layered_weights(config["train_params"]["loss_weights"]))
 
     def phases(
         self, networks: dict[str, nn.Module], config: dict, vgg: nn.Module | None = None, mode: str = "train"
@@ -107,10 +104,5 @@ class Family:
         raise TypeError(f"{type(self).__name__} does not define phases")
 
     def animator(self, networks: dict[str, nn.Module], config: dict, reconstruction: bool = False):
-        """An object with ``start`` and ``animate`` like :class:`modules.animator.KeyPointAnimator`."""
+        """A :class:`modules.animator.Animator`."""
         raise TypeError(f"{type(self).__name__} does not define animator")
-
-    def num_channels(self, config: dict) -> int:
-        """Channels of the images."""
-        params = config["model_params"]
-        return (params.get("common_params") or params).get("num_channels", 3)

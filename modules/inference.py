@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from modules.bases import AppearanceNetwork
+from modules.generator import AppearanceNetwork
 from modules.util import DownBlock2d, ResBlock2d, SameBlock2d, UpBlock2d
 
 # Above so many weights the time goes into moving them, and 16 taps in place of 9 cost more than they save.
@@ -50,11 +50,8 @@ def upsampling_convolution(conv: nn.Conv2d) -> nn.ConvTranspose2d:
     """
     if conv.kernel_size != (3, 3) or conv.padding != (1, 1) or conv.stride != (1, 1) or conv.groups != 1:
         raise ValueError(f"only 3×3 convolutions with padding 1, stride 1 and one group can follow; got {conv}")
-    out = nn.ConvTranspose2d(conv.in_channels, conv.out_channels, 4, stride=2, padding=1, bias=conv.bias is not None)
-    out.to(conv.weight.device, conv.weight.dtype)
-    out.weight.data.copy_(doubling_weight(conv.weight.detach()))
-    if conv.bias is not None:
-        out.bias.data.copy_(conv.bias.detach())
+    out = nn.ConvTranspose2d(conv.in_channels, conv.out_channels, 4, stride=2, padding=1)
+    out.weight, out.bias = nn.Parameter(doubling_weight(conv.weight.detach())), conv.bias
     return out
 
 
@@ -71,9 +68,8 @@ def four_pixel_convolution(conv: nn.Conv2d) -> nn.Sequential:
     if conv.stride != (1, 1) or conv.dilation != (1, 1) or conv.groups != 1 or conv.bias is None:
         raise ValueError(f"only convolutions with bias, stride 1, one group can make four pixels at once; got {conv}")
     out = nn.Conv2d(conv.in_channels, 4 * conv.out_channels, size + 1, stride=2, padding=padding)
-    out.to(conv.weight.device, conv.weight.dtype)
-    out.weight.data.copy_(four_pixel_weight(conv.weight.detach()))
-    out.bias.data.copy_(conv.bias.detach().repeat_interleave(4))
+    out.weight = nn.Parameter(four_pixel_weight(conv.weight.detach()))
+    out.bias = nn.Parameter(conv.bias.detach().repeat_interleave(4))
     return nn.Sequential(out, nn.PixelShuffle(2))
 
 
@@ -94,7 +90,7 @@ def _rebuilt(block: nn.Module) -> nn.Module | None:
     """A block in fewer operations; None for a module that is no block of ours."""
     if isinstance(block, ResBlock2d):
         return FoldedResBlock2d(block)
-    if not isinstance(block, (SameBlock2d, DownBlock2d, UpBlock2d)):
+    if not isinstance(block, SameBlock2d):
         return None
     conv, relu = fuse_conv_bn_eval(block.conv, block.norm), nn.ReLU(inplace=True)
     if isinstance(block, UpBlock2d):

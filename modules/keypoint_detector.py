@@ -11,7 +11,6 @@ from modules.util import (
     AntiAliasInterpolation2d,
     Hourglass,
     convolve_together,
-    expect_shape,
     full_precision,
     pooled_maps,
     spatial_softmax,
@@ -53,12 +52,7 @@ class KPDetector(nn.Module):
                 f"Set model_params.common_params.num_kp: {NUM_KEYPOINTS}, or model: fomm for learned key points."
             )
         self.num_kp, self.temperature, self.facial_prior = num_kp, temperature, facial_prior
-        self.predictor = Hourglass(
-            block_expansion=block_expansion,
-            in_features=num_channels + int(facial_prior),
-            max_features=max_features,
-            num_blocks=num_blocks,
-        )
+        self.predictor = Hourglass(block_expansion, num_channels + int(facial_prior), num_blocks, max_features)
         self.kp = nn.Conv2d(self.predictor.out_features, num_kp, 7, padding=pad)
         self.jacobian: nn.Conv2d | None = None
         if estimate_jacobian:
@@ -66,17 +60,14 @@ class KPDetector(nn.Module):
             self.jacobian = nn.Conv2d(self.predictor.out_features, 4 * maps, 7, padding=pad)
             nn.init.zeros_(self.jacobian.weight)
             self.jacobian.bias.data.copy_(torch.tensor([1.0, 0.0, 0.0, 1.0]).repeat(maps))
-        self.scale_factor = scale_factor
-        if scale_factor != 1:
-            self.down = AntiAliasInterpolation2d(num_channels, scale_factor)
+        self.down = AntiAliasInterpolation2d(num_channels, scale_factor)
 
     def extra_repr(self) -> str:
         return f"num_kp={self.num_kp}, facial_prior={self.facial_prior}, temperature={self.temperature}"
 
     def map_size(self, height: int, width: int) -> tuple[int, int]:
         """(h, w) of the down-sampled image, and so of the region map, for a height×width frame."""
-        stride = round(1 / self.scale_factor)
-        return -(-height // stride), -(-width // stride)
+        return -(-height // self.down.stride), -(-width // self.down.stride)
 
     def region_map(self, keypoint: Tensor, height: int, width: int) -> Tensor:
         """Region map (B, 1, h, w) of key points (B, 18, 2) in pixels; constant for a clip, so worth keeping."""
@@ -97,12 +88,13 @@ class KPDetector(nn.Module):
             ``value`` (B, K, 2), (x, y) normalised, and ``jacobian`` (B, K, 2, 2) if estimated.
         """
         height, width = x.shape[-2:]
-        if self.scale_factor != 1:
-            x = self.down(x)
+        x = self.down(x)
         if self.facial_prior:
             if keypoint is None:
                 raise ValueError("this detector takes its key points from the facial prior: pass keypoint (B, 18, 2)")
-            expect_shape("keypoint", keypoint, x.shape[0], self.num_kp, 2)
+            expected = (x.shape[0], self.num_kp, 2)
+            if keypoint.shape != expected:
+                raise ValueError(f"keypoint should have shape {expected}, got {tuple(keypoint.shape)}")
             if regions is None:
                 regions = self.region_map(keypoint, height, width)
             x = torch.cat([x, regions.to(x.dtype)], dim=1)

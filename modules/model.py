@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from modules import losses
 from modules.coords import denormalize_keypoints, normalize_keypoints
-from modules.image_losses import Batch, ImageLosses, Losses, active
+from modules.losses import Batch, ImageLosses, Losses, active
 from modules.transform import Transform
 from modules.util import ImagePyramid, inverse_2x2, matmul_2x2, scale_name
 
@@ -19,14 +20,65 @@ def prior_points(x: Batch, frame: str) -> Tensor | None:
     return x.get(f"keypoint_{frame}", x.get("keypoint"))
 
 
-class GeneratorFullModel(nn.Module):
+class ReconstructingModel(nn.Module):
+    """What the generator's models of all families have in common: losses on the image, and of equivariance.
+
+    Args:
+        generator: the network.
+        train_params: the YAML's ``train_params``: ``scales``, ``loss_weights``, ``transform_params``.
+        vgg: :class:`modules.vgg.Vgg19`; required by the perceptual terms.
+    """
+
+    equivariance = ("equivariance_value", "equivariance_jacobian")  # the weights' names
+
+    def __init__(self, generator: nn.Module, train_params: dict, vgg: nn.Module | None):
+        super().__init__()
+        self.generator, self.train_params, self.loss_weights = generator, train_params, train_params["loss_weights"]
+        self.image_losses = ImageLosses(train_params, generator.final.out_channels, vgg)
+
+    def equivariance_losses(
+        self, x: Batch, generated: dict, detect: Callable[[Tensor, Transform], dict], transform: Transform | None
+    ) -> Losses:
+        """How far the key points are from moving along with the driving frame (FOMM §3.1).
+
+        Args:
+            x: as in the full models' ``forward``.
+            generated: has ``kp_driving``; gains ``transformed_frame`` and ``transformed_kp``.
+            detect: the key points of the transformed frame.
+            transform: drawn at random when None.
+        """
+        value, jacobian = (self.loss_weights.get(name) or 0 for name in self.equivariance)
+        if not value and not jacobian:
+            return {}
+        frame, kp_driving = x["driving"], generated["kp_driving"]
+        if transform is None:
+            transform = Transform(len(frame), **self.train_params["transform_params"], rows=x.get("rows"))
+        moved_frame = transform.transform_frame(frame, self.generator.align_corners)
+        kp_moved = detect(moved_frame, transform)
+        generated.update(transformed_frame=moved_frame, transformed_kp=kp_moved)
+        values: Losses = {}
+        if value:
+            warped = transform.warp_coordinates(kp_moved["value"])
+            values[self.equivariance[0]] = value * losses.l1(kp_driving["value"], warped)
+        if jacobian and "jacobian" in kp_driving:
+            warped = matmul_2x2(transform.jacobian(kp_moved["value"]), kp_moved["jacobian"])
+            ratio = self.signed(matmul_2x2(inverse_2x2(kp_driving["jacobian"]), warped))
+            values[self.equivariance[1]] = jacobian * losses.equivariance_jacobian(ratio)
+        return values
+
+    def signed(self, ratio: Tensor) -> Tensor:
+        """J_driving⁻¹·∇T·J_transformed (B, K, 2, 2) with the sign it is known up to: its own, where it is known."""
+        return ratio
+
+
+class GeneratorFullModel(ReconstructingModel):
     """Generator and key point losses (FOMM §3.3, paper §3.2).
 
     Args:
         kp_extractor, generator, discriminator: the networks; the discriminator may be None where no loss needs it.
-        train_params: the YAML's ``train_params``: ``scales``, ``loss_weights``, ``transform_params``, and optionally
-            ``equivariance_prior`` (``unmoved``, as released, or ``warped``) and ``appearance_steps``.
-        vgg: :class:`modules.vgg.Vgg19`; required by the perceptual terms.
+        train_params: as above, and optionally ``equivariance_prior`` (``unmoved``, as released, or ``warped``) and
+            ``appearance_steps``.
+        vgg: as above.
     """
 
     def __init__(
@@ -37,27 +89,22 @@ class GeneratorFullModel(nn.Module):
         train_params: dict,
         vgg: nn.Module | None = None,
     ):
-        super().__init__()
-        self.kp_extractor, self.generator, self.discriminator = kp_extractor, generator, discriminator
-        self.train_params, self.loss_weights = train_params, train_params["loss_weights"]
-        self.image_losses = ImageLosses(train_params, generator.final.out_channels, vgg)
+        super().__init__(generator, train_params, vgg)
+        self.kp_extractor, self.discriminator = kp_extractor, discriminator
         self.appearance_steps = int(train_params.get("appearance_steps") or 0)
         self.appearance_only = False
-        if active(self._adversarial_weights()) and discriminator is None:
-            raise ValueError("the loss weights ask for adversarial losses: pass a discriminator")
-
-    def _adversarial_weights(self) -> list[float]:
-        matching = self.loss_weights.get("feature_matching") or 0
-        matching = list(matching) if isinstance(matching, Sequence) else [matching]
-        gan = self.loss_weights.get("generator_gan") or 0
         # FOMM's first stage (generator_gan: 0) has feature matching weights in its YAML and uses neither.
-        return [gan, *matching] if gan else [0]
+        self.adversarial = active(self.loss_weights.get("generator_gan"))
+        if self.adversarial and discriminator is None:
+            raise ValueError("the loss weights ask for adversarial losses: pass a discriminator")
 
     def set_step(self, step: int) -> None:
         """Tell the model how many optimiser steps were made; the first ``appearance_steps`` train no motion."""
         self.appearance_only = step < self.appearance_steps
 
-    def forward(self, x: Batch, transform: Transform | None = None) -> tuple[Losses, dict[str, Tensor]]:
+    def forward(
+        self, x: Batch, generated: dict | None = None, transform: Transform | None = None
+    ) -> tuple[Losses, dict[str, Tensor]]:
         """One step's losses.
 
         Args:
@@ -65,6 +112,7 @@ class GeneratorFullModel(nn.Module):
                 of both frames, or ``keypoint_source`` and ``keypoint_driving`` of one each, with the displacements
                 ``field_source`` and ``field_driving`` (B, h, w, 2), see :func:`modules.track.field_motion`;
                 ``rows`` where it is a part of a larger batch, see :class:`modules.transform.Transform`.
+            generated: not used, this is the first phase of a step.
             transform: of the equivariance losses; drawn at random when None.
 
         Returns:
@@ -82,7 +130,7 @@ class GeneratorFullModel(nn.Module):
         generated.update(kp_source=kp_source, kp_driving=kp_driving)
         values = self.image_losses(x["driving"], generated, regions)
         values.update(self._adversarial_losses(x["driving"], generated))
-        values.update(self._equivariance_losses(x, generated, regions, transform))
+        values.update(self.equivariance_losses(x, generated, partial(self._transformed, x, regions), transform))
         return values, generated
 
     def _appearance_step(self, x: Batch, transform: Transform | None) -> tuple[Losses, dict[str, Tensor]]:
@@ -90,10 +138,10 @@ class GeneratorFullModel(nn.Module):
         generated = self.generator.reconstruct(x["source"])
         values = self.image_losses(x["source"], generated, self._regions(x, "source"))
         values.pop("deformed", None)  # nothing to learn: the identity is given
-        if active([self.loss_weights.get(f"equivariance_{name}") or 0 for name in ("value", "jacobian")]):
+        if any(self.loss_weights.get(name) for name in self.equivariance):
             regions = self._regions(x, "driving")
-            kp_driving = self.kp_extractor(x["driving"], prior_points(x, "driving"), regions)
-            values.update(self._equivariance_losses(x, {"kp_driving": kp_driving}, regions, transform))
+            detected = {"kp_driving": self.kp_extractor(x["driving"], prior_points(x, "driving"), regions)}
+            values.update(self.equivariance_losses(x, detected, partial(self._transformed, x, regions), transform))
         return values, generated
 
     def _regions(self, x: Batch, frame: str) -> Tensor | None:
@@ -102,7 +150,7 @@ class GeneratorFullModel(nn.Module):
         return self.kp_extractor.region_map(prior_points(x, frame), *x[frame].shape[-2:])
 
     def _adversarial_losses(self, target: Tensor, generated: dict[str, Tensor]) -> Losses:
-        if not active(self._adversarial_weights()):
+        if not self.adversarial:
             return {}
         kp = {name: tensor.detach() for name, tensor in generated["kp_driving"].items()}
         maps_generated = self.discriminator(self.image_losses.pyramid(generated["prediction"]), kp=kp)
@@ -124,37 +172,14 @@ class GeneratorFullModel(nn.Module):
             values["feature_matching"] = torch.stack(terms).sum()
         return values
 
-    def _equivariance_losses(
-        self, x: Batch, generated: dict[str, Tensor], regions: Tensor | None, transform: Transform | None
-    ) -> Losses:
-        value_weight = self.loss_weights.get("equivariance_value") or 0
-        jacobian_weight = self.loss_weights.get("equivariance_jacobian") or 0
-        if not value_weight and not jacobian_weight:
-            return {}
-        driving, kp_driving = x["driving"], generated["kp_driving"]
-        if transform is None:
-            transform = Transform(driving.shape[0], **self.train_params["transform_params"], rows=x.get("rows"))
-        frame = transform.transform_frame(driving, self.generator.align_corners)
+    def _transformed(self, x: Batch, regions: Tensor | None, frame: Tensor, transform: Transform) -> dict[str, Tensor]:
+        """Key points of the transformed driving frame; the prior stays where it is, or moves along."""
         prior = prior_points(x, "driving")
         if self.train_params.get("equivariance_prior", "unmoved") == "warped" and regions is not None:
-            prior, regions = self._warp_prior(prior, transform, driving.shape[-2:]), None
-        kp_transformed = self.kp_extractor(frame, prior, regions)
-        generated.update(transformed_frame=frame, transformed_kp=kp_transformed)
-        values: Losses = {}
-        if value_weight:
-            warped = transform.warp_coordinates(kp_transformed["value"])
-            values["equivariance_value"] = value_weight * losses.l1(kp_driving["value"], warped)
-        if jacobian_weight and "jacobian" in kp_driving:
-            moved = matmul_2x2(transform.jacobian(kp_transformed["value"]), kp_transformed["jacobian"])
-            term = losses.equivariance_jacobian(inverse_2x2(kp_driving["jacobian"]), moved)
-            values["equivariance_jacobian"] = jacobian_weight * term
-        return values
-
-    @staticmethod
-    def _warp_prior(keypoint: Tensor, transform: Transform, size: tuple[int, int]) -> Tensor:
-        """Where the prior's key points (pixels) are in the transformed frame (pixels)."""
-        moved = transform.inverse_coordinates(normalize_keypoints(keypoint.float(), *size))
-        return denormalize_keypoints(moved, *size)
+            size = frame.shape[-2:]
+            moved = transform.inverse_coordinates(normalize_keypoints(prior.float(), *size))
+            prior, regions = denormalize_keypoints(moved, *size), None
+        return self.kp_extractor(frame, prior, regions)
 
 
 class DiscriminatorFullModel(nn.Module):
@@ -166,11 +191,11 @@ class DiscriminatorFullModel(nn.Module):
         self.pyramid = ImagePyramid(discriminator.scales, num_channels)
         self.weight = train_params["loss_weights"].get("discriminator_gan", 1)
 
-    def forward(self, x: Batch, generated: dict[str, Tensor]) -> Losses:
-        """``x['driving']`` against ``generated['prediction']``, both (B, C, H, W) → {'disc_gan': scalar}."""
+    def forward(self, x: Batch, generated: dict[str, Tensor]) -> tuple[Losses, dict[str, Tensor]]:
+        """``x['driving']`` against ``generated['prediction']``, both (B, C, H, W) → {'disc_gan': scalar}, generated."""
         kp = {name: tensor.detach() for name, tensor in generated["kp_driving"].items()}
         maps_real = self.discriminator(self.pyramid(x["driving"]), kp=kp)
         maps_generated = self.discriminator(self.pyramid(generated["prediction"].detach()), kp=kp)
         keys = [f"prediction_map_{scale_name(scale)}" for scale in self.discriminator.scales]
         loss = losses.lsgan_discriminator([maps_real[k] for k in keys], [maps_generated[k] for k in keys])
-        return {"disc_gan": self.weight * loss}
+        return {"disc_gan": self.weight * loss}, generated

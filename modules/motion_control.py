@@ -129,8 +129,8 @@ class MotionControl:
     """Strength and place of a movement.
 
     Args:
-        amplify: 1 leaves the movement as it was driven, 0 stills it; displacements are multiplied by it, Jacobians
-            raised to its power (:func:`scale_jacobian`).
+        amplify: 1, or None, leaves the movement as it was driven, 0 stills it; displacements are multiplied by it,
+            Jacobians raised to its power (:func:`scale_jacobian`).
         regions: names of regions that take part, see :func:`parse_regions`; None: the whole face.  Key points of
             other regions stay at rest.
 
@@ -138,7 +138,8 @@ class MotionControl:
         ValueError: a negative strength, an unknown region.
     """
 
-    def __init__(self, amplify: float = 1.0, regions: str | Iterable[str] | None = None):
+    def __init__(self, amplify: float | None = None, regions: str | Iterable[str] | None = None):
+        amplify = 1.0 if amplify is None else amplify
         if not 0 <= amplify < float("inf"):
             raise ValueError(f"amplify is {amplify:g}; legal: a number from 0 (still), 1 as driven")
         self.amplify = float(amplify)
@@ -177,9 +178,3 @@ class MotionControl:
                 field = field * partition(rest, self.regions, tuple(field.shape[1:3]))[..., None]
             out["field"] = field
         return out
-
-
-def motion_control(animate_params: dict) -> MotionControl:
-    """The control that a config's ``animate_params`` ask for."""
-    amplify = animate_params.get("amplify")
-    return MotionControl(1.0 if amplify is None else amplify, animate_params.get("regions"))

@@ -19,9 +19,7 @@ class _SumOfAll(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> Tensor:
-        total = gradient.clone()
-        dist.all_reduce(total)
-        return total
+        return _SumOfAll.forward(ctx, gradient)
 
 
 class GlobalBatchNorm(_BatchNorm):
@@ -46,15 +44,12 @@ class GlobalBatchNorm(_BatchNorm):
         mean, total = sums[:-1] / sums[-1].detach(), sums[-1].detach()
         centred = own - mean.view(shape)  # two passes: E[x²] − E[x]² loses the digits of small variances
         variance = _SumOfAll.apply(centred.square().sum(dims)) / total
-        self._update(mean.detach(), (variance * total / (total - 1).clamp_min(1)).detach())
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * total / (total - 1).clamp_min(1), self.momentum)
         scale = torch.rsqrt(variance + self.eps) * self.weight
         return torch.addcmul(self.bias.view(shape), centred, scale.view(shape)).to(x.dtype)
-
-    @torch.no_grad()
-    def _update(self, mean: Tensor, variance: Tensor) -> None:
-        self.num_batches_tracked += 1
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(variance, self.momentum)
 
 
 def synchronise_batch_norms(network: nn.Module) -> None:
@@ -62,17 +57,9 @@ def synchronise_batch_norms(network: nn.Module) -> None:
 
     Networks on a GPU get ``nn.SyncBatchNorm``, others :class:`GlobalBatchNorm`.
     """
-    for parent in list(network.modules()):
-        for name, child in parent.named_children():
-            if isinstance(child, (nn.BatchNorm1d, nn.BatchNorm2d)):
-                setattr(parent, name, _synchronised(child))
-
-
-def _synchronised(norm: _BatchNorm) -> nn.Module:
-    if norm.weight.is_cuda:
-        return nn.SyncBatchNorm.convert_sync_batchnorm(norm)
-    out = GlobalBatchNorm(norm.num_features, norm.eps, norm.momentum)
-    out.weight, out.bias = norm.weight, norm.bias
-    out.running_mean, out.running_var = norm.running_mean, norm.running_var
-    out.num_batches_tracked = norm.num_batches_tracked
-    return out.train(norm.training)
+    norms = [module for module in network.modules() if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d))]
+    if any(norm.weight.is_cuda for norm in norms):
+        nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        return
+    for norm in norms:
+        norm.__class__ = GlobalBatchNorm

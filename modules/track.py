@@ -67,7 +67,7 @@ class Track:
             size: (height, width) of the new frames.
             mirrored: left and right key points change places.
         """
-        grid = _pixels(self.field.shape[1:3], size, self.field)
+        grid = _grid_pixels(self.field, size)
         inverse = torch.linalg.inv(matrix)
         field = _sample(self.field, ((grid - offset) @ inverse.T).expand(len(self), -1, -1, -1), self.size)
         linear = matrix @ self.head[..., :2] @ inverse
@@ -94,9 +94,14 @@ class Track:
             -1, *(1,) * (points.dim() - 1), 2
         )
 
+    @property
+    def grid(self) -> Tensor:
+        """(h, w, 2) pixels of the cells of the field."""
+        return _grid_pixels(self.field, self.size)
+
     def displacement(self) -> Tensor:
         """All of the motion on the grid, (T, h, w, 2), in normalised units: what :func:`field_motion` takes."""
-        return (self.field + self.head_at(grid_pixels(self))) * normalised_units(self.size, self.field)
+        return (self.field + self.head_at(self.grid)) * normalised_units(self.size, self.field)
 
 
 def normalised_units(size: tuple[int, int], like: Tensor) -> Tensor:
@@ -104,9 +109,9 @@ def normalised_units(size: tuple[int, int], like: Tensor) -> Tensor:
     return like.new_tensor([2 / max(size[1] - 1, 1), 2 / max(size[0] - 1, 1)])
 
 
-def _pixels(cells: tuple[int, int], size: tuple[int, int], like: Tensor) -> Tensor:
-    """(h, w, 2) pixels of the cells of a grid over frames of ``size`` = (height, width)."""
-    return (make_coordinate_grid(*cells, like=like) + 1) / normalised_units(size, like)
+def _grid_pixels(field: Tensor, size: tuple[int, int]) -> Tensor:
+    """(h, w, 2) pixels of the cells of a field (T, h, w, 2) over frames of ``size`` = (height, width)."""
+    return (make_coordinate_grid(*field.shape[1:3], like=field) + 1) / normalised_units(size, field)
 
 
 def _sample(field: Tensor, places: Tensor, size: tuple[int, int]) -> Tensor:
@@ -114,16 +119,9 @@ def _sample(field: Tensor, places: Tensor, size: tuple[int, int]) -> Tensor:
     return sample_field(field, places * normalised_units(size, field) - 1)
 
 
-def grid_pixels(track: Track) -> Tensor:
-    """(h, w, 2) pixels of the cells of a track's field."""
-    return _pixels(track.field.shape[1:3], track.size, track.field)
-
-
 def sample_field(field: Tensor, grid: Tensor) -> Tensor:
     """A field (B, h, w, 2) at ``grid``, normalised (B, h', w', 2), of that shape; constant beyond the edge."""
-    values = F.grid_sample(
-        field.float().permute(0, 3, 1, 2), grid.float(), align_corners=True, padding_mode="border"
-    )
+    values = F.grid_sample(field.float().permute(0, 3, 1, 2), grid.float(), align_corners=True, padding_mode="border")
     return values.permute(0, 2, 3, 1)
 
 
@@ -278,55 +276,35 @@ def _kernel(a: Tensor, b: Tensor) -> Tensor:
     return square * torch.log(square.clamp_min(1e-12))
 
 
-@dataclass(frozen=True)
 class Carrier:
     """Carries the movements of one face over to another.
 
+    The places correspond by a thin-plate spline on the key points, the displacements by :func:`face_turn`.
+
+    Args:
+        keypoints: (K, 2) the source face's key points.
+        size: (height, width) of its frame.
+        driving: a track of the driving face.
+        rescale: see :func:`face_turn`.
+        keep_head: whether the head's motion is carried too.
+
     Attributes:
         turn: (2, 2), see :func:`face_turn`.
-        places: (1, h, w, 2) pixels of the driving face that correspond to the source's grid cells.
-        weight: (h, w, 1), see :func:`face_weight`.
-        head_places: (h, w, 2), the same by turning and scaling alone: what the head's motion acts on.
-        keypoints: (K, 2) the source face's key points.
-        grid: (h, w, 2) pixels of the source's grid cells.
-        anchors: (K, 2) the driving face's key points at its onset.
-        size: (height, width) of the source frame.
-        keep_head: whether the head's motion is carried too.
     """
 
-    turn: Tensor
-    places: Tensor
-    weight: Tensor
-    head_places: Tensor
-    keypoints: Tensor
-    grid: Tensor
-    anchors: Tensor
-    size: tuple[int, int]
-    keep_head: bool = False
-
-    @classmethod
-    def between(
-        cls, source: Tensor, size: tuple[int, int], driving: Track, rescale: bool = True, keep_head: bool = False
-    ) -> Carrier:
-        """From the driving face of a track to the source face with key points ``source`` (K, 2) in a frame of ``size``.
-
-        The places correspond by a thin-plate spline on the key points, the displacements by :func:`face_turn`.
-        """
-        grid = _pixels(driving.field.shape[1:3], size, source)
-        turn = face_turn(source, driving.onset, rescale)
-        (middle, _), (driving_middle, _) = face_axes(source), face_axes(driving.onset)
-        back = torch.linalg.inv(face_turn(source, driving.onset))
-        return cls(
-            turn=turn,
-            places=thin_plate_spline(source, driving.onset, grid, RIGIDITY)[None],
-            weight=face_weight(source, grid)[..., None],
-            head_places=(grid - middle) @ back.T + driving_middle,
-            keypoints=source,
-            grid=grid,
-            anchors=driving.onset,
-            size=size,
-            keep_head=keep_head,
-        )
+    def __init__(
+        self, keypoints: Tensor, size: tuple[int, int], driving: Track, rescale: bool = True, keep_head: bool = False
+    ):
+        self.keypoints, self.size, self.keep_head, self.anchors = keypoints, size, keep_head, driving.onset
+        self.grid = _grid_pixels(driving.field.to(keypoints), size)  # (h, w, 2), of the source
+        self.turn = face_turn(keypoints, driving.onset, rescale)
+        self.weight = face_weight(keypoints, self.grid)[..., None]  # (h, w, 1)
+        # The driving face's pixels that correspond to these: (1, h, w, 2); and by turning and scaling alone, (h, w, 2),
+        # what the head's motion acts on.
+        self.places = thin_plate_spline(keypoints, driving.onset, self.grid, RIGIDITY)[None]
+        (middle, _), (driving_middle, _) = face_axes(keypoints), face_axes(driving.onset)
+        back = torch.linalg.inv(face_turn(keypoints, driving.onset))
+        self.head_places = (self.grid - middle) @ back.T + driving_middle
 
     def field(self, track: Track) -> Tensor:
         """Displacement of the source face (T, h, w, 2), normalised, for T frames of the driving face."""

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modules.bases import AppearanceNetwork
+from modules.generator import AppearanceNetwork
 from modules.inference import doubling_weight, four_pixel_weight
 from modules.util import UpBlock2d
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,37 +23,27 @@ class SameBlock2d(nn.Module):
         return F.relu(self.norm(self.conv(x)))
 
 
-class DownBlock2d(nn.Module):
+class DownBlock2d(SameBlock2d):
     """3×3 convolution – BatchNorm – ReLU – 2×2 average pooling: (B, C, H, W) → (B, out, H/2, W/2)."""
 
-    def __init__(self, in_features: int, out_features: int):
-        super().__init__()
-        self.conv = nn.Conv2d(in_features, out_features, 3, padding=1)
-        self.norm = nn.BatchNorm2d(out_features)
-
     def forward(self, x: Tensor) -> Tensor:
-        return F.avg_pool2d(F.relu(self.norm(self.conv(x))), 2)
+        return F.avg_pool2d(super().forward(x), 2)
 
 
-class UpBlock2d(nn.Module):
+class UpBlock2d(SameBlock2d):
     """Nearest ×2 – 3×3 convolution – BatchNorm – ReLU: (B, C, H, W) → (B, out, 2H, 2W)."""
 
-    def __init__(self, in_features: int, out_features: int):
-        super().__init__()
-        self.conv = nn.Conv2d(in_features, out_features, 3, padding=1)
-        self.norm = nn.BatchNorm2d(out_features)
-
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.norm(self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))))
+        return super().forward(F.interpolate(x, scale_factor=2.0, mode="nearest"))
 
 
 class ResBlock2d(nn.Module):
-    """Pre-activation residual block: BN – ReLU – conv – BN – ReLU – conv, plus the input."""
+    """Pre-activation residual block: BN – ReLU – 3×3 conv – BN – ReLU – 3×3 conv, plus the input."""
 
-    def __init__(self, features: int, *, kernel_size: int = 3, padding: int = 1):
+    def __init__(self, features: int):
         super().__init__()
-        self.conv1 = nn.Conv2d(features, features, kernel_size, padding=padding)
-        self.conv2 = nn.Conv2d(features, features, kernel_size, padding=padding)
+        self.conv1 = nn.Conv2d(features, features, 3, padding=1)
+        self.conv2 = nn.Conv2d(features, features, 3, padding=1)
         self.norm1 = nn.BatchNorm2d(features)
         self.norm2 = nn.BatchNorm2d(features)
 
@@ -71,9 +63,7 @@ class Encoder(nn.Module):
     def __init__(self, block_expansion: int, in_features: int, num_blocks: int, max_features: int):
         super().__init__()
         widths = [in_features] + [_width(block_expansion, max_features, i + 1) for i in range(num_blocks)]
-        self.down_blocks = nn.ModuleList(
-            DownBlock2d(i, o) for i, o in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.down_blocks = nn.ModuleList(DownBlock2d(i, o) for i, o in pairwise(widths))
         self.out_features = widths[-1]
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -110,7 +100,7 @@ class Hourglass(nn.Module):
     on the right and below, and the result is cut back; others pass untouched, as in the published network.
     """
 
-    def __init__(self, *, block_expansion: int, in_features: int, num_blocks: int = 3, max_features: int = 256):
+    def __init__(self, block_expansion: int, in_features: int, num_blocks: int, max_features: int):
         super().__init__()
         self.encoder = Encoder(block_expansion, in_features, num_blocks, max_features)
         self.decoder = Decoder(block_expansion, in_features, num_blocks, max_features)
@@ -130,35 +120,36 @@ class AntiAliasInterpolation2d(nn.Module):
 
     Args:
         channels: C.
-        scale: 1 / an integer; sigma = (1/scale − 1)/2, kernel 2·round(4·sigma) + 1, zero padding.
+        scale: 1 / an integer; sigma = (1/scale − 1)/2, kernel 2·round(4·sigma) + 1, zero padding.  With 1 the image
+            passes untouched, and there is no kernel, as in the published checkpoints.
     """
 
     weight: Tensor
 
     def __init__(self, channels: int, scale: float):
         super().__init__()
-        stride = round(1 / scale)
-        if stride < 1 or abs(stride * scale - 1) > 1e-6:
+        self.channels, self.stride = channels, round(1 / scale)
+        if self.stride < 1 or abs(self.stride * scale - 1) > 1e-6:
             raise ValueError(
                 f"a scale_factor, or one of scales, is {scale}; legal: 1 divided by a whole number (1, 0.5, 0.25 …)"
             )
-        self.stride = stride
-        sigma = (stride - 1) / 2
+        if self.stride == 1:
+            return
+        sigma = (self.stride - 1) / 2
         self.padding = round(4 * sigma)
         offsets = torch.arange(-self.padding, self.padding + 1, dtype=torch.float32)
-        kernel = torch.exp(-(offsets**2) / (2 * max(sigma, 1e-6) ** 2))
+        kernel = torch.exp(-(offsets**2) / (2 * sigma**2))
         kernel = kernel[:, None] * kernel[None, :]
         kernel = (kernel / kernel.sum()).expand(channels, 1, -1, -1)
         self.register_buffer("weight", kernel.contiguous())
 
     def extra_repr(self) -> str:
-        return f"channels={self.weight.shape[0]}, stride={self.stride}"
+        return f"channels={self.channels}, stride={self.stride}"
 
     def forward(self, x: Tensor) -> Tensor:
         if self.stride == 1:
             return x
-        weight = self.weight.to(x.dtype)
-        return F.conv2d(x, weight, stride=self.stride, padding=self.padding, groups=weight.shape[0])
+        return F.conv2d(x, self.weight.to(x.dtype), stride=self.stride, padding=self.padding, groups=self.channels)
 
 
 class ImagePyramid(nn.Module):
@@ -252,11 +243,3 @@ def convolve_together(x: Tensor, *layers: nn.Conv2d) -> tuple[Tensor, ...]:
 def spatial_softmax(logits: Tensor, temperature: float) -> Tensor:
     """Softmax over space of (B, K, h, w), in float32."""
     return F.softmax(logits.float().flatten(-2) / temperature, dim=-1).view_as(logits)
-
-
-def expect_shape(name: str, tensor: Tensor, *shape: int | None) -> None:
-    """Raise ValueError unless ``tensor`` has ``shape``; None stands for any size."""
-    actual = tuple(tensor.shape)
-    if len(actual) != len(shape) or any(e is not None and e != a for e, a in zip(shape, actual, strict=True)):
-        expected = ", ".join("any" if e is None else str(e) for e in shape)
-        raise ValueError(f"{name} should have shape ({expected}), got {actual}")

@@ -24,9 +24,7 @@ class Vgg19(nn.Module):
     def __init__(self, features: nn.Sequential):
         super().__init__()
         bounds = (0, *SLICES)
-        self.slices = nn.ModuleList(
-            nn.Sequential(*features[a:b]) for a, b in zip(bounds[:-1], bounds[1:], strict=True)
-        )
+        self.slices = nn.ModuleList(nn.Sequential(*features[a:b]) for a, b in zip(bounds[:-1], bounds[1:], strict=True))
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False)

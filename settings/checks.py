@@ -11,19 +11,21 @@ from collections.abc import Iterator
 from modules import FAMILIES, get_family
 from modules.animator import NO_REGIONS
 from modules.family import Family
-from modules.image_losses import active
+from modules.losses import active
 from modules.motion_control import parse_regions
 from settings.files import ConfigError, merge
 from settings.keys import (
+    AMOUNT,
     DEFAULTS,
     FAMILY_RULES,
     SHARED_KEYS,
     TRAIN_DEFAULTS,
     TRAINING_DEFAULTS,
     TRAINING_KEYS,
+    WEIGHT_RULES,
     Rule,
     one_of,
-    weight_rule,
+    optional,
 )
 
 
@@ -42,7 +44,8 @@ def schema(family_name: str) -> dict:
     for section in family.training_sections.values():
         keys[section] |= {name: FAMILY_RULES[name] for name in keys[section] if name in FAMILY_RULES}
         if "loss_weights" in keys[section]:
-            keys[section]["loss_weights"] = {name: weight_rule(name) for name in keys[section]["loss_weights"]}
+            names = keys[section]["loss_weights"]
+            keys[section]["loss_weights"] = {name: WEIGHT_RULES.get(name, optional(AMOUNT)) for name in names}
     return keys
 
 
@@ -112,8 +115,9 @@ def _check_values(config: dict, family: Family) -> None:
     """What no rule of a single key can tell."""
     if "dataset_params" in config and not config["dataset_params"].get("root_dir"):
         raise ConfigError("dataset_params.root_dir is missing from the config; legal: a folder, or a list of folders")
-    if family.num_channels(config) != 3:
-        raise ConfigError(f"num_channels is {family.num_channels(config)}; legal: 3, as all frames are read as RGB")
+    channels = (config["model_params"].get("common_params") or config["model_params"]).get("num_channels", 3)
+    if channels != 3:
+        raise ConfigError(f"num_channels is {channels}; legal: 3, as all frames are read as RGB")
     for section in family.training_sections.values():
         for name in ("num_epochs", "batch_size"):
             if section in config and config[section].get(name) is None:
@@ -181,7 +185,7 @@ def check_config(config: dict) -> dict:
     config = merge({key: value for key, value in DEFAULTS.items() if key in given or key != "dataset_params"}, given)
     for section in family.training_sections.values():
         if section in config:
-            defaults = {**TRAINING_DEFAULTS, **(TRAIN_DEFAULTS if section == "train_params" else {})}
+            defaults = TRAIN_DEFAULTS if section == "train_params" else TRAINING_DEFAULTS
             config[section] = merge(defaults, config[section])
     if config.get("train_params", {}).get("loss_weights", {}) is None:
         config["train_params"]["loss_weights"] = {}

@@ -3,7 +3,3 @@
 Written from the paper and from the facts in the project's specification; parameter names are those of the
 published checkpoints.
 """
-
-from modules.mraa.family import MraaFamily
-
-__all__ = ["MraaFamily"]

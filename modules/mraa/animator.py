@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from modules.animator import NO_REGIONS, KeyPoints, interpolate, normalize_kp, repeat
+from modules.animator import NO_REGIONS, Animator, KeyPoints, interpolate, normalize_kp, repeat, repeat_all
 from modules.motion_control import MotionControl
 from modules.mraa.regions import Regions, align_swap, as_keypoints, from_keypoints
 
 MODES = ("avd", "relative", "standard")
 
 
-class RegionAnimator:
-    """Animator of the ``mraa`` family; the interface is that of :class:`modules.animator.KeyPointAnimator`.
+class RegionAnimator(Animator):
+    """Animator of the ``mraa`` family.
 
     Args:
         networks: ``generator`` and ``region_predictor``; ``avd_network`` in mode ``avd``; ``bg_predictor``
@@ -34,7 +34,7 @@ class RegionAnimator:
         reconstruction: bool = False,
         control: MotionControl | None = None,
     ):
-        self.control = control or MotionControl()
+        super().__init__(networks["generator"], control)
         if self.control.regions:
             raise ValueError(NO_REGIONS)
         if mode not in MODES:
@@ -51,7 +51,7 @@ class RegionAnimator:
                 "know: set animate_params.mode: relative"
             )
         self.networks, self.adapt_movement_scale = networks, adapt_movement_scale
-        self.generator, self.region_predictor = networks["generator"], networks["region_predictor"]
+        self.region_predictor = networks["region_predictor"]
         self.bg_predictor = networks["bg_predictor"] if reconstruction else None
 
     @torch.inference_mode()
@@ -63,16 +63,15 @@ class RegionAnimator:
         keypoint_driving: Tensor | None = None,
     ) -> None:
         """Prepare a pair: source and initial driving frame (1, C, H, W); MRAA has no use for key points."""
-        self.source = source
-        self.features = [level.float() for level in self.generator.encode(source)]  # as they are warped, every time
-        self.source_regions = self.region_predictor(source)
+        self.encode(source)
+        self.kp_source = self.region_predictor(source)
         if self.mode == "relative":
             self.initial_regions = self.region_predictor(driving_initial)
 
     def _carry_over(self, driving: Regions, source: Regions) -> Regions:
         """The regions that the source is to have in these driving frames."""
         if self.mode == "relative":
-            keypoints = (as_keypoints(r) for r in (self.source_regions, driving, self.initial_regions))
+            keypoints = (as_keypoints(r) for r in (self.kp_source, driving, self.initial_regions))
             return self._controlled(normalize_kp(*keypoints, self.adapt_movement_scale, True, True))
         if self.mode == "avd":
             return self.networks["avd_network"](x_id=source, x_pose=driving)
@@ -80,7 +79,7 @@ class RegionAnimator:
 
     def _controlled(self, keypoints: KeyPoints) -> Regions:
         """Regions from key points, after the control; signs that mean no movement are taken out first."""
-        source = as_keypoints(self.source_regions)
+        source = as_keypoints(self.kp_source)
         if self.control and "jacobian" in keypoints:
             keypoints = {**keypoints, "jacobian": align_swap(source["jacobian"], keypoints["jacobian"])}
         return from_keypoints(self.control(source, keypoints))
@@ -91,22 +90,14 @@ class RegionAnimator:
 
         ``keypoints`` belongs to the interface; MRAA has no use for it.
         """
-        source_regions = {name: repeat(tensor, len(driving)) for name, tensor in self.source_regions.items()}
-        regions = self._carry_over(self.region_predictor(driving), source_regions)
+        regions = self._carry_over(self.region_predictor(driving), repeat_all(self.kp_source, len(driving)))
         if self.bg_predictor is not None:
             regions["background"] = self.bg_predictor(repeat(self.source, len(driving)), driving)
         return regions
 
-    @torch.inference_mode()
-    def render(self, regions: Regions) -> dict[str, Tensor]:
-        """The source with T sets of regions → the generator's outputs, with ``kp_source``, ``kp_driving``."""
-        frames = len(regions["shift"])
-        source_regions = {name: repeat(tensor, frames) for name, tensor in self.source_regions.items()}
-        features = [repeat(level, frames) for level in self.features]
-        background = regions.get("background")
-        out = self.generator(repeat(self.source, frames), regions, source_regions, background, features=features)
-        out.update(kp_source=as_keypoints(source_regions), kp_driving=as_keypoints(regions))
-        return out
+    def generate(self, source: Tensor, kp_source: Regions, kp_driving: Regions, features: list[Tensor]) -> dict:
+        out = self.generator(source, kp_driving, kp_source, kp_driving.get("background"), features)
+        return {**out, "kp_source": as_keypoints(kp_source), "kp_driving": as_keypoints(kp_driving)}
 
     def interpolate(self, regions: Regions, positions: Tensor) -> Regions:
         """:func:`modules.animator.interpolate` of regions, whose affines may change sign from frame to frame."""
@@ -114,7 +105,3 @@ class RegionAnimator:
         if "affine" in regions:
             regions["affine"] = align_swap(regions["affine"][:1], regions["affine"])
         return interpolate(regions, positions)
-
-    def animate(self, driving: Tensor, keypoints: Tensor | None = None) -> dict[str, Tensor]:
-        """:meth:`render` of the :meth:`motion` of the next T driving frames."""
-        return self.render(self.motion(driving, keypoints))

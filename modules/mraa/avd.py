@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
-from modules.mraa.regions import Regions, affine_covariance, relative_affine
+from modules.mraa.regions import Regions, affine_covariance, align_swap
 from modules.util import full_precision
 
 WIDTHS = (256, 512, 1024)
@@ -14,7 +16,7 @@ NUMBERS = 6  # of a region: shift (2) and affine (4)
 
 def _perceptron(widths: list[int]) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(widths[:-2], widths[1:-1], strict=True):
+    for inputs, outputs in pairwise(widths[:-1]):
         layers += [nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs), nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1]))
 
@@ -61,8 +63,7 @@ class AVDNetwork(nn.Module):
     def forward(self, x_id: Regions, x_pose: Regions) -> Regions:
         """Regions of the body to move, and of the body in the pose → ``shift``, ``affine``, ``covar``."""
         if self.revert_axis_swap:
-            ratio = relative_affine(x_id["affine"], x_pose["affine"], revert_axis_swap=False)
-            x_id = {**x_id, "affine": torch.where(ratio[..., :1, :1] < 0, -x_id["affine"], x_id["affine"])}
+            x_id = {**x_id, "affine": align_swap(x_pose["affine"], x_id["affine"])}
         numbers = flatten_regions(x_pose), flatten_regions(x_id)
         with full_precision(numbers[0]):
             pose, identity = self.pose_encoder(numbers[0].float()), self.id_encoder(numbers[1].float())

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from modules.family import Family, Phase, keyword_names, pick, section
-from modules.image_losses import active
-from modules.motion_control import motion_control
+from modules.family import Family, Phase, construct, leaves, pick, section
+from modules.motion_control import MotionControl
 from modules.mraa.animator import MODES, RegionAnimator
 from modules.mraa.avd import AVDNetwork
 from modules.mraa.bg_predictor import BGMotionPredictor
@@ -33,39 +32,26 @@ class MraaFamily(Family):
     later_networks = {"avd_network": "train_avd"}
 
     def model_keys(self) -> dict:
-        def leaves(network: type[nn.Module]) -> dict:
-            return dict.fromkeys(sorted(keyword_names(network.__init__) - set(COMMON)))
-
-        flow = leaves(PixelwiseFlowPredictor)
+        flow = leaves(PixelwiseFlowPredictor, COMMON)
         return {
             **dict.fromkeys(COMMON),
-            "region_predictor_params": {**leaves(RegionPredictor), **dict.fromkeys(RETIRED)},
-            "bg_predictor_params": leaves(BGMotionPredictor),
-            "generator_params": {**leaves(Generator), "pixelwise_flow_predictor_params": flow},
-            "avd_network_params": leaves(AVDNetwork),
+            "region_predictor_params": {**leaves(RegionPredictor, COMMON), **dict.fromkeys(RETIRED)},
+            "bg_predictor_params": leaves(BGMotionPredictor, COMMON),
+            "generator_params": {**leaves(Generator, COMMON), "pixelwise_flow_predictor_params": flow},
+            "avd_network_params": leaves(AVDNetwork, COMMON),
         }
 
     def build(self, config: dict) -> dict[str, nn.Module]:
         params = config["model_params"]
         common = pick(params, COMMON)
-        swap = pick(common, ("revert_axis_swap",))
         regions = {k: v for k, v in section(params, "region_predictor_params").items() if k not in RETIRED}
         networks = {
-            "generator": Generator(
-                **pick(common, ("num_regions", "num_channels", "align_corners")),
-                **swap,
-                **section(params, "generator_params"),
-            ),
-            "region_predictor": RegionPredictor(
-                **pick(common, ("num_regions", "num_channels", "estimate_affine")), **regions
-            ),
-            "bg_predictor": BGMotionPredictor(
-                **pick(common, ("num_channels",)), **section(params, "bg_predictor_params")
-            ),
+            "generator": construct(Generator, common, section(params, "generator_params")),
+            "region_predictor": construct(RegionPredictor, common, regions),
+            "bg_predictor": construct(BGMotionPredictor, common, section(params, "bg_predictor_params")),
         }
         if common.get("estimate_affine"):
-            avd = params.get("avd_network_params") or {}
-            networks["avd_network"] = AVDNetwork(**pick(common, ("num_regions",)), **swap, **avd)
+            networks["avd_network"] = construct(AVDNetwork, common, params.get("avd_network_params") or {})
         return networks
 
     def train_keys(self) -> dict:
@@ -74,9 +60,6 @@ class MraaFamily(Family):
             "train_params": {"lr": None, "loss_weights": dict.fromkeys(weights)},
             "train_avd_params": dict.fromkeys(("lr", "lambda_shift", "lambda_affine", "random_scale")),
         }
-
-    def needs_vgg(self, config: dict, mode: str = "train") -> bool:
-        return mode == "train" and active(config["train_params"]["loss_weights"].get("perceptual"))
 
     def phases(
         self, networks: dict[str, nn.Module], config: dict, vgg: nn.Module | None = None, mode: str = "train"
@@ -90,9 +73,7 @@ class MraaFamily(Family):
         full = ReconstructionModel(*(networks[name] for name in names), config["train_params"], vgg)
         return [Phase(full, {"reconstruction": (names, "lr")})]
 
-    def animator(
-        self, networks: dict[str, nn.Module], config: dict, reconstruction: bool = False
-    ) -> RegionAnimator:
+    def animator(self, networks: dict[str, nn.Module], config: dict, reconstruction: bool = False) -> RegionAnimator:
         params = config.get("animate_params") or {}
         normalization = {k: v for k, v in (params.get("normalization_params") or {}).items() if v is not None}
         foreign = sorted(set(normalization) - {"adapt_movement_scale"})
@@ -102,5 +83,5 @@ class MraaFamily(Family):
                 f"movements are ruled by animate_params.mode ({', '.join(MODES)}): remove it"
             )
         scale = normalization.get("adapt_movement_scale", True)
-        control = None if reconstruction else motion_control(params)
+        control = None if reconstruction else MotionControl(params.get("amplify"), params.get("regions"))
         return RegionAnimator(networks, params.get("mode") or MODES[0], scale, reconstruction, control)

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from modules.bases import MotionNetwork
 from modules.coords import make_coordinate_grid
+from modules.dense_motion import MotionNetwork
 from modules.mraa.regions import Regions, region_gaussians, relative_affine
 from modules.util import matmul_2x2
 
@@ -22,9 +22,7 @@ def background_motion(matrix: Tensor, size: tuple[int, int]) -> Tensor:
     return moved[..., :2] / moved[..., 2:].clamp_min(NEAREST_HORIZON)
 
 
-def region_motions(
-    driving: Regions, source: Regions, size: tuple[int, int], revert_axis_swap: bool
-) -> Tensor:
+def region_motions(driving: Regions, source: Regions, size: tuple[int, int], revert_axis_swap: bool) -> Tensor:
     """Backward motions A_source·A_driving⁻¹·(z − shift_driving) + shift_source: (B, K, h, w, 2)."""
     grid = make_coordinate_grid(*size, like=driving["shift"])
     motion = grid - driving["shift"][:, :, None, None, :]  # (B, K, h, w, 2)
@@ -38,50 +36,29 @@ class PixelwiseFlowPredictor(MotionNetwork):
     """Mixes the motions of K regions and of the background into one flow, at ``scale_factor`` of the image.
 
     Args:
-        estimate_occlusion_map: also predict where the warped source cannot be used.
         region_var: variance of the heat maps, in normalised units, without ``use_covar_heatmap``.
         use_covar_heatmap: heat maps have the regions' own covariances.
         use_deformed_source: the network also sees the source warped by every motion.
         revert_axis_swap: see :func:`modules.mraa.regions.revert_swap`.
-        align_corners: sampling convention, see :func:`modules.coords.warp`.
-        background_bias, occlusion_bias: see :meth:`modules.bases.MotionNetwork.add_motion_layers`.
+        layers: arguments of :class:`~modules.dense_motion.MotionNetwork`.
     """
 
     def __init__(
         self,
         *,
-        block_expansion: int,
-        num_blocks: int,
-        max_features: int,
         num_regions: int,
         num_channels: int,
-        estimate_occlusion_map: bool = False,
-        scale_factor: float = 1,
         region_var: float = 0.01,
         use_covar_heatmap: bool = False,
         use_deformed_source: bool = True,
         revert_axis_swap: bool = False,
-        align_corners: bool = False,
-        background_bias: float | None = None,
-        occlusion_bias: float | None = None,
+        **layers: float | None,
     ):
-        super().__init__()
+        in_features = (num_regions + 1) * (1 + num_channels * use_deformed_source)
+        super().__init__(num_regions + 1, in_features, num_channels=num_channels, **layers)
         self.num_regions = num_regions
         self.variance = None if use_covar_heatmap else region_var
         self.use_deformed_source, self.revert_axis_swap = use_deformed_source, revert_axis_swap
-        self.add_motion_layers(
-            in_features=(num_regions + 1) * (1 + num_channels * use_deformed_source),
-            candidates=num_regions + 1,
-            num_channels=num_channels,
-            block_expansion=block_expansion,
-            max_features=max_features,
-            num_blocks=num_blocks,
-            scale_factor=scale_factor,
-            estimate_occlusion_map=estimate_occlusion_map,
-            align_corners=align_corners,
-            background_bias=background_bias,
-            occlusion_bias=occlusion_bias,
-        )
 
     def extra_repr(self) -> str:
         variance = "covariances" if self.variance is None else self.variance
@@ -121,13 +98,12 @@ class PixelwiseFlowPredictor(MotionNetwork):
             ``mask`` (B, K+1, h, w) summing to 1, background first, ``optical_flow`` (B, h, w, 2), where each
             pixel comes from, normalised (x, y), and ``occlusion_map`` (B, 1, h, w) in [0, 1] if estimated.
         """
-        source = self.shrink(source_image)
+        source = self.down(source_image)
         size = tuple(source.shape[-2:])
         motions = self.sparse_motions(driving_region_params, source_region_params, bg_params, size)
         heatmaps = self.heatmap_differences(driving_region_params, source_region_params, size)
         inputs = heatmaps[:, :, None]  # (B, K+1, 1, h, w)
         if self.use_deformed_source:
             inputs = torch.cat([inputs, self.warp_candidates(source, motions)], dim=2)
-        mask, flow, occlusion = self.mix(inputs.flatten(1, 2), motions)
-        out = {"mask": mask, "optical_flow": flow}
-        return out if occlusion is None else {**out, "occlusion_map": occlusion}
+        flow, maps = self.mix(inputs.flatten(1, 2), motions)
+        return {"optical_flow": flow, **maps}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from modules.bases import AppearanceNetwork
 from modules.coords import resize_map
+from modules.generator import AppearanceNetwork
 from modules.mraa.flow_predictor import PixelwiseFlowPredictor
 from modules.mraa.regions import Regions
 
@@ -19,7 +19,7 @@ class Generator(AppearanceNetwork):
             :class:`~modules.mraa.flow_predictor.PixelwiseFlowPredictor`.
         skips: the warped features of every resolution, and the warped image, take part in the result.
         revert_axis_swap: see :func:`modules.mraa.regions.revert_swap`.
-        align_corners: sampling convention, see :func:`modules.coords.warp`.
+        layers: arguments of :class:`~modules.generator.AppearanceNetwork`.
     """
 
     def __init__(
@@ -27,41 +27,23 @@ class Generator(AppearanceNetwork):
         *,
         num_channels: int,
         num_regions: int,
-        block_expansion: int,
-        max_features: int,
-        num_down_blocks: int,
-        num_bottleneck_blocks: int,
         pixelwise_flow_predictor_params: dict,
         skips: bool = False,
         revert_axis_swap: bool = False,
         align_corners: bool = False,
+        **layers: int,
     ):
-        super().__init__()
         if skips and not pixelwise_flow_predictor_params.get("estimate_occlusion_map"):
             raise ValueError(
                 "generator_params.skips: True needs pixelwise_flow_predictor_params.estimate_occlusion_map: True; "
                 "without it nothing the decoder paints would be seen"
             )
+        common = {"num_channels": num_channels, "align_corners": align_corners}
+        flow = PixelwiseFlowPredictor(
+            num_regions=num_regions, revert_axis_swap=revert_axis_swap, **common, **pixelwise_flow_predictor_params
+        )
+        super().__init__("pixelwise_flow_predictor", flow, **common, **layers)
         self.skips = skips
-        self.pixelwise_flow_predictor = PixelwiseFlowPredictor(
-            num_regions=num_regions,
-            num_channels=num_channels,
-            revert_axis_swap=revert_axis_swap,
-            align_corners=align_corners,
-            **pixelwise_flow_predictor_params,
-        )
-        self.add_appearance_layers(
-            num_channels=num_channels,
-            block_expansion=block_expansion,
-            max_features=max_features,
-            num_down_blocks=num_down_blocks,
-            num_bottleneck_blocks=num_bottleneck_blocks,
-            align_corners=align_corners,
-        )
-
-    def encode(self, source_image: Tensor) -> list[Tensor]:
-        """Features of the source at every resolution, finest first: constant for a pair, so worth keeping."""
-        return self.encode_levels(source_image)
 
     def blend(self, warped: Tensor, painted: Tensor | None, occlusion: Tensor | None) -> Tensor:
         """warped·occlusion + painted·(1 − occlusion), (B, F, H, W).
@@ -79,8 +61,7 @@ class Generator(AppearanceNetwork):
     def decode(self, deformed: Tensor, features: list[Tensor], motion: dict[str, Tensor]) -> Tensor:
         """Warped image (B, C, H, W), features and flow → image (B, C, H, W) in [0, 1]."""
         occlusion = motion.get("occlusion_map")
-        used = features if self.skips else features[-1:]
-        warped = [self.deform(level, motion["optical_flow"]) for level in used]
+        warped = [self.deform(level, motion["optical_flow"]) for level in features]
         out = self.bottleneck(self.blend(warped[-1], None, occlusion))
         for index, block in enumerate(self.up_blocks):
             out = block(self.blend(warped[-1 - index], out, occlusion) if self.skips else out)
@@ -108,9 +89,8 @@ class Generator(AppearanceNetwork):
         Returns:
             the flow predictor's outputs, ``deformed`` (the warped source) and ``prediction`` (B, C, H, W).
         """
-        if features is None:
-            features = self.encode(source_image)
         regions = driving_region_params, source_region_params
         motion = self.pixelwise_flow_predictor(source_image, *regions, bg_params)
         deformed = self.deform(source_image, motion["optical_flow"])
+        features = features or self.encode(source_image)
         return {**motion, "deformed": deformed, "prediction": self.decode(deformed, features, motion)}

@@ -6,20 +6,21 @@ import torch
 from torch import Tensor, nn
 
 from modules import losses
-from modules.image_losses import Batch, ImageLosses, Losses
+from modules.losses import Batch, Losses
+from modules.model import ReconstructingModel
 from modules.mraa.regions import Regions, as_keypoints, revert_swap
 from modules.transform import Transform
-from modules.util import inverse_2x2, matmul_2x2
 
 
-class ReconstructionModel(nn.Module):
+class ReconstructionModel(ReconstructingModel):
     """Losses of ``--mode train``: one frame of a clip made from another one.
 
     Args:
         generator, region_predictor, bg_predictor: the networks.
-        train_params: the YAML's ``train_params``: ``scales``, ``loss_weights``, ``transform_params``.
-        vgg: :class:`modules.vgg.Vgg19`; required by the perceptual loss.
+        train_params, vgg: as in :class:`~modules.model.ReconstructingModel`.
     """
+
+    equivariance = ("equivariance_shift", "equivariance_affine")
 
     def __init__(
         self,
@@ -29,10 +30,8 @@ class ReconstructionModel(nn.Module):
         train_params: dict,
         vgg: nn.Module | None = None,
     ):
-        super().__init__()
-        self.generator, self.region_predictor, self.bg_predictor = generator, region_predictor, bg_predictor
-        self.train_params, self.loss_weights = train_params, train_params["loss_weights"]
-        self.image_losses = ImageLosses(train_params, generator.final.out_channels, vgg)
+        super().__init__(generator, train_params, vgg)
+        self.region_predictor, self.bg_predictor = region_predictor, bg_predictor
 
     def forward(
         self, x: Batch, generated: dict | None = None, transform: Transform | None = None
@@ -53,36 +52,14 @@ class ReconstructionModel(nn.Module):
         generated = self.generator(x["source"], driving, source, background)
         generated.update(kp_source=as_keypoints(source), kp_driving=as_keypoints(driving))
         values = self.image_losses(x["driving"], generated)
-        values.update(self._equivariance_losses(x, driving, generated, transform))
+
+        def detect(frame: Tensor, transform: Transform) -> dict[str, Tensor]:
+            return as_keypoints(self.region_predictor(frame))
+
+        values.update(self.equivariance_losses(x, generated, detect, transform))
         return values, generated
 
-    def _equivariance_losses(
-        self, x: Batch, regions: Regions, generated: dict, transform: Transform | None
-    ) -> Losses:
-        frame = x["driving"]
-        shift_weight = self.loss_weights.get("equivariance_shift") or 0
-        affine_weight = self.loss_weights.get("equivariance_affine") or 0
-        if not shift_weight and not affine_weight:
-            return {}
-        if transform is None:
-            transform = Transform(frame.shape[0], **self.train_params["transform_params"], rows=x.get("rows"))
-        moved_frame = transform.transform_frame(frame, self.generator.align_corners)
-        moved = self.region_predictor(moved_frame)
-        generated.update(transformed_frame=moved_frame, transformed_kp=as_keypoints(moved))
-        values: Losses = {}
-        if shift_weight:
-            warped = transform.warp_coordinates(moved["shift"])
-            values["equivariance_shift"] = shift_weight * losses.l1(regions["shift"], warped)
-        if affine_weight and "affine" in regions:
-            ratio = self._affine_ratio(regions, moved, transform)
-            identity = torch.eye(2, device=ratio.device)
-            values["equivariance_affine"] = affine_weight * losses.l1(ratio, identity)
-        return values
-
-    def _affine_ratio(self, regions: Regions, moved: Regions, transform: Transform) -> Tensor:
-        """A_driving⁻¹·∇T·A_moved (B, K, 2, 2), the identity if the regions follow the transform."""
-        warped = matmul_2x2(transform.jacobian(moved["shift"]), moved["affine"])
-        ratio = matmul_2x2(inverse_2x2(regions["affine"]), warped)
+    def signed(self, ratio: Tensor) -> Tensor:
         return revert_swap(ratio) if self.generator.pixelwise_flow_predictor.revert_axis_swap else ratio
 
 

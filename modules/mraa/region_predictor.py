@@ -5,8 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from modules.mraa.regions import Regions, affine_covariance, weighted_covariance, weighted_mean
-from modules.mraa.svd import symmetric_svd_2x2
+from modules.mraa.regions import (
+    Regions,
+    affine_covariance,
+    symmetric_svd_2x2,
+    weighted_covariance,
+    weighted_mean,
+)
 from modules.util import AntiAliasInterpolation2d, Hourglass, pooled_maps, spatial_softmax
 
 
@@ -40,21 +45,14 @@ class RegionPredictor(nn.Module):
         super().__init__()
         self.num_regions, self.temperature = num_regions, temperature
         self.estimate_affine, self.pca_based = estimate_affine, pca_based
-        self.predictor = Hourglass(
-            block_expansion=block_expansion,
-            in_features=num_channels,
-            max_features=max_features,
-            num_blocks=num_blocks,
-        )
+        self.predictor = Hourglass(block_expansion, num_channels, num_blocks, max_features)
         self.regions = nn.Conv2d(self.predictor.out_features, num_regions, 7, padding=pad)
         self.jacobian: nn.Conv2d | None = None
         if estimate_affine and not pca_based:
             self.jacobian = nn.Conv2d(self.predictor.out_features, 4, 7, padding=pad)
             nn.init.zeros_(self.jacobian.weight)
             self.jacobian.bias.data.copy_(torch.eye(2).flatten())
-        self.scale_factor = scale_factor
-        if scale_factor != 1:
-            self.down = AntiAliasInterpolation2d(num_channels, scale_factor)
+        self.down = AntiAliasInterpolation2d(num_channels, scale_factor)
 
     def extra_repr(self) -> str:
         return f"num_regions={self.num_regions}, pca_based={self.pca_based}, temperature={self.temperature}"
@@ -69,9 +67,7 @@ class RegionPredictor(nn.Module):
             ``shift``, ``covar``, ``heatmap``, and if estimated ``affine`` (from PCA also ``u`` and ``d``);
             shapes and units in :mod:`modules.mraa.regions`.
         """
-        if self.scale_factor != 1:
-            x = self.down(x)
-        features = self.predictor(x)
+        features = self.predictor(self.down(x))
         heatmap = spatial_softmax(self.regions(features), self.temperature)  # (B, K, h, w)
         shift = weighted_mean(heatmap)
         regions = {"shift": shift, "heatmap": heatmap}

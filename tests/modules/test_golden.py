@@ -148,7 +148,7 @@ def test_losses(fpb_golden, inputs, mode):
     )
     with torch.no_grad():
         losses, generated = model(inputs, transform=golden_transform(fpb_golden))
-        losses |= DiscriminatorFullModel(networks["discriminator"], TRAIN_PARAMS)(inputs, generated)
+        losses |= DiscriminatorFullModel(networks["discriminator"], TRAIN_PARAMS)(inputs, generated)[0]
     expected = {key.split("/")[-1] for key in fpb_golden if key.startswith(f"loss/{mode}/")}
     assert set(losses) == expected
     for name in expected:
@@ -171,7 +171,7 @@ def test_trajectory(fpb_golden, inputs):
             adam[name].step()
             adam[name].zero_grad()
         adam["discriminator"].zero_grad()
-        losses |= critic(inputs, generated)
+        losses |= critic(inputs, generated)[0]
         losses["disc_gan"].backward()
         adam["discriminator"].step()
         adam["discriminator"].zero_grad()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from modules import losses
-from modules.image_losses import ImageLosses
+from modules.losses import ImageLosses
 
 COLUMNS = torch.arange(1.0, 5).expand(2, 3, 4, 4)  # differences of 1, 2, 3, 4 in a picture's columns
 LEFT = torch.tensor([1.0, 0.0]).expand(2, 1, 2, 2)  # half a map; at the picture's size 1, 0.75, 0.25, 0

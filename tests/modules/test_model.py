@@ -23,7 +23,7 @@ def test_equivariance_of_the_prior(prior):
     model = GeneratorFullModel(networks["kp_detector"], networks["generator"], None, train_params)
     points, transform = template_keypoints(height, width).expand(2, -1, -1), Transform(2, 0.05, 0.005, 5)
     frames = {name: torch.rand(2, 3, height, width) for name in ("source", "driving")}
-    values, _ = model({**frames, "keypoint": points}, transform)
+    values, _ = model({**frames, "keypoint": points}, transform=transform)
     at = normalize_keypoints(points, height, width)
     missed = (transform.warp_coordinates(at) - at).abs().mean()
     expected = 10 * missed if prior == "unmoved" else torch.tensor(0.0)

@@ -17,7 +17,6 @@ from modules.facial_prior import FLIP_PERMUTATION, NUM_KEYPOINTS, select_keypoin
 from modules.motion_control import (
     REGIONS,
     MotionControl,
-    motion_control,
     parse_regions,
     partition,
     region_rows,
@@ -214,8 +213,8 @@ def test_movement_leaves_the_common_shift_out():
 
 
 def test_settings_without_controls_control_nothing():
-    assert not motion_control({}) and not motion_control({"amplify": 1, "regions": None})
-    assert motion_control({"amplify": 0}) and motion_control({"regions": ["mouth"]})
+    assert not MotionControl() and not MotionControl(1, None)
+    assert MotionControl(0) and MotionControl(regions=["mouth"])
 
 
 # ------------------------------------------------------------------------------------------ in the animator

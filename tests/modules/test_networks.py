@@ -62,7 +62,7 @@ def test_every_frame_size(family, size):
 
 def test_full_depth_takes_small_frames():
     """Five blocks on a 16×16 map: the hourglass extends what it cannot halve."""
-    hourglass = Hourglass(block_expansion=2, in_features=3, num_blocks=5, max_features=8).eval()
+    hourglass = Hourglass(2, 3, 5, 8).eval()
     assert hourglass(torch.rand(1, 3, 16, 16)).shape == (1, 5, 16, 16)
     assert hourglass(torch.rand(1, 3, 30, 50)).shape == (1, 5, 30, 50)
 

@@ -148,7 +148,7 @@ def test_a_movement_is_carried_to_a_turned_and_smaller_face():
     """The same place of the other face moves, in its own axes and size."""
     other, matrix = turned(FACE, 20, 0.7)
     track = make_track()
-    carrier = Carrier.between(other, (200, 280), track)
+    carrier = Carrier(other, (200, 280), track)
     units = torch.tensor([279.0, 199.0]) / 2
     moved = carrier.points(track)[1]
     assert torch.allclose(moved, (track.points[1] - FACE) @ matrix.T, atol=1e-3)
@@ -165,10 +165,10 @@ def test_a_movement_is_carried_to_a_turned_and_smaller_face():
 def test_head_motion_is_left_behind_or_kept():
     head = [[0.0, -0.02, 4.0], [0.02, 0.0, -1.0]]
     still = make_track(move=(0.0, 0.0), head=head)
-    removed = Carrier.between(FACE, SIZE, still)
+    removed = Carrier(FACE, SIZE, still)
     assert removed.points(still)[1].abs().max() < 1e-4
     assert not removed.field(still).any()
-    kept = Carrier.between(FACE, SIZE, still, keep_head=True)
+    kept = Carrier(FACE, SIZE, still, keep_head=True)
     assert torch.allclose(kept.points(still)[1], still.head_at(FACE)[1], atol=1e-4)
     assert torch.allclose(kept.field(still)[1] * 255 / 2, still.head_at(grid())[1], atol=1e-3)
 
@@ -176,7 +176,7 @@ def test_head_motion_is_left_behind_or_kept():
 def test_without_rescaling_pixels_stay_pixels():
     other, _ = turned(FACE, 0, 0.5)
     track = make_track()
-    moved = Carrier.between(other, SIZE, track, rescale=False).points(track)[1]
+    moved = Carrier(other, SIZE, track, rescale=False).points(track)[1]
     assert torch.allclose(moved, track.points[1] - FACE, atol=1e-3)
 
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from modules import FAMILIES, build_networks
-from modules.image_losses import active
+from modules.losses import active
 from settings import (
     ConfigError,
     apply_overrides,

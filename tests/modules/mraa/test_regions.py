@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from modules.mraa.svd import SMALLEST, symmetric_svd_2x2
+from modules.mraa.regions import SMALLEST, symmetric_svd_2x2
 
 
 def covariances(count: int = 5000, scale: float = 1.0) -> torch.Tensor:
