@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from corpora.sample.portraits import MIRROR
+from corpora.sample.portraits import MIRROR, eye_centres
 
 
 @dataclass(frozen=True)
@@ -154,9 +154,9 @@ class FaceAxes:
     @staticmethod
     def of(landmarks: np.ndarray) -> FaceAxes:
         """Axes of landmarks (68, 2), from the line through the eye centres."""
-        eyes = landmarks[42:48].mean(axis=0) - landmarks[36:42].mean(axis=0)
-        iod = float(np.linalg.norm(eyes))
-        right = eyes / iod
+        left, right = eye_centres(landmarks)
+        iod = float(np.linalg.norm(right - left))
+        right = (right - left) / iod
         return FaceAxes(right, np.array([-right[1], right[0]]), iod)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from corpora.sample.action_units import EMOTIONS
-from corpora.sample.identities import FaceModel, morph_face, portrait_face, to_picture
+from corpora.sample.identities import FaceModel, make_face, to_picture
 from corpora.sample.motion import REFERENCE_SIZE, Motion, Timeline, draw_timeline
 from corpora.sample.portraits import NAMES
 from corpora.sample.warps import dense_grid, sample_image
@@ -90,8 +90,8 @@ def face_model(identity: str | int, size: int = 256, seed: int = 0) -> FaceModel
     if isinstance(identity, str):
         if identity not in NAMES:
             raise ValueError(f"no identity {identity!r}; legal are {', '.join(NAMES)} and whole numbers (morphs)")
-        return portrait_face(identity, size)
-    return morph_face([seed, 0, identity], size)
+        return make_face(identity, size)
+    return make_face((seed, 0, identity), size)
 
 
 def sample_clip(

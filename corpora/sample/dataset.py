@@ -31,9 +31,9 @@ from corpora import ClipRecord, read_clips, write_clips
 from corpora.parallel import run_parallel
 from corpora.sample.action_units import CLASS3, EMOTIONS
 from corpora.sample.clips import amplitude_in_iod, render_frames
-from corpora.sample.identities import PORTRAIT_SUFFIX, FaceModel, describe_morph, morph_face, morph_shape, portrait_face
+from corpora.sample.identities import FaceModel, Identity, describe, face_shape, make_face
 from corpora.sample.motion import Motion, Timeline, draw_timeline
-from corpora.sample.portraits import CANONICAL_IOD, load_portrait, upright
+from corpora.sample.portraits import CANONICAL_IOD, upright
 
 VERSION = 1  # raised when the same settings would give other pictures
 TRAIN_CLIPS = 96
@@ -42,14 +42,16 @@ SOURCE = "portraits shipped with scikit-image and matplotlib"
 _TRAIN, _TEST = 1, 2  # first number of every random stream
 
 
+_face = functools.lru_cache(maxsize=8)(make_face)  # the truth needs each face of the test part again and again
+
+
 @dataclass(frozen=True)
 class ClipPlan:
     """What one clip will show; everything random in it follows from (seed, stream, index)."""
 
-    name: str
     split: str
     subject: str
-    identity: str | int  # a portrait's name, or a morph's number within its stream
+    identity: Identity
     emotion: str
     units: str
     amplitude_px: float
@@ -59,21 +61,12 @@ class ClipPlan:
     liveliness: float = 1.0  # unevenness of the movement
     drift: float = 1.0  # amount of head drift
 
-    def face(self, size: int) -> FaceModel:
-        return _face(self.identity if isinstance(self.identity, str) else self.face_key, size)
-
-    def describe(self) -> str:
-        return self.identity + PORTRAIT_SUFFIX if isinstance(self.identity, str) else describe_morph(self.face_key)
-
-    def shape(self) -> np.ndarray:
-        """Landmarks (68, 2) of the face, eyes in canonical position."""
-        if isinstance(self.identity, str):
-            return upright(load_portrait(self.identity).landmarks)
-        return upright(morph_shape(self.face_key))
-
     @property
-    def face_key(self) -> tuple[int, ...]:
-        return (*self.key[:2], self.identity, 1)
+    def name(self) -> str:
+        return f"{self.subject}_{self.emotion}_01"
+
+    def face(self, size: int) -> FaceModel:
+        return _face(self.identity, size)
 
     def timeline(self, face: FaceModel | None = None) -> Timeline:
         """The clip's course; its amplitude is that on ``face``, and 0 without one."""
@@ -93,13 +86,9 @@ class ClipPlan:
             clip=self.name, split=self.split, corpus="sample", subject=self.subject, source=SOURCE, fps=self.fps,
             frames=len(course), onset=course.onset, apex=course.apex, offset=course.offset,
             onset_index=course.onset, apex_index=course.apex, offset_index=course.offset,
-            action_units=self.units, emotion=self.emotion, class3=CLASS3[self.emotion], identity=self.describe(),
+            action_units=self.units, emotion=self.emotion, class3=CLASS3[self.emotion],
+            identity=describe(self.identity),
         )  # fmt: skip
-
-
-@functools.lru_cache(maxsize=8)  # the truth needs each face of the test part again and again
-def _face(identity: str | tuple[int, ...], size: int) -> FaceModel:
-    return portrait_face(identity, size) if isinstance(identity, str) else morph_face(identity, size)
 
 
 # Subject, identity (a portrait or the number of a morph), emotion, action units, peak displacement in pixels, frames a
@@ -121,10 +110,10 @@ def test_plans(seed: int) -> list[ClipPlan]:
     """The clips of the test split: micro-expressions of seven people."""
     return [
         ClipPlan(
-            f"{subject}_{emotion}_01", "test", subject, identity, emotion, units, pixels, float(fps), seconds,
-            key=(seed, _TEST, number), liveliness=liveliness, drift=liveliness,
+            "test", subject, face if isinstance(face, str) else (seed, _TEST, face, 1), emotion, units, pixels,
+            float(fps), seconds, key=(seed, _TEST, number), liveliness=liveliness, drift=liveliness,
         )  # fmt: skip
-        for number, (subject, identity, emotion, units, pixels, fps, seconds, liveliness) in enumerate(_TEST_CLIPS)
+        for number, (subject, face, emotion, units, pixels, fps, seconds, liveliness) in enumerate(_TEST_CLIPS)
     ]
 
 
@@ -133,16 +122,17 @@ def train_plans(seed: int, count: int = TRAIN_CLIPS) -> list[ClipPlan]:
     movements = [(emotion, units) for emotion, combinations in EMOTIONS.items() for units in combinations]
     plans = []
     for number in range(count):
-        rng = np.random.default_rng([seed, _TRAIN, number, 0])
+        key = (seed, _TRAIN, number)
+        rng = np.random.default_rng([*key, 0])
         order = np.random.default_rng([seed, _TRAIN, number // len(movements)]).permutation(len(movements))
         emotion, units = movements[order[number % len(movements)]]
         low, high = MICRO if number % 2 == 0 else MACRO
         fast = rng.random() < 0.1
         plans.append(
             ClipPlan(
-                f"s{number + 1:03d}_{emotion}_01", "train", f"s{number + 1:03d}", number, emotion, units,
+                "train", f"s{number + 1:03d}", (*key, 1), emotion, units,
                 round(float(rng.uniform(low, high)), 2), 200.0 if fast else 100.0,
-                round(float(rng.uniform(0.2, 0.25 if fast else 0.42)), 3), key=(seed, _TRAIN, number),
+                round(float(rng.uniform(0.2, 0.25 if fast else 0.42)), 3), key,
                 drift=round(float(rng.uniform(0.0, 0.4)), 2),  # little: a model learns the head's motion first
             )  # fmt: skip
         )
@@ -299,5 +289,6 @@ def _write_pairs(path: Path, plans: list[ClipPlan]) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("distance", "source", "driving", "frame"))
         for source, driving in test_pairs(plans):
-            distance = np.linalg.norm(source.shape() - driving.shape(), axis=1).mean() / CANONICAL_IOD
+            shapes = [upright(face_shape(plan.identity)) for plan in (source, driving)]
+            distance = np.linalg.norm(shapes[0] - shapes[1], axis=1).mean() / CANONICAL_IOD
             writer.writerow((f"{distance:.4f}", source.name, driving.name, 0))

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from corpora.sample.action_units import SIDES, FaceAxes, parse_units, unit_field
-from corpora.sample.warps import dense_grid, inverse_displacement
+from corpora.sample.warps import dense_grid, inverse_displacement, rotation
 
 STEEPEST = 0.62  # largest differential a field may have: content must neither fold nor turn to mush
 REFERENCE_SIZE = 256  # amplitudes in pixels are meant at this frame size
@@ -161,8 +161,7 @@ class Motion:
         """The whole displacement, head drift included, frame 0 → t: float32 (H, W, 2), (x, y) in pixels."""
         local = self.expression(t)
         shift_x, shift_y, log_scale, turn = self.timeline.drift[t]
-        scale = np.exp(log_scale)
-        matrix = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) - np.eye(2)
+        matrix = np.exp(log_scale) * rotation(turn) - np.eye(2)
         shift = self._axes.iod * (shift_x * self._axes.right + shift_y * self._axes.down)
         x, y = (self._grid[..., i] + local[..., i] - np.float32(self._pivot[i]) for i in (0, 1))
         drift = np.stack([matrix[i, 0] * x + matrix[i, 1] * y + shift[i] for i in (0, 1)], axis=-1)
