@@ -72,11 +72,33 @@ class ClipRecord:
 COLUMNS = tuple(field.name for field in fields(ClipRecord))
 _LATER = ("objective_class",)  # columns that lists of earlier versions lack
 _REQUIRED = ("clip", "split", "corpus", "fps", "frames")
-_NUMBERS = ("onset", "apex", "offset", "onset_index", "apex_index", "offset_index")
+_WHOLE = int, lambda number: True, "is no whole number; leave it empty where it is not annotated"
+# How a column's text is read, which values are legal, and what is said of others; a column not named here holds any
+# text.
+_RULES = {
+    "split": (str, lambda split: split in SPLITS, f"is no split; legal are {', '.join(SPLITS)}"),
+    "class3": (str, lambda name: name in CLASSES, f"is no class; legal are {', '.join(CLASSES)} and nothing"),
+    "fps": (float, lambda rate: 0 < rate < float("inf"), "is no positive number"),
+    "frames": (int, lambda count: count > 0, "is no positive whole number"),
+    "box": (
+        lambda text: tuple(int(part) for part in text.split()),
+        lambda box: len(box) == 4 and box[0] < box[2] and box[1] < box[3],
+        "is no box; legal are four whole numbers 'x0 y0 x1 y1' with x0 < x1 and y0 < y1",
+    ),
+    **dict.fromkeys(("onset", "apex", "offset", "onset_index", "apex_index", "offset_index"), _WHOLE),
+}
+
+
+def write_table(path: str | Path, columns: Iterable[str], rows: Iterable[Iterable]) -> None:
+    """Write a CSV file atomically: UTF-8, a header and the rows."""
+    with media.atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
 
 
 def write_clips(path: str | Path, records: Iterable[ClipRecord]) -> None:
-    """Write ``clips.csv`` atomically: UTF-8, one row a clip in the order given.
+    """Write ``clips.csv``, one row a clip in the order given.
 
     Raises:
         ValueError: two records of one clip name.
@@ -85,11 +107,7 @@ def write_clips(path: str | Path, records: Iterable[ClipRecord]) -> None:
     double = next((name for name, count in Counter(record.clip for record in records).items() if count > 1), None)
     if double is not None:
         raise ValueError(f"two clips are called {double!r}; every row of {path} needs a name of its own")
-    with media.atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for record in records:
-            writer.writerow([_to_text(getattr(record, name)) for name in COLUMNS])
+    write_table(path, COLUMNS, ([_to_text(getattr(record, name)) for name in COLUMNS] for record in records))
 
 
 @contextlib.contextmanager
@@ -157,43 +175,13 @@ def _parse_row(row: dict[str, str | None], where: str) -> ClipRecord:
 def _parse_value(name: str, text: str) -> object:
     if not text and name in _REQUIRED:
         raise ValueError("must not be empty")
-    if name == "split" and text not in SPLITS:
-        raise ValueError(f"is no split; legal are {', '.join(SPLITS)}")
-    if name == "class3" and text and text not in CLASSES:
-        raise ValueError(f"is no class; legal are {', '.join(CLASSES)} and nothing")
-    if name == "fps":
-        return _positive(text, float)
-    if name == "frames":
-        return _positive(text, int)
-    if name in _NUMBERS:
-        return _whole(text) if text else None
-    if name == "box":
-        return _box(text) if text else None
-    return text
-
-
-def _positive(text: str, kind: type) -> float | int:
+    if not text:
+        return getattr(ClipRecord, name, "")  # the field's default
+    parse, is_legal, complaint = _RULES.get(name, (str, bool, ""))
     try:
-        value = kind(text)
+        value = parse(text)
     except ValueError:
-        value = 0
-    if not 0 < value < float("inf"):
-        raise ValueError("is no positive number" if kind is float else "is no positive whole number")
+        value = None
+    if value is None or not is_legal(value):
+        raise ValueError(complaint)
     return value
-
-
-def _whole(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError("is no whole number; leave it empty where it is not annotated") from None
-
-
-def _box(text: str) -> tuple[int, ...]:
-    try:
-        box = tuple(int(part) for part in text.split())
-    except ValueError:
-        box = ()
-    if len(box) != 4 or box[0] >= box[2] or box[1] >= box[3]:
-        raise ValueError("is no box; legal are four whole numbers 'x0 y0 x1 y1' with x0 < x1 and y0 < y1")
-    return box

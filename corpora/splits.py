@@ -12,15 +12,14 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 import media
-from corpora import open_table
+from corpora import open_table, write_table
 from corpora.raw import RawClip
 from corpora.rules import Notice
 from corpora.tree import CorpusError
@@ -141,7 +140,7 @@ def write_splits(folder: Path, clips: Sequence[RawClip], options: SplitOptions) 
         except CorpusError:  # too few subjects for this list
             continue
         rows = ((clip.name, clip.subject, splits[clip.name]) for clip in clips)
-        _write(folder / f"{kind}.csv", ("clip", "subject", "split"), rows)
+        write_table(folder / f"{kind}.csv", ("clip", "subject", "split"), rows)
     subjects = media.natural_sorted({clip.subject for clip in clips})
     if len(subjects) > 1:
         rows = (
@@ -149,11 +148,5 @@ def write_splits(folder: Path, clips: Sequence[RawClip], options: SplitOptions) 
             for fold in subjects
             for clip in clips
         )
-        _write(folder / "loso.csv", ("fold", "clip", "subject", "split"), rows)
+        write_table(folder / "loso.csv", ("fold", "clip", "subject", "split"), rows)
 
-
-def _write(path: Path, columns: tuple[str, ...], rows: Iterable[tuple]) -> None:
-    with media.atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)

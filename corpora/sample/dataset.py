@@ -17,7 +17,6 @@ the noise is that of the source's camera.
 
 from __future__ import annotations
 
-import csv
 import functools
 import json
 import shutil
@@ -27,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 import media
-from corpora import ClipRecord, read_clips, write_clips
+from corpora import ClipRecord, read_clips, write_clips, write_table
 from corpora.parallel import run_parallel
 from corpora.sample.action_units import CLASS3, EMOTIONS
 from corpora.sample.clips import amplitude_in_iod, render_frames
@@ -285,10 +284,9 @@ def _write_lists(out: Path, seed: int, train_clips: int, only: str | None) -> No
 
 
 def _write_pairs(path: Path, plans: list[ClipPlan]) -> None:
-    with media.atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("distance", "source", "driving", "frame"))
-        for source, driving in test_pairs(plans):
-            shapes = [upright(face_shape(plan.identity)) for plan in (source, driving)]
-            distance = np.linalg.norm(shapes[0] - shapes[1], axis=1).mean() / CANONICAL_IOD
-            writer.writerow((f"{distance:.4f}", source.name, driving.name, 0))
+    rows = []
+    for source, driving in test_pairs(plans):
+        shapes = [upright(face_shape(plan.identity)) for plan in (source, driving)]
+        distance = np.linalg.norm(shapes[0] - shapes[1], axis=1).mean() / CANONICAL_IOD
+        rows.append((f"{distance:.4f}", source.name, driving.name, 0))
+    write_table(path, ("distance", "source", "driving", "frame"), rows)
