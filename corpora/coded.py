@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from corpora import CORPUS_FPS
-from corpora.raw import (
-    Layout,
-    Listing,
-    RawClip,
-    explain_absence,
-    fit_annotations,
-    note_gaps,
-    numbered_frames,
-)
-from corpora.sheets import Row, find_optional_sheet, find_sheet, read_rows
+from corpora.raw import Layout, Listing, RawClip, explain_absence, fit_annotations, is_whole_clip, numbered_frames
+from corpora.sheets import Row, find_sheet, read_rows, sheets_in
 from corpora.tree import CorpusError, RawFile, Tree
 
 Key = tuple[int, str]  # subject and, in lower case, clip: the same clip in the sheet and on disk
@@ -73,7 +65,7 @@ class Coding:
     class3: Mapping[str, str]
     loose: frozenset[str] = frozenset()
     cropped: frozenset[str] = frozenset()
-    class_sheets: tuple[str, ...] = field(default=())
+    class_sheets: tuple[str, ...] = ()
 
 
 def read_coded(source: Source, coding: Coding) -> Listing:
@@ -211,18 +203,13 @@ def _without_row(clip: RawClip, kind: str, source: Source, coding: Coding, listi
         listing.note("not-in-sheet", clip.name, f"{clip.source} ({kind})")
     if kind in coding.loose:
         return None if source.use_sheet else fit_annotations(clip, listing, alone=False)
-    if len(clip.frames) < 2:
-        listing.note("no-frames", clip.name, f"{len(clip.frames)} numbered pictures in {clip.source}")
-        return None
-    note_gaps(clip.frames, clip.name, listing)
-    return clip
+    return clip if is_whole_clip(clip.frames, clip.name, clip.source, listing) else None
 
 
 def _objective_classes(tree: Tree, coding: Coding) -> dict[Key, str]:
-    sheet = find_optional_sheet(tree, coding.class_sheets) if coding.class_sheets else None
-    if sheet is None:
-        return {}
-    rows = read_rows(sheet, ("subject", "clip", "objective_class"))
+    """Those of the corpus's further sheet, if it is there."""
+    sheets = sheets_in(tree, coding.class_sheets)
+    rows = read_rows(sheets[-1], ("subject", "clip", "objective_class")) if sheets else []
     found = {make_key(row.text("subject"), row.text("clip")): row.text("objective_class") for row in rows}
     found.pop(None, None)
     return found

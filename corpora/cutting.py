@@ -78,7 +78,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Task:
-    """One clip to write: its folder, and where its onset picture and record go (without suffix)."""
+    """One clip to write: its folder, and the file of its record, with the picture of its onset beside it."""
 
     clip: RawClip
     folder: Path
@@ -173,8 +173,8 @@ def prepare_clip(task: Task) -> tuple[str, dict]:
     entry["notices"] = [(notice.rule, notice.clip, notice.text) for notice in source.notices]
     if head:
         picture = draw_onset(head[0][1], matrix, crop.size, face and face.landmarks)
-        media.write_image(task.record.parent / f"{task.record.name}.png", picture)
-    write_json(task.record.parent / f"{task.record.name}.json", entry)
+        media.write_image(task.record.with_suffix(".png"), picture)
+    write_json(task.record, entry)
     return clip.name, entry
 
 

@@ -200,11 +200,20 @@ def fit_annotations(clip: RawClip, listing: Listing, alone: bool) -> RawClip | N
         return None
     clip = _settle_apex(clip, listing)
     kept = tuple(frame for frame in clip.frames if clip.onset is None or clip.onset <= frame.number <= clip.offset)
-    note_gaps(kept, clip.name, listing)
+    _note_gaps(kept, clip.name, listing)
     return replace(clip, frames=kept)
 
 
-def note_gaps(frames: Sequence[RawFrame], clip: str, listing: Listing) -> None:
+def is_whole_clip(frames: Sequence[RawFrame], clip: str, source: str, listing: Listing) -> bool:
+    """Whether the frames of a folder are enough for a clip; too few of them are noted, and gaps."""
+    if len(frames) < 2:
+        listing.note("no-frames", clip, f"{len(frames)} numbered pictures in {source}")
+        return False
+    _note_gaps(frames, clip, listing)
+    return True
+
+
+def _note_gaps(frames: Sequence[RawFrame], clip: str, listing: Listing) -> None:
     """Say which numbers are missing between the first frame and the last."""
     there = {frame.number for frame in frames}
     gaps = [number for number in range(min(there), max(there)) if number not in there]

@@ -80,7 +80,7 @@ def find_sheet(
         if not chosen.is_file():
             raise CorpusError(f"--sheet {chosen} is no file; expected a coding sheet such as {example}")
         return RawFile(chosen)
-    found = [file for _, file in tree.files() if _is_sheet(file.name, patterns)]
+    found = sheets_in(tree, patterns)
     if not found and tree.root.resolve().parent.is_dir():
         beside = sorted(tree.root.resolve().parent.iterdir())
         found = [RawFile(path) for path in beside if path.is_file() and _is_sheet(path.name, patterns)]
@@ -95,10 +95,9 @@ def find_sheet(
     return found[-1]
 
 
-def find_optional_sheet(tree: Tree, patterns: Iterable[str]) -> RawFile | None:
-    """A further sheet of a corpus, or None."""
-    found = [file for _, file in tree.files() if _is_sheet(file.name, patterns)]
-    return found[-1] if found else None
+def sheets_in(tree: Tree, patterns: Iterable[str]) -> list[RawFile]:
+    """The sheets of a corpus that go by one of the patterns, in natural order."""
+    return [file for _, file in tree.files() if _is_sheet(file.name, patterns)]
 
 
 def _is_sheet(name: str, patterns: Iterable[str]) -> bool:

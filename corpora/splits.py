@@ -149,4 +149,3 @@ def write_splits(folder: Path, clips: Sequence[RawClip], options: SplitOptions) 
             for clip in clips
         )
         write_table(folder / "loso.csv", ("fold", "clip", "subject", "split"), rows)
-
