@@ -55,13 +55,7 @@ class _Clip:
 def check(
     roots: Sequence[Path], keypoints: Path | None = None, workers: int = 1, progress: bool = True
 ) -> tuple[list[Problem], str]:
-    """Look over data sets that are to be used together.
-
-    Args:
-        roots: folders with ``train`` and/or ``test``.
-        keypoints: folder in which every clip should have its key points; None does not look.
-        workers: processes that decode the frames.
-        progress: whether to show a bar.
+    """Look over data sets that are to be used together, and for each clip's key points in ``keypoints`` if given.
 
     Returns:
         Problems, errors first, and a line that says what was looked at.

@@ -57,17 +57,9 @@ def prepare(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Prepared:
-    """Write a data set, or what is missing of it: crops, ``clips.csv``, lists of splits.
+    """Write a data set into ``out``, or what is missing of it: crops, ``clips.csv``, lists of splits.
 
-    Args:
-        listing: the raw clips.
-        out: folder of the data set.
-        corpus: name of the corpus.
-        settings: of the crops.
-        split: which clips are for testing.
-        workers: processes.
-        overwrite: make anew what is there, with whatever settings it was made.
-        progress: whether to show a bar.
+    ``overwrite`` makes anew what is there, with whatever settings it was made.
 
     Raises:
         CorpusError: the folder holds other data, or with ``on_missing="error"`` a clip has no face.
@@ -132,7 +124,7 @@ def _plan(
     for clip in clips:
         record = out / ONSETS / f"{clip.name}.json"
         folder = out / splits[clip.name] / clip.name
-        other = out / SPLITS[1 - SPLITS.index(splits[clip.name])] / clip.name
+        other = out / ("train" if splits[clip.name] == "test" else "test") / clip.name
         if other.is_dir() and not folder.is_dir():
             folder.parent.mkdir(parents=True, exist_ok=True)
             os.replace(other, folder)
@@ -173,16 +165,18 @@ def _read_json(file: Path) -> dict:
 
 # ------------------------------------------------------------------------------------------------------ results
 def _record(clip: RawClip, split: str, entry: dict) -> ClipRecord:
-    def position(number: int | None) -> int | None:
-        """Of the frame, or of the nearest one that was written."""
-        return None if number is None else int(np.abs(np.array(entry["frames"]) - number).argmin())
-
     if not entry["fps"]:
         raise CorpusError(f"{clip.source} does not say its frame rate: give it with --fps")
+    frames = np.array(entry["frames"])
+    # Of the frame of that number, or of the nearest one that was written.
+    onset, apex, offset = (
+        None if number is None else int(np.abs(frames - number).argmin())
+        for number in (clip.onset, clip.apex, clip.offset)
+    )
     return ClipRecord(
         clip=clip.name, split=split, corpus=clip.corpus, subject=clip.subject, source=clip.source, fps=entry["fps"],
-        frames=len(entry["frames"]), onset=clip.onset, apex=clip.apex, offset=clip.offset,
-        onset_index=position(clip.onset), apex_index=position(clip.apex), offset_index=position(clip.offset),
+        frames=len(frames), onset=clip.onset, apex=clip.apex, offset=clip.offset,
+        onset_index=onset, apex_index=apex, offset_index=offset,
         action_units=clip.action_units, emotion=clip.emotion, class3=clip.class3,
         box=tuple(entry["box"]), objective_class=clip.objective_class,
     )  # fmt: skip

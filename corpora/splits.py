@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,11 +27,9 @@ from corpora.tree import CorpusError
 
 SPLIT_KINDS = ("paper", "subject", "train")
 CHALLENGE_FILE = Path(__file__).resolve().parents[1] / "data" / "megc2021_challenge.csv"
-CHALLENGE_COLUMNS = ("corpus", "clip", "subject", "class3")
 
 
-@dataclass(frozen=True)
-class ChallengeClip:
+class ChallengeClip(NamedTuple):
     """A source clip of the challenge; ``subject`` is empty where it is not known."""
 
     corpus: str
@@ -71,10 +70,11 @@ def read_challenge(path: Path) -> list[ChallengeClip]:
     if not path.is_file():
         raise CorpusError(f"no such list of the challenge's clips: {path}; the project ships {CHALLENGE_FILE.name}")
     with open_table(path, CorpusError) as rows:
-        missing = [name for name in CHALLENGE_COLUMNS if name not in (rows.fieldnames or ())]
+        columns = ChallengeClip._fields
+        missing = [name for name in columns if name not in (rows.fieldnames or ())]
         if missing:
-            raise CorpusError(f"{path} has no column {missing[0]!r}; expected {', '.join(CHALLENGE_COLUMNS)}")
-        return [ChallengeClip(*((row[name] or "").strip() for name in CHALLENGE_COLUMNS)) for row in rows]
+            raise CorpusError(f"{path} has no column {missing[0]!r}; expected {', '.join(columns)}")
+        return [ChallengeClip(*((row[name] or "").strip() for name in columns)) for row in rows]
 
 
 def assign_splits(clips: Sequence[RawClip], options: SplitOptions) -> tuple[dict[str, str], list[Notice]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import os
 import posixpath
 import zipfile
@@ -77,16 +78,11 @@ class Tree:
 
     def images(self, folder: str) -> list[RawFile]:
         """Picture files of a folder, in natural order."""
-        names = [name for name in self.folders[folder] if name.lower().endswith(media.IMAGE_SUFFIXES)]
-        return [self.folders[folder][name] for name in media.natural_sorted(names)]
+        return [self.folders[folder][name] for name in media.natural_sorted(filter(_is_image, self.folders[folder]))]
 
     def image_folders(self) -> list[str]:
         """Folders that hold pictures, in natural order."""
-        return media.natural_sorted(
-            folder
-            for folder, files in self.folders.items()
-            if any(name.lower().endswith(media.IMAGE_SUFFIXES) for name in files)
-        )
+        return media.natural_sorted(folder for folder, files in self.folders.items() if any(map(_is_image, files)))
 
     def files(self) -> Iterator[tuple[str, RawFile]]:
         """(relative path, file) of all files, in natural order."""
@@ -126,9 +122,7 @@ def _add_folder(tree: Tree, root: Path) -> None:
             continue
         seen.add(real)
         folder = Path(current).relative_to(root).as_posix().removeprefix(".")
-        for name in files:
-            if _is_hidden(name):
-                continue
+        for name in itertools.filterfalse(_is_hidden, files):
             path = Path(current) / name
             if name.lower().endswith(".zip"):
                 archives.append((path, folder))
@@ -174,6 +168,10 @@ def _members(path: Path) -> list[zipfile.ZipInfo]:
             "and move the archive elsewhere"
         )
     return members
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(media.IMAGE_SUFFIXES)
 
 
 def _is_hidden(name: str) -> bool:
