@@ -16,6 +16,7 @@ Run ``python prepare.py <corpus> --help`` for a corpus's own options.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import sys
 from collections import Counter
@@ -45,13 +46,11 @@ def _number(kind: type, is_legal: Callable[[float], bool], what: str) -> Callabl
     """An argparse type: a legal number of that kind; ``what`` it is, for the message."""
 
     def parse(text: str) -> float:
-        try:
+        with contextlib.suppress(ValueError):
             value = kind(text)
-        except ValueError:
-            value = None
-        if value is None or not is_legal(value):
-            raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
-        return value
+            if is_legal(value):
+                return value
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
 
     return parse
 

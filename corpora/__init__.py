@@ -178,10 +178,8 @@ def _parse_value(name: str, text: str) -> object:
     if not text:
         return getattr(ClipRecord, name, "")  # the field's default
     parse, is_legal, complaint = _RULES.get(name, (str, bool, ""))
-    try:
+    with contextlib.suppress(ValueError):
         value = parse(text)
-    except ValueError:
-        value = None
-    if value is None or not is_legal(value):
-        raise ValueError(complaint)
-    return value
+        if is_legal(value):
+            return value
+    raise ValueError(complaint)

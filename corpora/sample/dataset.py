@@ -75,10 +75,6 @@ class ClipPlan:
             rng, self.units, amplitude, self.fps, self.seconds, head=self.drift, variety=self.liveliness
         )
 
-    @property
-    def noise_key(self) -> tuple[int, ...]:
-        return (*self.key, 3)
-
     def record(self) -> ClipRecord:
         course = self.timeline()
         return ClipRecord(
@@ -163,22 +159,25 @@ class _Job:
         face = self.plan.face(size)
         timeline = self.plan.timeline(face)
         motion = Motion(face.landmarks, face.head, timeline)
-        noise_key = self.plan.noise_key
+        shown = self.source or self.plan
         if self.source is not None:
-            face, noise_key = self.source.face(size), self.source.noise_key
+            face = shown.face(size)
             motion = Motion(face.landmarks, face.head, replace(timeline, amplitude=motion.peak))
-        media.write_frame_folder(self.folder, render_frames(face, motion, noise_key))
+        media.write_frame_folder(self.folder, render_frames(face, motion, (*shown.key, 3)))
 
 
-def _jobs(out: Path, seed: int, train_clips: int, only: str | None) -> list[_Job]:
-    """Everything the data set, or the part of it that is asked for, consists of."""
+def _plans(seed: int, train_clips: int, only: str | None = None) -> dict[str, list[ClipPlan]]:
+    """The clips of each split, or of the one that is asked for."""
+    plans = {"test": test_plans(seed), "train": train_plans(seed, train_clips)}
+    return plans if only is None else {only: plans[only]}
+
+
+def _jobs(out: Path, plans: dict[str, list[ClipPlan]]) -> list[_Job]:
     jobs = []
-    if only != "train":
-        plans = test_plans(seed)
-        jobs += [_Job(out / "test" / plan.name, plan) for plan in plans]
-        jobs += [_Job(out / "truth" / f"{d.name}-{s.name}", d, source=s) for s, d in test_pairs(plans)]
-    if only != "test":
-        jobs += [_Job(out / "train" / plan.name, plan) for plan in train_plans(seed, train_clips)]
+    for split, own in plans.items():
+        jobs += [_Job(out / split / plan.name, plan) for plan in own]
+        if split == "test":
+            jobs += [_Job(out / "truth" / f"{d.name}-{s.name}", d, source=s) for s, d in test_pairs(own)]
     return jobs
 
 
@@ -195,12 +194,9 @@ def build(
     """Write the sample data set, or what is missing of it.
 
     Args:
-        out: its folder.
         seed: of everything random; the same settings give the same bytes, on every run and whatever ``workers``
             (with the same versions of the libraries, on the same kind of processor).
         size: side of the square frames in pixels.
-        train_clips: how many training clips.
-        workers: processes.
         only: ``train`` or ``test``: that part alone.
         overwrite: make again what is there already.
 
@@ -213,11 +209,12 @@ def build(
     out = Path(out)
     _check(seed, size, train_clips, workers, only)
     _settle(out, seed, size, train_clips, only, overwrite)
-    missing = [job for job in _jobs(out, seed, train_clips, only) if overwrite or not job.is_done()]
+    plans = _plans(seed, train_clips, only)
+    missing = [job for job in _jobs(out, plans) if overwrite or not job.is_done()]
     run = functools.partial(_Job.run, size=size)
     for _ in run_parallel(run, missing, list(map(len, missing)), workers, progress):
         pass
-    _write_lists(out, seed, train_clips, only)
+    _write_lists(out, plans)
     return len(missing)
 
 
@@ -251,7 +248,7 @@ def _settle(out: Path, seed: int, size: int, train_clips: int, only: str | None,
         if fits:
             count = max(count, there["train_clips"])
         else:
-            for job in _jobs(out, there["seed"], there["train_clips"], None):
+            for job in _jobs(out, _plans(there["seed"], there["train_clips"])):
                 shutil.rmtree(job.folder, ignore_errors=True)
     with media.atomic_path(file) as temporary:
         temporary.write_text(json.dumps(settings | {"train_clips": count}) + "\n", encoding="utf-8")
@@ -267,26 +264,19 @@ def _read_settings(file: Path) -> dict:
     return there
 
 
-def _write_lists(out: Path, seed: int, train_clips: int, only: str | None) -> None:
-    """``clips.csv`` of both parts (that which was not asked for as it stands there already), and ``pairs.csv``."""
+def _write_lists(out: Path, plans: dict[str, list[ClipPlan]]) -> None:
+    """``clips.csv`` of both splits (that which was not asked for as it stands there already), and ``pairs.csv``."""
     file = out / "clips.csv"
-    records = {"train": [], "test": []}
-    if only is not None and file.is_file():
-        for record in read_clips(file):
-            records[record.split].append(record)
-    if only != "train":
-        plans = test_plans(seed)
-        records["test"] = [plan.record() for plan in plans]
-        _write_pairs(out / "pairs.csv", plans)
-    if only != "test":
-        records["train"] = [plan.record() for plan in train_plans(seed, train_clips)]
-    write_clips(file, records["train"] + records["test"])
-
-
-def _write_pairs(path: Path, plans: list[ClipPlan]) -> None:
+    records = {split: [plan.record() for plan in own] for split, own in plans.items()}
+    for record in read_clips(file) if len(plans) == 1 and file.is_file() else ():
+        if record.split not in plans:
+            records.setdefault(record.split, []).append(record)
+    write_clips(file, [*records.get("train", []), *records.get("test", [])])
+    if "test" not in plans:
+        return
     rows = []
-    for source, driving in test_pairs(plans):
+    for source, driving in test_pairs(plans["test"]):
         shapes = [upright(face_shape(plan.identity)) for plan in (source, driving)]
         distance = np.linalg.norm(shapes[0] - shapes[1], axis=1).mean() / CANONICAL_IOD
         rows.append((f"{distance:.4f}", source.name, driving.name, 0))
-    write_table(path, ("distance", "source", "driving", "frame"), rows)
+    write_table(out / "pairs.csv", ("distance", "source", "driving", "frame"), rows)

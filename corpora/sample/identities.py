@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from corpora.sample import appearance
+from corpora.sample.action_units import FaceAxes
 from corpora.sample.portraits import (
     CANONICAL_EYES,
     CANONICAL_IOD,
@@ -27,7 +28,6 @@ from corpora.sample.portraits import (
     canonical_shape,
     control_points,
     eye_centres,
-    inter_ocular_distance,
     load_portrait,
     mirrored,
     portrait_shape,
@@ -64,7 +64,7 @@ class FaceModel:
     @property
     def iod(self) -> float:
         """Inter-ocular distance in pixels of the frame."""
-        return inter_ocular_distance(self.landmarks)
+        return FaceAxes.of(self.landmarks).iod
 
 
 # ----------------------------------------------------------------------------------------------- frame and picture

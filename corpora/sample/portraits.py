@@ -89,12 +89,6 @@ def eye_centres(landmarks: np.ndarray) -> np.ndarray:
     return np.stack([landmarks[36:42].mean(axis=0), landmarks[42:48].mean(axis=0)])
 
 
-def inter_ocular_distance(landmarks: np.ndarray) -> float:
-    """Distance between the eye centres of (68, 2) landmarks, in their pixels."""
-    left, right = eye_centres(landmarks)
-    return float(np.linalg.norm(right - left))
-
-
 def portrait_file(name: str) -> Path:
     """The file of a portrait inside the installed packages."""
     if name == "hopper":
