@@ -16,26 +16,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from corpora.sample import appearance
+from corpora.sample import appearance, portraits
 from corpora.sample.action_units import FaceAxes
-from corpora.sample.portraits import (
-    CANONICAL_EYES,
-    CANONICAL_IOD,
-    EYE_CENTRES,
-    NAMES,
-    Atlas,
-    atlas,
-    canonical_shape,
-    control_points,
-    eye_centres,
-    load_portrait,
-    mirrored,
-    portrait_shape,
-)
+from corpora.sample.portraits import CANONICAL_EYES, CANONICAL_IOD, Atlas, atlas, load_portrait
 from corpora.sample.warps import dense_grid, on_grid, rotation, sample_image, similarity_between, thin_plate_spline
 from faces.crop import invert_matrix, transform_points
 
-Identity = str | tuple[int, ...]  # a portrait of `NAMES`, or the key of a morph: non-negative integers
+Identity = str | tuple[int, ...]  # a portrait's name, or the key of a morph: non-negative integers
 
 SUPERSAMPLING = 2  # pixels of a face's picture per pixel of a frame
 MARGIN = 0.06  # the picture reaches this share of the frame size beyond every edge
@@ -111,8 +98,8 @@ def _frame_mask(mask: np.ndarray, size: int) -> np.ndarray:
 def _portrait_face(name: str, size: int) -> FaceModel:
     """A portrait as it was photographed, cut to the face: un-morphed, in its natural colours."""
     portrait = load_portrait(name)
-    places = transform_points(_face_to_frame(size), EYE_CENTRES)
-    to_frame = similarity_between(eye_centres(portrait.landmarks), places)
+    places = transform_points(_face_to_frame(size), portraits.EYE_CENTRES)
+    to_frame = similarity_between(portraits.eye_centres(portrait.landmarks), places)
     points = transform_points(invert_matrix(to_frame), picture_grid(size))
     return FaceModel(
         picture=np.clip(sample_image(portrait.image, points), 0, 1) * 255.0,
@@ -129,9 +116,9 @@ def random_shape(rng: np.random.Generator) -> np.ndarray:
     Between and beyond the portraits' shapes, then proportions one by one, in inter-ocular distances.
     """
     share = rng.uniform(-0.15, 1.15)
-    shape = share * portrait_shape("hopper") + (1 - share) * portrait_shape("collins")
+    shape = share * portraits.portrait_shape("hopper") + (1 - share) * portraits.portrait_shape("collins")
     if rng.random() < 0.5:
-        shape = mirrored(shape)
+        shape = portraits.mirrored(shape)
     points = (shape - CANONICAL_EYES) / CANONICAL_IOD
     x, y = points[:, 0], points[:, 1]
 
@@ -217,10 +204,10 @@ def make_face(identity: Identity, size: int = 256) -> FaceModel:
         return _portrait_face(identity, size)
     shares = _random_shares(np.random.default_rng([*identity, 0]))
     rng = np.random.default_rng([*identity, 1])
-    layers = [face for name in NAMES for face in (atlas(name), atlas(name).mirrored())]
+    layers = [face for name in portraits.NAMES for face in (atlas(name), atlas(name).mirrored())]
     outside = int(rng.choice(4, p=(0.18, 0.18, 0.32, 0.32)))
     mixed = appearance.mix(layers, shares, outside)
-    landmarks = canonical_shape()
+    landmarks = portraits.canonical_shape()
     image = appearance.with_skin_tone(mixed.image, appearance.random_tone(rng))
     image = appearance.recolour_hair(image, rng)
     image = appearance.tint_features(image, landmarks, rng)
@@ -236,7 +223,8 @@ def _photograph(canonical: Atlas, shape: np.ndarray, rng: np.random.Generator, s
     """Give a canonical face its shape, background, light and crop."""
     to_frame = _random_crop(rng, size)
     in_face = transform_points(invert_matrix(to_frame), picture_grid(size))
-    points = on_grid(thin_plate_spline(control_points(shape), control_points(canonical_shape())), in_face)
+    ends = [portraits.control_points(landmarks) for landmarks in (shape, portraits.canonical_shape())]
+    points = on_grid(thin_plate_spline(*ends), in_face)
     points = appearance.raise_hairline(points, rng.uniform(-0.1, 0.6))
     image, head = sample_image(canonical.image, points), sample_image(canonical.head, points)[..., None]
     behind = appearance.background(rng, len(image))

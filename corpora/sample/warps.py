@@ -64,3 +64,8 @@ def inverse_displacement(forward: np.ndarray, iterations: int = 8) -> np.ndarray
     for _ in range(iterations):
         backward = -cv2.remap(forward, grid + backward, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return backward
+
+
+def sixteenths(points: np.ndarray) -> np.ndarray:
+    """Points in sixteenths of a pixel, int32: as OpenCV draws them with ``shift`` 4."""
+    return np.round(points * 16).astype(np.int32)
