@@ -28,45 +28,30 @@ SPLITS = ("train", "test")
 
 @dataclass(frozen=True)
 class ClipRecord:
-    """One row of ``clips.csv``; empty text where a corpus does not say.
+    """One row of ``clips.csv``; empty text where a corpus does not say."""
 
-    Attributes:
-        clip: name of the clip's folder, unique in the data set.
-        split: ``train`` or ``test``.
-        corpus: ``casme2``, ``samm``, ``smic_hs``, ``sample`` …
-        subject: the person.
-        source: where the raw clip came from.
-        fps: frames a second.
-        frames: number of frames in the written folder.
-        onset, apex, offset: frame numbers of the corpus itself, ``None`` where not annotated.
-        onset_index, apex_index, offset_index: the same frames as positions in the written folder, from 0.
-        action_units: ``1+2+25``, with L or R before a number for one side.
-        emotion: lower case, in the corpus's own words.
-        class3: ``positive``, ``negative`` or ``surprise``.
-        box: what was cut from the raw frames, (x0, y0, x1, y1) in their pixels, right and lower edges exclusive.
-        identity: what a sample face is made of.
-        objective_class: CASME II and SAMM: the class by action units, 1 to 7.
-    """
-
-    clip: str
-    split: str
-    corpus: str
-    subject: str
-    source: str
-    fps: float
-    frames: int
+    clip: str  # name of the clip's folder, unique in the data set
+    split: str  # ``train`` or ``test``
+    corpus: str  # ``casme2``, ``samm``, ``smic_hs``, ``sample`` …
+    subject: str  # the person
+    source: str  # where the raw clip came from
+    fps: float  # frames a second
+    frames: int  # number of frames in the written folder
+    # Frame numbers of the corpus itself, None where not annotated …
     onset: int | None = None
     apex: int | None = None
     offset: int | None = None
+    # … and the same frames as positions in the written folder, from 0.
     onset_index: int | None = None
     apex_index: int | None = None
     offset_index: int | None = None
-    action_units: str = ""
-    emotion: str = ""
-    class3: str = ""
+    action_units: str = ""  # ``1+2+25``, with L or R before a number for one side
+    emotion: str = ""  # lower case, in the corpus's own words
+    class3: str = ""  # ``positive``, ``negative`` or ``surprise``
+    # What was cut from the raw frames, (x0, y0, x1, y1) in their pixels, right and lower edges exclusive.
     box: tuple[int, int, int, int] | None = None
-    identity: str = ""
-    objective_class: str = ""
+    identity: str = ""  # what a sample face is made of
+    objective_class: str = ""  # CASME II and SAMM: the class by action units, 1 to 7
 
 
 COLUMNS = tuple(field.name for field in fields(ClipRecord))

@@ -17,55 +17,32 @@ Key = tuple[int, str]  # subject and, in lower case, clip: the same clip in the 
 
 @dataclass(frozen=True)
 class Source:
-    """What the user gave.
+    """What the user gave."""
 
-    Attributes:
-        tree: of ``--raw``.
-        layouts: of all corpora, to recognise another one.
-        sheet: ``--sheet``: a coding sheet instead of the one found.
-        use_sheet: False with ``--no-sheet``.
-        frames: ``--frames``: which copy of the frames, where a corpus has several.
-        fps: ``--fps``, for clips that do not say.
-    """
-
-    tree: Tree
-    layouts: tuple[Layout, ...] = ()
-    sheet: Path | None = None
-    use_sheet: bool = True
-    frames: str | None = None
-    fps: float | None = None
+    tree: Tree  # of ``--raw``
+    layouts: tuple[Layout, ...] = ()  # of all corpora, to recognise another one
+    sheet: Path | None = None  # ``--sheet``: a coding sheet instead of the one found
+    use_sheet: bool = True  # False with ``--no-sheet``
+    frames: str | None = None  # ``--frames``: which copy of the frames, where a corpus has several
+    fps: float | None = None  # ``--fps``, for clips that do not say
 
 
 @dataclass(frozen=True)
 class Coding:
-    """How a corpus is coded.
+    """How a corpus is coded."""
 
-    Attributes:
-        layout: where its clips are; the groups ``subject`` (a number) and ``clip`` make the key.
-        sheets, example: patterns of its coding sheet's name, and a name for messages.
-        published: legal numbers of clips.
-        kinds: copies of the frames, the preferred one first.
-        kind: (names on the way to a clip's folder, its files) → kind.
-        loose: kinds whose folders hold more than the expression.
-        cropped: kinds whose frames are cut to the face already.
-        subject: its number → its name.
-        name: (subject's number, clip) → unique name.
-        class3: emotion → class.
-        class_sheets: patterns of a further sheet with objective classes.
-    """
-
-    layout: Layout
-    sheets: tuple[str, ...]
-    example: str
-    published: tuple[int, ...]
-    kinds: tuple[str, ...]
-    kind: Callable[[tuple[str, ...], list[RawFile]], str]
-    subject: Callable[[int], str]
-    name: Callable[[int, str], str]
-    class3: Mapping[str, str]
-    loose: frozenset[str] = frozenset()
-    cropped: frozenset[str] = frozenset()
-    class_sheets: tuple[str, ...] = ()
+    layout: Layout  # where its clips are; the groups ``subject`` (a number) and ``clip`` make the key
+    sheets: tuple[str, ...]  # patterns of its coding sheet's name
+    example: str  # such a name, for messages
+    published: tuple[int, ...]  # legal numbers of clips
+    kinds: tuple[str, ...]  # copies of the frames, the preferred one first
+    kind: Callable[[tuple[str, ...], list[RawFile]], str]  # (names on the way to a clip's folder, its files) → kind
+    subject: Callable[[int], str]  # its number → its name
+    name: Callable[[int, str], str]  # (subject's number, clip) → unique name
+    class3: Mapping[str, str]  # emotion → class
+    loose: frozenset[str] = frozenset()  # kinds whose folders hold more than the expression
+    cropped: frozenset[str] = frozenset()  # kinds whose frames are cut to the face already
+    class_sheets: tuple[str, ...] = ()  # patterns of a further sheet with objective classes
 
 
 def read_coded(source: Source, coding: Coding) -> Listing:

@@ -37,23 +37,16 @@ _load_detector = functools.lru_cache(maxsize=1)(make_detector)
 
 @dataclass(frozen=True)
 class Settings:
-    """What the written frames depend on.
+    """What the written frames depend on."""
 
-    Attributes:
-        crop: of all clips.
-        keep_cropped: frames that are cut to the face already are resized only.
-        detector, upsample, device, landmark_model: see :func:`faces.make_detector`; dlib's ``upsample`` is 0 where
-            it is None, as in the released preprocessing.
-        on_missing: ``skip``, ``whole`` (the whole frame) or ``error`` for a clip without a face.
-    """
-
-    crop: Crop = field(default_factory=Crop)
-    keep_cropped: bool = True
+    crop: Crop = field(default_factory=Crop)  # of all clips
+    keep_cropped: bool = True  # frames that are cut to the face already are resized only
+    # See :func:`faces.make_detector`; dlib's ``upsample`` is 0 where it is None, as in the released preprocessing.
     detector: str = "dlib"
     upsample: int | None = None
     device: str = "auto"
     landmark_model: str | None = None
-    on_missing: str = "skip"
+    on_missing: str = "skip"  # ``skip``, ``whole`` (the whole frame) or ``error`` for a clip without a face
 
     def __post_init__(self) -> None:
         if self.on_missing not in ON_MISSING:

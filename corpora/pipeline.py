@@ -32,19 +32,12 @@ ONSETS = "onsets"
 
 @dataclass
 class Prepared:
-    """What a run came to.
+    """What a run came to."""
 
-    Attributes:
-        records: of the clips in the data set, in natural order.
-        entries: record of every clip of the corpus by name, those left out included.
-        notices: everything that was not as it should be.
-        written: number of clips written by this run.
-    """
-
-    records: list[ClipRecord]
-    entries: dict[str, dict]
-    notices: list[Notice]
-    written: int
+    records: list[ClipRecord]  # of the clips in the data set, in natural order
+    entries: dict[str, dict]  # record of every clip of the corpus by name, those left out included
+    notices: list[Notice]  # everything that was not as it should be
+    written: int  # number of clips written by this run
 
 
 def prepare(

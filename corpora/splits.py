@@ -40,21 +40,13 @@ class ChallengeClip(NamedTuple):
 
 @dataclass(frozen=True)
 class SplitOptions:
-    """How to split; see the module's head.
+    """How to split; see the module's head."""
 
-    Attributes:
-        kind: one of :data:`SPLIT_KINDS`.
-        seed: of the draw of subjects.
-        share: of the subjects that are for testing, at least; the challenge's always are.
-        test_subjects: exactly these instead (``subject`` only).
-        challenge: list of the challenge's clips.
-    """
-
-    kind: str = "paper"
-    seed: int = 0
-    share: float = 0.2
-    test_subjects: tuple[str, ...] = ()
-    challenge: Path = CHALLENGE_FILE
+    kind: str = "paper"  # one of :data:`SPLIT_KINDS`
+    seed: int = 0  # of the draw of subjects
+    share: float = 0.2  # of the subjects that are for testing, at least; the challenge's always are
+    test_subjects: tuple[str, ...] = ()  # exactly these instead (``subject`` only)
+    challenge: Path = CHALLENGE_FILE  # list of the challenge's clips
 
     def __post_init__(self) -> None:
         if self.kind not in SPLIT_KINDS:

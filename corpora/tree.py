@@ -25,17 +25,11 @@ class CorpusError(ValueError):
 
 @dataclass(frozen=True)
 class RawFile:
-    """A file on disk, or a member of a zip archive that is read without unpacking it.
+    """A file on disk, or a member of a zip archive that is read without unpacking it."""
 
-    Attributes:
-        path: of the file, or of the archive.
-        member: name inside the archive; empty for a file on disk.
-        stamp: changes when the content does: size and time, or size and checksum.
-    """
-
-    path: Path
-    member: str = ""
-    stamp: str = ""
+    path: Path  # of the file, or of the archive
+    member: str = ""  # name inside the archive; empty for a file on disk
+    stamp: str = ""  # changes when the content does: size and time, or size and checksum
 
     @property
     def label(self) -> str:
@@ -64,17 +58,12 @@ def _archive(path: Path) -> zipfile.ZipFile:
 
 @dataclass
 class Tree:
-    """All files below a raw folder.
+    """All files below a raw folder."""
 
-    Attributes:
-        root: what was given as ``--raw``.
-        folders: files by folder; folders are relative to ``root``, with ``/`` between names, ``""`` for itself.
-        packed: archives that cannot be looked into.
-    """
-
-    root: Path
+    root: Path  # what was given as ``--raw``
+    # files by folder; folders are relative to ``root``, with ``/`` between names, ``""`` for itself
     folders: dict[str, dict[str, RawFile]] = field(default_factory=lambda: defaultdict(dict))
-    packed: list[str] = field(default_factory=list)
+    packed: list[str] = field(default_factory=list)  # archives that cannot be looked into
 
     def images(self, folder: str) -> list[RawFile]:
         """Picture files of a folder, in natural order."""

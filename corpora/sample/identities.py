@@ -30,23 +30,14 @@ MARGIN = 0.06  # the picture reaches this share of the frame size beyond every e
 
 @dataclass(frozen=True)
 class FaceModel:
-    """A still face, ready to be moved and photographed.
+    """A still face, ready to be moved and photographed."""
 
-    Attributes:
-        picture: float32 (P, P, 3) in [0, 255], at twice the frame's resolution and with a margin around it.
-        landmarks: float64 (68, 2), iBUG order, (x, y) in pixels of the frame.
-        head: float32 (size, size), 1 on head and shoulders, 0 on the background, in the frame.
-        size: side of the square frames in pixels.
-        noise: deviation of the camera's noise in grey levels of 255.
-        grey: the picture has no colour, and gets none by noise.
-    """
-
-    picture: np.ndarray
-    landmarks: np.ndarray
-    head: np.ndarray
-    size: int
-    noise: float
-    grey: bool = False
+    picture: np.ndarray  # float32 (P, P, 3) in [0, 255], at twice the frame's resolution and with a margin around it
+    landmarks: np.ndarray  # float64 (68, 2), iBUG order, (x, y) in pixels of the frame
+    head: np.ndarray  # float32 (size, size), 1 on head and shoulders, 0 on the background, in the frame
+    size: int  # side of the square frames in pixels
+    noise: float  # deviation of the camera's noise in grey levels of 255
+    grey: bool = False  # the picture has no colour, and gets none by noise
 
     @property
     def iod(self) -> float:

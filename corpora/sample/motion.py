@@ -16,26 +16,16 @@ REFERENCE_SIZE = 256  # amplitudes in pixels are meant at this frame size
 
 @dataclass(frozen=True)
 class Timeline:
-    """The course of one movement, independent of any face.
+    """The course of one movement, independent of any face."""
 
-    Attributes:
-        units: action units, ``"6+12"``.
-        amplitude: peak displacement in inter-ocular distances.
-        curves: float64 (N, n_units), intensity of each unit in each frame, 0 … 1.
-        sides: float64 (n_units, 2), strength of each unit on the left and the right of the picture.
-        spread: factor on the units' radii: how far around its muscle the skin follows.
-        drift: float64 (N, 4): head motion (x and y shift in IOD, log scale, turn in radians), 0 at frame 0.
-        fps: frames a second.
-        onset, apex, offset: positions of these frames.
-    """
-
-    units: str
-    amplitude: float
-    curves: np.ndarray
-    sides: np.ndarray
-    spread: float
-    drift: np.ndarray
-    fps: float
+    units: str  # action units, ``"6+12"``
+    amplitude: float  # peak displacement in inter-ocular distances
+    curves: np.ndarray  # float64 (N, n_units), intensity of each unit in each frame, 0 … 1
+    sides: np.ndarray  # float64 (n_units, 2), strength of each unit on the left and the right of the picture
+    spread: float  # factor on the units' radii: how far around its muscle the skin follows
+    drift: np.ndarray  # float64 (N, 4): head motion (x and y shift in IOD, log scale, turn in radians), 0 at frame 0
+    fps: float  # frames a second
+    # Positions of these frames.
     onset: int
     apex: int
     offset: int

@@ -59,17 +59,11 @@ _OUTLINE = {
 
 @dataclass(frozen=True)
 class Portrait:
-    """A photograph with its landmarks.
+    """A photograph with its landmarks."""
 
-    Attributes:
-        image: float32 (H, W, 3) in [0, 1].
-        landmarks: float64 (68, 2), pixels of ``image``.
-        head: float32 (H, W), 1 on head and shoulders, 0 on the background.
-    """
-
-    image: np.ndarray
-    landmarks: np.ndarray
-    head: np.ndarray
+    image: np.ndarray  # float32 (H, W, 3) in [0, 1]
+    landmarks: np.ndarray  # float64 (68, 2), pixels of ``image``
+    head: np.ndarray  # float32 (H, W), 1 on head and shoulders, 0 on the background
 
 
 @dataclass(frozen=True)
