@@ -16,6 +16,7 @@ Run ``python prepare.py <corpus> --help`` for a corpus's own options.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import sys
 from collections import Counter
@@ -41,19 +42,24 @@ FRAMES = {"casme2": ("selected", "raw", "cropped"), "smic_hs": ("raw", "cropped"
 FINISHED, FAILED, INTERRUPTED = 0, 1, 130  # exit codes
 
 
-def _whole_number(low: int) -> Callable[[str], int]:
-    """An argparse type: a whole number of at least ``low``."""
+def _number(kind: type, is_legal: Callable[[float], bool], what: str) -> Callable[[str], float]:
+    """An argparse type: a legal number of that kind; ``what`` it is, for the message."""
 
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = low - 1
-        if value < low:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {low}")
-        return value
+    def parse(text: str) -> float:
+        with contextlib.suppress(ValueError):
+            value = kind(text)
+            if is_legal(value):
+                return value
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
 
     return parse
+
+
+def _whole_number(low: int) -> Callable[[str], float]:
+    return _number(int, lambda value: value >= low, f"a whole number of at least {low}")
+
+
+_POSITIVE = _number(float, lambda value: 0 < value < float("inf"), "a number above 0")
 
 
 def _add_workers(parser: argparse.ArgumentParser) -> None:
@@ -101,24 +107,26 @@ def _add_corpus(commands: argparse._SubParsersAction, corpus: str, chosen: bool)
         description=f"{title} → face crops, clips.csv and a report. The face is looked for once, in each clip's onset "
         "frame, and all frames of the clip are cut alike.",
     )
+    parser.set_defaults(
+        command=_run_corpus, corpus=corpus, sheet=None, no_sheet=False, frames=None, fps=None,
+        split="train", test_share=0.2, test_subjects="", seed=0, challenge=None,
+    )  # fmt: skip
     add = parser.add_argument
     add("--raw", type=Path, required=True, metavar="DIR", help="the corpus as downloaded: its folder, or a .zip of it")
-    add("--out", type=Path, help=f"output folder (default: data/{corpus})")
+    add("--out", type=Path, default=Path("data") / corpus, help="output folder (default: %(default)s)")
     if corpus in ("casme2", "samm", "smic_hs"):
         add("--sheet", type=Path, metavar="FILE", help="the coding sheet: .xlsx, .xls or .csv (default: the one there)")
         add("--no-sheet", action="store_true", help="import the frames without annotations")
     if corpus in FRAMES:
         add("--frames", choices=FRAMES[corpus], help="which copy of the frames (default: the first that is there)")
     if corpus == "folder":
-        add("--fps", type=_positive, metavar="N", help="frames a second (default: what a video says)")
+        add("--fps", type=_POSITIVE, metavar="N", help="frames a second (default: what a video says)")
     if chosen:
         _add_cutting(parser)
-    parser.set_defaults(split="train", test_share=0.2, test_subjects="", seed=0, challenge=None)
     if len(splits) > 1:
         _add_splitting(parser, splits)
     _add_workers(parser)
     add("--overwrite", action="store_true", help="make anew what an earlier run wrote, whatever its settings")
-    parser.set_defaults(command=_run_corpus, corpus=corpus)
 
 
 def _add_cutting(parser: argparse.ArgumentParser) -> None:
@@ -156,17 +164,6 @@ def _add_splitting(parser: argparse.ArgumentParser, splits: Sequence[str]) -> No
     # fmt: on
 
 
-def _positive(text: str) -> float:
-    """An argparse type: a finite number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0.0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
-
-
 def _run_corpus(arguments: argparse.Namespace) -> int:
     from corpora.coded import Source
     from corpora.cutting import Settings
@@ -176,7 +173,7 @@ def _run_corpus(arguments: argparse.Namespace) -> int:
     from corpora.tree import CorpusError, scan
     from faces.crop import Crop
 
-    out = arguments.out or Path("data") / arguments.corpus
+    out, corpus = arguments.out, arguments.corpus
     crop = Crop(arguments.size, arguments.crop or "paper", arguments.margin, arguments.align, arguments.gray)
     settings = Settings(
         crop, keep_cropped=arguments.crop is None, detector=arguments.detector, upsample=arguments.upsample,
@@ -191,16 +188,15 @@ def _run_corpus(arguments: argparse.Namespace) -> int:
     modules = {name: importlib.import_module(f"corpora.{name}") for name in CORPORA}
     source = Source(
         scan(arguments.raw), tuple(m.LAYOUT for m in modules.values() if hasattr(m, "LAYOUT")),
-        getattr(arguments, "sheet", None), not getattr(arguments, "no_sheet", False),
-        getattr(arguments, "frames", None), getattr(arguments, "fps", None),
+        arguments.sheet, not arguments.no_sheet, arguments.frames, arguments.fps,
     )  # fmt: skip
-    listing = modules[arguments.corpus].read(source)
-    prepared = prepare(listing, out, arguments.corpus, settings, split, arguments.workers, arguments.overwrite)
-    facts = settings.as_dict(arguments.corpus) | {"raw": str(arguments.raw), "split": arguments.split}
-    report, _ = write_reports(out, f"{CORPORA[arguments.corpus][0]}: {out}", prepared, facts)
+    listing = modules[corpus].read(source)
+    prepared = prepare(listing, out, corpus, settings, split, arguments.workers, arguments.overwrite)
+    facts = settings.as_dict(corpus) | {"raw": str(arguments.raw), "split": arguments.split}
+    report, _ = write_reports(out, f"{CORPORA[corpus][0]}: {out}", prepared, facts)
     _tell(out, prepared)
     # SAMM's and SMIC's clips of the challenge are called alike in their corpus: key points of their own.
-    points = f" --out {out / 'keypoints'}" if arguments.corpus == "megc2021" else ""
+    points = f" --out {out / 'keypoints'}" if corpus == "megc2021" else ""
     print(f"look at {report}; next: python kpmaker.py --root {out}{points} --detector dlib")
     return FINISHED if prepared.records else FAILED
 

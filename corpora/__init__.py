@@ -28,55 +28,62 @@ SPLITS = ("train", "test")
 
 @dataclass(frozen=True)
 class ClipRecord:
-    """One row of ``clips.csv``; empty text where a corpus does not say.
+    """One row of ``clips.csv``; empty text where a corpus does not say."""
 
-    Attributes:
-        clip: name of the clip's folder, unique in the data set.
-        split: ``train`` or ``test``.
-        corpus: ``casme2``, ``samm``, ``smic_hs``, ``sample`` …
-        subject: the person.
-        source: where the raw clip came from.
-        fps: frames a second.
-        frames: number of frames in the written folder.
-        onset, apex, offset: frame numbers of the corpus itself, ``None`` where not annotated.
-        onset_index, apex_index, offset_index: the same frames as positions in the written folder, from 0.
-        action_units: ``1+2+25``, with L or R before a number for one side.
-        emotion: lower case, in the corpus's own words.
-        class3: ``positive``, ``negative`` or ``surprise``.
-        box: what was cut from the raw frames, (x0, y0, x1, y1) in their pixels, right and lower edges exclusive.
-        identity: what a sample face is made of.
-        objective_class: CASME II and SAMM: the class by action units, 1 to 7.
-    """
-
-    clip: str
-    split: str
-    corpus: str
-    subject: str
-    source: str
-    fps: float
-    frames: int
+    clip: str  # name of the clip's folder, unique in the data set
+    split: str  # ``train`` or ``test``
+    corpus: str  # ``casme2``, ``samm``, ``smic_hs``, ``sample`` …
+    subject: str  # the person
+    source: str  # where the raw clip came from
+    fps: float  # frames a second
+    frames: int  # number of frames in the written folder
+    # Frame numbers of the corpus itself, None where not annotated …
     onset: int | None = None
     apex: int | None = None
     offset: int | None = None
+    # … and the same frames as positions in the written folder, from 0.
     onset_index: int | None = None
     apex_index: int | None = None
     offset_index: int | None = None
-    action_units: str = ""
-    emotion: str = ""
-    class3: str = ""
+    action_units: str = ""  # ``1+2+25``, with L or R before a number for one side
+    emotion: str = ""  # lower case, in the corpus's own words
+    class3: str = ""  # ``positive``, ``negative`` or ``surprise``
+    # What was cut from the raw frames, (x0, y0, x1, y1) in their pixels, right and lower edges exclusive.
     box: tuple[int, int, int, int] | None = None
-    identity: str = ""
-    objective_class: str = ""
+    identity: str = ""  # what a sample face is made of
+    objective_class: str = ""  # CASME II and SAMM: the class by action units, 1 to 7
 
 
 COLUMNS = tuple(field.name for field in fields(ClipRecord))
 _LATER = ("objective_class",)  # columns that lists of earlier versions lack
 _REQUIRED = ("clip", "split", "corpus", "fps", "frames")
-_NUMBERS = ("onset", "apex", "offset", "onset_index", "apex_index", "offset_index")
+_WHOLE = int, lambda number: True, "is no whole number; leave it empty where it is not annotated"
+# How a column's text is read, which values are legal, and what is said of others; a column not named here holds any
+# text.
+_RULES = {
+    "split": (str, lambda split: split in SPLITS, f"is no split; legal are {', '.join(SPLITS)}"),
+    "class3": (str, lambda name: name in CLASSES, f"is no class; legal are {', '.join(CLASSES)} and nothing"),
+    "fps": (float, lambda rate: 0 < rate < float("inf"), "is no positive number"),
+    "frames": (int, lambda count: count > 0, "is no positive whole number"),
+    "box": (
+        lambda text: tuple(int(part) for part in text.split()),
+        lambda box: len(box) == 4 and box[0] < box[2] and box[1] < box[3],
+        "is no box; legal are four whole numbers 'x0 y0 x1 y1' with x0 < x1 and y0 < y1",
+    ),
+    **dict.fromkeys(("onset", "apex", "offset", "onset_index", "apex_index", "offset_index"), _WHOLE),
+}
+
+
+def write_table(path: str | Path, columns: Iterable[str], rows: Iterable[Iterable]) -> None:
+    """Write a CSV file atomically: UTF-8, a header and the rows."""
+    with media.atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
 
 
 def write_clips(path: str | Path, records: Iterable[ClipRecord]) -> None:
-    """Write ``clips.csv`` atomically: UTF-8, one row a clip in the order given.
+    """Write ``clips.csv``, one row a clip in the order given.
 
     Raises:
         ValueError: two records of one clip name.
@@ -85,11 +92,7 @@ def write_clips(path: str | Path, records: Iterable[ClipRecord]) -> None:
     double = next((name for name, count in Counter(record.clip for record in records).items() if count > 1), None)
     if double is not None:
         raise ValueError(f"two clips are called {double!r}; every row of {path} needs a name of its own")
-    with media.atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for record in records:
-            writer.writerow([_to_text(getattr(record, name)) for name in COLUMNS])
+    write_table(path, COLUMNS, ([_to_text(getattr(record, name)) for name in COLUMNS] for record in records))
 
 
 @contextlib.contextmanager
@@ -157,43 +160,11 @@ def _parse_row(row: dict[str, str | None], where: str) -> ClipRecord:
 def _parse_value(name: str, text: str) -> object:
     if not text and name in _REQUIRED:
         raise ValueError("must not be empty")
-    if name == "split" and text not in SPLITS:
-        raise ValueError(f"is no split; legal are {', '.join(SPLITS)}")
-    if name == "class3" and text and text not in CLASSES:
-        raise ValueError(f"is no class; legal are {', '.join(CLASSES)} and nothing")
-    if name == "fps":
-        return _positive(text, float)
-    if name == "frames":
-        return _positive(text, int)
-    if name in _NUMBERS:
-        return _whole(text) if text else None
-    if name == "box":
-        return _box(text) if text else None
-    return text
-
-
-def _positive(text: str, kind: type) -> float | int:
-    try:
-        value = kind(text)
-    except ValueError:
-        value = 0
-    if not 0 < value < float("inf"):
-        raise ValueError("is no positive number" if kind is float else "is no positive whole number")
-    return value
-
-
-def _whole(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError("is no whole number; leave it empty where it is not annotated") from None
-
-
-def _box(text: str) -> tuple[int, ...]:
-    try:
-        box = tuple(int(part) for part in text.split())
-    except ValueError:
-        box = ()
-    if len(box) != 4 or box[0] >= box[2] or box[1] >= box[3]:
-        raise ValueError("is no box; legal are four whole numbers 'x0 y0 x1 y1' with x0 < x1 and y0 < y1")
-    return box
+    if not text:
+        return getattr(ClipRecord, name, "")  # the field's default
+    parse, is_legal, complaint = _RULES.get(name, (str, bool, ""))
+    with contextlib.suppress(ValueError):
+        value = parse(text)
+        if is_legal(value):
+            return value
+    raise ValueError(complaint)

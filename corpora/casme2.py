@@ -12,10 +12,11 @@ Clip names repeat across subjects, so a clip is called ``sub01_EP02_01f`` here.
 
 from __future__ import annotations
 
+import functools
 import re
 
-from corpora.coded import Coding, Source, nearest_mark, read_coded
-from corpora.raw import Layout, Listing
+from corpora.coded import Coding, nearest_mark, read_coded
+from corpora.raw import Layout
 from corpora.tree import RawFile
 
 LAYOUT = Layout(
@@ -50,7 +51,4 @@ CODING = Coding(
     class_sheets=("*casme*objective*",),
 )
 
-
-def read(source: Source) -> Listing:
-    """The clips of the corpus; raises as :func:`corpora.coded.read_coded` does."""
-    return read_coded(source, CODING)
+read = functools.partial(read_coded, coding=CODING)

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from corpora import CORPUS_FPS
-from corpora.raw import (
-    Layout,
-    Listing,
-    RawClip,
-    explain_absence,
-    fit_annotations,
-    note_gaps,
-    numbered_frames,
-)
-from corpora.sheets import Row, find_optional_sheet, find_sheet, read_rows
+from corpora.raw import Layout, Listing, RawClip, explain_absence, fit_annotations, is_whole_clip, numbered_frames
+from corpora.sheets import Row, find_sheet, read_rows, sheets_in
 from corpora.tree import CorpusError, RawFile, Tree
 
 Key = tuple[int, str]  # subject and, in lower case, clip: the same clip in the sheet and on disk
@@ -25,55 +17,32 @@ Key = tuple[int, str]  # subject and, in lower case, clip: the same clip in the 
 
 @dataclass(frozen=True)
 class Source:
-    """What the user gave.
+    """What the user gave."""
 
-    Attributes:
-        tree: of ``--raw``.
-        layouts: of all corpora, to recognise another one.
-        sheet: ``--sheet``: a coding sheet instead of the one found.
-        use_sheet: False with ``--no-sheet``.
-        frames: ``--frames``: which copy of the frames, where a corpus has several.
-        fps: ``--fps``, for clips that do not say.
-    """
-
-    tree: Tree
-    layouts: tuple[Layout, ...] = ()
-    sheet: Path | None = None
-    use_sheet: bool = True
-    frames: str | None = None
-    fps: float | None = None
+    tree: Tree  # of ``--raw``
+    layouts: tuple[Layout, ...] = ()  # of all corpora, to recognise another one
+    sheet: Path | None = None  # ``--sheet``: a coding sheet instead of the one found
+    use_sheet: bool = True  # False with ``--no-sheet``
+    frames: str | None = None  # ``--frames``: which copy of the frames, where a corpus has several
+    fps: float | None = None  # ``--fps``, for clips that do not say
 
 
 @dataclass(frozen=True)
 class Coding:
-    """How a corpus is coded.
+    """How a corpus is coded."""
 
-    Attributes:
-        layout: where its clips are; the groups ``subject`` (a number) and ``clip`` make the key.
-        sheets, example: patterns of its coding sheet's name, and a name for messages.
-        published: legal numbers of clips.
-        kinds: copies of the frames, the preferred one first.
-        kind: (names on the way to a clip's folder, its files) → kind.
-        loose: kinds whose folders hold more than the expression.
-        cropped: kinds whose frames are cut to the face already.
-        subject: its number → its name.
-        name: (subject's number, clip) → unique name.
-        class3: emotion → class.
-        class_sheets: patterns of a further sheet with objective classes.
-    """
-
-    layout: Layout
-    sheets: tuple[str, ...]
-    example: str
-    published: tuple[int, ...]
-    kinds: tuple[str, ...]
-    kind: Callable[[tuple[str, ...], list[RawFile]], str]
-    subject: Callable[[int], str]
-    name: Callable[[int, str], str]
-    class3: Mapping[str, str]
-    loose: frozenset[str] = frozenset()
-    cropped: frozenset[str] = frozenset()
-    class_sheets: tuple[str, ...] = field(default=())
+    layout: Layout  # where its clips are; the groups ``subject`` (a number) and ``clip`` make the key
+    sheets: tuple[str, ...]  # patterns of its coding sheet's name
+    example: str  # such a name, for messages
+    published: tuple[int, ...]  # legal numbers of clips
+    kinds: tuple[str, ...]  # copies of the frames, the preferred one first
+    kind: Callable[[tuple[str, ...], list[RawFile]], str]  # (names on the way to a clip's folder, its files) → kind
+    subject: Callable[[int], str]  # its number → its name
+    name: Callable[[int, str], str]  # (subject's number, clip) → unique name
+    class3: Mapping[str, str]  # emotion → class
+    loose: frozenset[str] = frozenset()  # kinds whose folders hold more than the expression
+    cropped: frozenset[str] = frozenset()  # kinds whose frames are cut to the face already
+    class_sheets: tuple[str, ...] = ()  # patterns of a further sheet with objective classes
 
 
 def read_coded(source: Source, coding: Coding) -> Listing:
@@ -211,18 +180,13 @@ def _without_row(clip: RawClip, kind: str, source: Source, coding: Coding, listi
         listing.note("not-in-sheet", clip.name, f"{clip.source} ({kind})")
     if kind in coding.loose:
         return None if source.use_sheet else fit_annotations(clip, listing, alone=False)
-    if len(clip.frames) < 2:
-        listing.note("no-frames", clip.name, f"{len(clip.frames)} numbered pictures in {clip.source}")
-        return None
-    note_gaps(clip.frames, clip.name, listing)
-    return clip
+    return clip if is_whole_clip(clip.frames, clip.name, clip.source, listing) else None
 
 
 def _objective_classes(tree: Tree, coding: Coding) -> dict[Key, str]:
-    sheet = find_optional_sheet(tree, coding.class_sheets) if coding.class_sheets else None
-    if sheet is None:
-        return {}
-    rows = read_rows(sheet, ("subject", "clip", "objective_class"))
+    """Those of the corpus's further sheet, if it is there."""
+    sheets = sheets_in(tree, coding.class_sheets)
+    rows = read_rows(sheets[-1], ("subject", "clip", "objective_class")) if sheets else []
     found = {make_key(row.text("subject"), row.text("clip")): row.text("objective_class") for row in rows}
     found.pop(None, None)
     return found

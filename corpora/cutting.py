@@ -32,29 +32,21 @@ ON_MISSING = ("skip", "whole", "error")
 LATER_FRAMES = 5  # after the onset, in which a face is looked for where the onset shows none
 WRITTEN, SKIPPED = "written", "skipped"
 
-
 _load_detector = functools.lru_cache(maxsize=1)(make_detector)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the written frames depend on.
+    """What the written frames depend on."""
 
-    Attributes:
-        crop: of all clips.
-        keep_cropped: frames that are cut to the face already are resized only.
-        detector, upsample, device, landmark_model: see :func:`faces.make_detector`; dlib's ``upsample`` is 0 where
-            it is None, as in the released preprocessing.
-        on_missing: ``skip``, ``whole`` (the whole frame) or ``error`` for a clip without a face.
-    """
-
-    crop: Crop = field(default_factory=Crop)
-    keep_cropped: bool = True
+    crop: Crop = field(default_factory=Crop)  # of all clips
+    keep_cropped: bool = True  # frames that are cut to the face already are resized only
+    # See :func:`faces.make_detector`; dlib's ``upsample`` is 0 where it is None, as in the released preprocessing.
     detector: str = "dlib"
     upsample: int | None = None
     device: str = "auto"
     landmark_model: str | None = None
-    on_missing: str = "skip"
+    on_missing: str = "skip"  # ``skip``, ``whole`` (the whole frame) or ``error`` for a clip without a face
 
     def __post_init__(self) -> None:
         if self.on_missing not in ON_MISSING:
@@ -78,7 +70,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Task:
-    """One clip to write: its folder, and where its onset picture and record go (without suffix)."""
+    """One clip to write: its folder, and the file of its record, with the picture of its onset beside it."""
 
     clip: RawClip
     folder: Path
@@ -143,10 +135,6 @@ class _Frames:
             self.note("unreadable-frame", str(warning.message))
 
 
-class _TooShort(Exception):
-    """Raised to leave the writing of a clip that has too few frames."""
-
-
 def prepare_clip(task: Task) -> tuple[str, dict]:
     """Write one clip, its onset picture and its record; returns its name and the record.
 
@@ -169,12 +157,11 @@ def prepare_clip(task: Task) -> tuple[str, dict]:
     if entry["status"] == SKIPPED:
         shutil.rmtree(task.folder, ignore_errors=True)  # of an earlier run, when it could be used
     entry |= _describe(head, face, crop, matrix)
-    entry["fps"] = source.fps
     entry["notices"] = [(notice.rule, notice.clip, notice.text) for notice in source.notices]
     if head:
         picture = draw_onset(head[0][1], matrix, crop.size, face and face.landmarks)
-        media.write_image(task.record.parent / f"{task.record.name}.png", picture)
-    write_json(task.record.parent / f"{task.record.name}.json", entry)
+        media.write_image(task.record.with_suffix(".png"), picture)
+    write_json(task.record, entry)
     return clip.name, entry
 
 
@@ -185,10 +172,9 @@ def _find_face(
     detector = settings.make_detector()
     for later in range(LATER_FRAMES + 1):
         if later:
-            following = next(frames, None)
-            if following is None:
-                return None
-            head.append(following)
+            head += itertools.islice(frames, 1)
+        if later == len(head):
+            return None
         found = detector.detect(head[-1][1])
         if found:
             if later:
@@ -222,19 +208,17 @@ def _write_frames(
     task: Task, crop: Crop, matrix: np.ndarray, frames: Iterable[tuple[int, np.ndarray]], source: _Frames
 ) -> list[int]:
     """Cut and write; returns the frames' numbers, none where there are too few."""
-    numbers: list[int] = []
     least = 1 if len(task.clip.frames) == 1 else 2
-    try:
-        # The writer asks for a number when a frame comes, and the list's iterator sees what was added until then.
-        with media.folder_writer(task.folder, iter(numbers)) as append:
-            for number, frame in frames:
-                numbers.append(number)
-                append(crop.apply(frame, matrix))
-            if len(numbers) < least:
-                raise _TooShort
-    except _TooShort:
-        source.note("no-frames", f"{len(numbers)} of {max(1, len(task.clip.frames))} frames can be read")
+    first = list(itertools.islice(frames, least))
+    if len(first) < least:
+        source.note("no-frames", f"{len(first)} of {max(1, len(task.clip.frames))} frames can be read")
         return []
+    numbers: list[int] = []
+    # The writer asks for a number when a frame comes, and the list's iterator sees what was added until then.
+    with media.folder_writer(task.folder, iter(numbers)) as append:
+        for number, frame in itertools.chain(first, frames):
+            numbers.append(number)
+            append(crop.apply(frame, matrix))
     return numbers
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import media
 from corpora import SPLITS
 from corpora.coded import Source
-from corpora.raw import Listing, RawClip, describe, note_gaps, numbered_frames
+from corpora.raw import Listing, RawClip, describe, is_whole_clip, numbered_frames
 from corpora.tree import CorpusError, RawFile
 
 
@@ -44,15 +44,12 @@ def _clip(source: Source, path: str, video: RawFile | None, listing: Listing) ->
     split = parts.pop(0) if parts[0] in SPLITS and len(parts) > 1 else None
     name = "_".join(parts)
     frames = () if video else numbered_frames(source.tree.images(path), name, listing)
-    if video is None and len(frames) < 2:
-        listing.note("no-frames", name, f"{len(frames)} numbered pictures in {path}")
+    if video is None and not is_whole_clip(frames, name, path, listing):
         return None
     if video is None and source.fps is None:
         raise CorpusError(f"frames such as those in {path} do not say their rate: give it with --fps, e.g. --fps 200")
     if video is not None and video.member:
         raise CorpusError(f"videos inside an archive cannot be read ({video.label}): unpack it")
-    if frames:
-        note_gaps(frames, name, listing)
     return RawClip(
         name=name, corpus_name=name, corpus="folder", subject=parts[0] if len(parts) > 1 else name, source=path,
         fps=source.fps, frames=frames, video=video, split=split,

@@ -115,14 +115,12 @@ def generated_record(
     amplify: float = 1.0,
     regions: Iterable[str] | None = None,
 ) -> ClipRecord:
-    """The row of a generated clip.
+    """The row of the generated clip ``name`` with that many ``frames``.
 
     Args:
-        name: of the clip.
         driving: gives the labels; of action units, those of ``regions`` that move.  Where none is left, or
             ``amplify`` is 0, there is no expression: the emotion is ``neutral``.
         source: gives the subject.
-        fps, frames: of the clip.
         marks: frames of the clip that show the driving clip's onset, apex and offset; None where not annotated.
     """
     units = units_of_regions(driving.action_units, regions)

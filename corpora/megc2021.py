@@ -15,7 +15,7 @@ import re
 import media
 from corpora import CORPUS_FPS
 from corpora.coded import Source
-from corpora.raw import Layout, Listing, RawClip, RawFrame, explain_absence, note_gaps, numbered_frames
+from corpora.raw import Layout, Listing, RawClip, RawFrame, explain_absence, is_whole_clip, numbered_frames
 from corpora.splits import CHALLENGE_FILE, read_challenge
 
 SETS = {"casme": "casme2", "samm": "samm", "smic": "smic_hs"}  # how a folder's name begins: the corpus
@@ -48,24 +48,21 @@ def read(source: Source) -> Listing:
         entry = known.pop(name.lower(), None)
         corpus = next(corpus for start, corpus in SETS.items() if match["set"].lower().startswith(start))
         frames = numbered_frames(tree.images(folder), name, listing)
-        if len(frames) < 2:
-            listing.note("no-frames", name, f"{len(frames)} numbered pictures in {folder}")
+        if not is_whole_clip(frames, name, folder, listing):
             continue
-        note_gaps(frames, name, listing)
+        # SAMM and SMIC name the subject in the clip; of CASME II's clips one is known.
+        subject = entry.subject if entry else ""
+        if not subject and not name.upper().startswith("EP"):
+            subject = name.split("_")[0]
         clip = RawClip(
-            name=name, corpus_name=name, corpus=corpus, subject=_subject(name, entry and entry.subject), source=folder,
-            fps=CORPUS_FPS[corpus], frames=frames, class3=entry.class3 if entry else "", split="test",
+            name=name, corpus_name=name, corpus=corpus, subject=subject, source=folder, fps=CORPUS_FPS[corpus],
+            frames=frames, class3=entry.class3 if entry else "", split="test",
         )  # fmt: skip
         listing.clips.append(clip)
     for entry in known.values():
         listing.note("challenge-clip-absent", entry.clip, f"of {entry.corpus}, not in {tree.root}")
     _add_faces(source, listing)
     return listing.finish()
-
-
-def _subject(name: str, known: str | None) -> str:
-    """SAMM and SMIC name the subject in the clip; of CASME II's clips one is known."""
-    return known or (name.split("_")[0] if not name.upper().startswith("EP") else "")
 
 
 def _add_faces(source: Source, listing: Listing) -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,19 +32,12 @@ ONSETS = "onsets"
 
 @dataclass
 class Prepared:
-    """What a run came to.
+    """What a run came to."""
 
-    Attributes:
-        records: of the clips in the data set, in natural order.
-        entries: record of every clip of the corpus by name, those left out included.
-        notices: everything that was not as it should be.
-        written: number of clips written by this run.
-    """
-
-    records: list[ClipRecord]
-    entries: dict[str, dict]
-    notices: list[Notice]
-    written: int
+    records: list[ClipRecord]  # of the clips in the data set, in natural order
+    entries: dict[str, dict]  # record of every clip of the corpus by name, those left out included
+    notices: list[Notice]  # everything that was not as it should be
+    written: int  # number of clips written by this run
 
 
 def prepare(
@@ -56,23 +50,15 @@ def prepare(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Prepared:
-    """Write a data set, or what is missing of it: crops, ``clips.csv``, lists of splits.
+    """Write a data set into ``out``, or what is missing of it: crops, ``clips.csv``, lists of splits.
 
-    Args:
-        listing: the raw clips.
-        out: folder of the data set.
-        corpus: name of the corpus.
-        settings: of the crops.
-        split: which clips are for testing.
-        workers: processes.
-        overwrite: make anew what is there, with whatever settings it was made.
-        progress: whether to show a bar.
+    ``overwrite`` makes anew what is there, with whatever settings it was made.
 
     Raises:
         CorpusError: the folder holds other data, or with ``on_missing="error"`` a clip has no face.
     """
     names = [clip.name for clip in listing.clips]
-    double = next((name for name, count in _count(names).items() if count > 1), None)
+    double = next((name for name, count in Counter(names).items() if count > 1), None)
     if double is not None:
         raise CorpusError(f"two clips of {corpus} get the name {double!r}; this should not happen: rename one on disk")
     splits, notices = assign_splits(listing.clips, split)
@@ -88,17 +74,10 @@ def prepare(
     records = [_record(clip, splits[clip.name], entries[clip.name]) for clip in kept]
     write_clips(out / "clips.csv", records)
     write_splits(out / "splits", kept, split)
-    notices = [*listing.notices, *notices, *_cropped_notice(listing.clips, settings), *_stale(out, names)]
+    notices = [*listing.notices, *notices, *_cropped_notice(listing.clips, settings), *_stale(out, set(names))]
     for name in names:
         notices += [Notice(*parts) for parts in entries[name]["notices"]]
     return Prepared(records, {name: entries[name] for name in names}, notices, written)
-
-
-def _count(names: Iterable[str]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for name in names:
-        counts[name] = counts.get(name, 0) + 1
-    return counts
 
 
 # ------------------------------------------------------------------------------------------------------ planning
@@ -136,13 +115,13 @@ def _plan(
     """Records of the clips that are done, and tasks for the others; clips in the wrong split are moved."""
     entries, tasks = {}, []
     for clip in clips:
-        record = out / ONSETS / clip.name
+        record = out / ONSETS / f"{clip.name}.json"
         folder = out / splits[clip.name] / clip.name
-        other = out / SPLITS[1 - SPLITS.index(splits[clip.name])] / clip.name
+        other = out / ("train" if splits[clip.name] == "test" else "test") / clip.name
         if other.is_dir() and not folder.is_dir():
             folder.parent.mkdir(parents=True, exist_ok=True)
             os.replace(other, folder)
-        entry = _read_json(record.with_suffix(".json")) if record.with_suffix(".json").is_file() else None
+        entry = _read_json(record) if record.is_file() else None
         if entry is not None and _is_done(clip, folder, entry):
             entries[clip.name] = entry
         else:
@@ -164,7 +143,7 @@ def _restart(tasks: Sequence[Task]) -> None:
         for leftover in parent.glob(".*.part"):
             shutil.rmtree(leftover, ignore_errors=True)
     for task in tasks:
-        task.record.with_suffix(".json").unlink(missing_ok=True)
+        task.record.unlink(missing_ok=True)
 
 
 def _read_json(file: Path) -> dict:
@@ -179,16 +158,18 @@ def _read_json(file: Path) -> dict:
 
 # ------------------------------------------------------------------------------------------------------ results
 def _record(clip: RawClip, split: str, entry: dict) -> ClipRecord:
-    def position(number: int | None) -> int | None:
-        """Of the frame, or of the nearest one that was written."""
-        return None if number is None else int(np.abs(np.array(entry["frames"]) - number).argmin())
-
     if not entry["fps"]:
         raise CorpusError(f"{clip.source} does not say its frame rate: give it with --fps")
+    frames = np.array(entry["frames"])
+    # Of the frame of that number, or of the nearest one that was written.
+    onset, apex, offset = (
+        None if number is None else int(np.abs(frames - number).argmin())
+        for number in (clip.onset, clip.apex, clip.offset)
+    )
     return ClipRecord(
         clip=clip.name, split=split, corpus=clip.corpus, subject=clip.subject, source=clip.source, fps=entry["fps"],
-        frames=len(entry["frames"]), onset=clip.onset, apex=clip.apex, offset=clip.offset,
-        onset_index=position(clip.onset), apex_index=position(clip.apex), offset_index=position(clip.offset),
+        frames=len(frames), onset=clip.onset, apex=clip.apex, offset=clip.offset,
+        onset_index=onset, apex_index=apex, offset_index=offset,
         action_units=clip.action_units, emotion=clip.emotion, class3=clip.class3,
         box=tuple(entry["box"]), objective_class=clip.objective_class,
     )  # fmt: skip
@@ -199,12 +180,11 @@ def _cropped_notice(clips: Sequence[RawClip], settings: Settings) -> list[Notice
     return [Notice("already-cropped", "", f"{count} clips")] if count and settings.keep_cropped else []
 
 
-def _stale(out: Path, names: Sequence[str]) -> list[Notice]:
+def _stale(out: Path, names: set[str]) -> list[Notice]:
     """Clips of earlier runs that the corpus no longer has."""
-    known = set(names)
-    there = [path for part in SPLITS if (out / part).is_dir() for path in media.natural_sorted((out / part).iterdir())]
     return [
         Notice("stale-clip", path.name, f"{path}; remove it if it should not be trained on")
-        for path in there
-        if path.name not in known and not path.name.startswith(".")
+        for part in SPLITS
+        for path in media.natural_sorted((out / part).glob("[!.]*"))
+        if path.name not in names
     ]

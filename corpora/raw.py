@@ -22,28 +22,17 @@ class RawFrame:
 
 @dataclass(frozen=True)
 class RawClip:
-    """One clip of a raw corpus.
+    """One clip of a raw corpus; what is said of no field here, :class:`corpora.ClipRecord` says."""
 
-    Attributes:
-        name: unique among all clips, stable across runs: ``sub19_EP01_01f``.
-        corpus_name: as the corpus calls it: ``EP01_01f``.
-        corpus, subject, emotion, class3, action_units, objective_class, fps: see :class:`corpora.ClipRecord`.
-        source: where the frames are, for people.
-        frames: in time order; empty for a video.
-        video: file of a video that is decoded as a whole.
-        onset, apex, offset: frame numbers, None where unknown.
-        cropped: the frames are cut to the face already.
-        split: ``train`` or ``test`` where the corpus itself says.
-    """
-
-    name: str
-    corpus_name: str
+    name: str  # unique among all clips, stable across runs: ``sub19_EP01_01f``
+    corpus_name: str  # as the corpus calls it: ``EP01_01f``
     corpus: str
     subject: str
-    source: str
+    source: str  # where the frames are, for people
     fps: float | None
-    frames: tuple[RawFrame, ...] = ()
-    video: RawFile | None = None
+    frames: tuple[RawFrame, ...] = ()  # in time order; empty for a video
+    video: RawFile | None = None  # file of a video that is decoded as a whole
+    # Frame numbers, None where unknown.
     onset: int | None = None
     apex: int | None = None
     offset: int | None = None
@@ -51,8 +40,8 @@ class RawClip:
     emotion: str = ""
     class3: str = ""
     objective_class: str = ""
-    cropped: bool = False
-    split: str | None = None
+    cropped: bool = False  # the frames are cut to the face already
+    split: str | None = None  # ``train`` or ``test`` where the corpus itself says
 
     @property
     def stamp(self) -> str:
@@ -90,22 +79,15 @@ class Listing:
 # ------------------------------------------------------------------------------------------------------ layouts
 @dataclass(frozen=True)
 class Layout:
-    """Where a corpus keeps its clips.
+    """Where a corpus keeps its clips."""
 
-    Attributes:
-        corpus: its name on the command line.
-        title: its name in messages.
-        pattern: matches the end of a clip folder's path below the raw folder; groups ``subject`` and ``clip``.
-        clip, subject: match the name of a clip's folder and of a subject's, to recognise a wrong level.
-        expected: the tree, for messages.
-    """
-
-    corpus: str
-    title: str
-    pattern: re.Pattern
+    corpus: str  # its name on the command line
+    title: str  # its name in messages
+    pattern: re.Pattern  # of the end of a clip folder's path below the raw folder; groups ``subject`` and ``clip``
+    # Of the name of a clip's folder and of a subject's, to recognise a wrong level.
     clip: re.Pattern
     subject: re.Pattern
-    expected: str
+    expected: str  # the tree, for messages
 
     def find(self, tree: Tree) -> list[tuple[str, re.Match]]:
         """The clip folders, with what their paths say."""
@@ -200,11 +182,20 @@ def fit_annotations(clip: RawClip, listing: Listing, alone: bool) -> RawClip | N
         return None
     clip = _settle_apex(clip, listing)
     kept = tuple(frame for frame in clip.frames if clip.onset is None or clip.onset <= frame.number <= clip.offset)
-    note_gaps(kept, clip.name, listing)
+    _note_gaps(kept, clip.name, listing)
     return replace(clip, frames=kept)
 
 
-def note_gaps(frames: Sequence[RawFrame], clip: str, listing: Listing) -> None:
+def is_whole_clip(frames: Sequence[RawFrame], clip: str, source: str, listing: Listing) -> bool:
+    """Whether the frames of a folder are enough for a clip; too few of them are noted, and gaps."""
+    if len(frames) < 2:
+        listing.note("no-frames", clip, f"{len(frames)} numbered pictures in {source}")
+        return False
+    _note_gaps(frames, clip, listing)
+    return True
+
+
+def _note_gaps(frames: Sequence[RawFrame], clip: str, listing: Listing) -> None:
     """Say which numbers are missing between the first frame and the last."""
     there = {frame.number for frame in frames}
     gaps = [number for number in range(min(there), max(there)) if number not in there]

@@ -8,10 +8,11 @@ As its owners ship it, with notes above the header of the sheet:
 
 from __future__ import annotations
 
+import functools
 import re
 
-from corpora.coded import Coding, Source, read_coded
-from corpora.raw import Layout, Listing
+from corpora.coded import Coding, read_coded
+from corpora.raw import Layout
 
 NEGATIVE = ("anger", "contempt", "disgust", "fear", "sadness")
 
@@ -37,7 +38,4 @@ CODING = Coding(
     class3={"happiness": "positive", "surprise": "surprise", **dict.fromkeys(NEGATIVE, "negative")},
 )
 
-
-def read(source: Source) -> Listing:
-    """The clips of the corpus; raises as :func:`corpora.coded.read_coded` does."""
-    return read_coded(source, CODING)
+read = functools.partial(read_coded, coding=CODING)

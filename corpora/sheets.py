@@ -64,14 +64,11 @@ class Row:
 def find_sheet(
     tree: Tree, patterns: Iterable[str], chosen: Path | None, example: str, listing: Listing
 ) -> RawFile:
-    """The coding sheet of a corpus.
+    """The coding sheet of a corpus: the ``chosen`` one, or one in its tree or beside it; several are noted.
 
     Args:
-        tree: of the corpus; the folder above it is looked into as well.
         patterns: of the file's name in lower case.
-        chosen: what the user named instead.
         example: a name as the corpus's owners ship it, for the message.
-        listing: takes a notice where there are several.
 
     Raises:
         CorpusError: there is none.
@@ -80,8 +77,8 @@ def find_sheet(
         if not chosen.is_file():
             raise CorpusError(f"--sheet {chosen} is no file; expected a coding sheet such as {example}")
         return RawFile(chosen)
-    found = [file for _, file in tree.files() if _is_sheet(file.name, patterns)]
-    if not found and tree.root.resolve().parent.is_dir():
+    found = sheets_in(tree, patterns)
+    if not found:
         beside = sorted(tree.root.resolve().parent.iterdir())
         found = [RawFile(path) for path in beside if path.is_file() and _is_sheet(path.name, patterns)]
     if not found:
@@ -95,10 +92,9 @@ def find_sheet(
     return found[-1]
 
 
-def find_optional_sheet(tree: Tree, patterns: Iterable[str]) -> RawFile | None:
-    """A further sheet of a corpus, or None."""
-    found = [file for _, file in tree.files() if _is_sheet(file.name, patterns)]
-    return found[-1] if found else None
+def sheets_in(tree: Tree, patterns: Iterable[str]) -> list[RawFile]:
+    """The sheets of a corpus that go by one of the patterns, in natural order."""
+    return [file for _, file in tree.files() if _is_sheet(file.name, patterns)]
 
 
 def _is_sheet(name: str, patterns: Iterable[str]) -> bool:
@@ -117,18 +113,18 @@ def read_rows(file: RawFile, required: Iterable[str] = ("subject", "clip")) -> l
     Raises:
         CorpusError: the file is locked, broken or empty, or has no such header.
     """
-    required = set(required)
-    seen: list[str] = []
-    for rows in _tables(file):
-        for number, cells in enumerate(rows):
+    required, seen = set(required), []
+    for table in _tables(file):
+        for number, cells in enumerate(table, start=1):
             names = [_column(cell) for cell in cells]
             if required <= set(names):
-                found = _below(rows[number + 1 :], names, number + 2)
+                below = enumerate(table[number:], start=number + 1)
+                rows = [Row(line, dict(zip(names, own, strict=False))) for line, own in below]
+                found = [row for row in rows if any(map(row.text, row.cells))]
                 if not found:
                     raise CorpusError(f"the coding sheet {file.label} has a header, but no row below it")
                 return found
-            if not seen:
-                seen = [str(cell).strip() for cell in cells if str(cell).strip() not in ("", "nan", "None")][:8]
+            seen = seen or [text for cell in cells if (text := str(cell).strip()) not in ("", "nan", "None")][:8]
     if not seen:
         raise CorpusError(f"the coding sheet {file.label} is empty; expected a header with {_spelt(required)}")
     raise CorpusError(
@@ -139,11 +135,6 @@ def read_rows(file: RawFile, required: Iterable[str] = ("subject", "clip")) -> l
 
 def _spelt(required: Iterable[str]) -> str:
     return ", ".join({"subject": "Subject", "clip": "Filename"}.get(name, name) for name in sorted(required))
-
-
-def _below(rows: Sequence[Sequence], names: list[str], first: int) -> list[Row]:
-    found = [Row(first + i, dict(zip(names, cells, strict=False))) for i, cells in enumerate(rows)]
-    return [row for row in found if any(row.text(name) for name in row.cells)]
 
 
 def _column(heading: object) -> str:

@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from corpora import CORPUS_FPS
 from corpora.coded import Source, choose_copies, nearest_mark
-from corpora.raw import Layout, Listing, RawClip, fit_annotations, note_gaps, numbered_frames
+from corpora.raw import Layout, Listing, RawClip, fit_annotations, is_whole_clip, numbered_frames
 from corpora.sheets import Row, find_sheet, read_rows
 from corpora.tree import CorpusError, RawFile
 
@@ -106,10 +106,8 @@ def _labels(folder: str, name: str, listing: Listing) -> dict[str, str]:
 
 def _short(clip: RawClip, listing: Listing) -> list[RawClip]:
     """A folder that holds the expression alone: its ends are onset and offset."""
-    if len(clip.frames) < 2:
-        listing.note("no-frames", clip.name, f"{len(clip.frames)} numbered pictures in {clip.source}")
+    if not is_whole_clip(clip.frames, clip.name, clip.source, listing):
         return []
-    note_gaps(clip.frames, clip.name, listing)
     return [replace(clip, onset=clip.frames[0].number, offset=clip.frames[-1].number)]
 
 

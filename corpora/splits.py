@@ -12,26 +12,24 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 import media
-from corpora import open_table
+from corpora import open_table, write_table
 from corpora.raw import RawClip
 from corpora.rules import Notice
 from corpora.tree import CorpusError
 
 SPLIT_KINDS = ("paper", "subject", "train")
 CHALLENGE_FILE = Path(__file__).resolve().parents[1] / "data" / "megc2021_challenge.csv"
-CHALLENGE_COLUMNS = ("corpus", "clip", "subject", "class3")
 
 
-@dataclass(frozen=True)
-class ChallengeClip:
+class ChallengeClip(NamedTuple):
     """A source clip of the challenge; ``subject`` is empty where it is not known."""
 
     corpus: str
@@ -42,21 +40,13 @@ class ChallengeClip:
 
 @dataclass(frozen=True)
 class SplitOptions:
-    """How to split; see the module's head.
+    """How to split; see the module's head."""
 
-    Attributes:
-        kind: one of :data:`SPLIT_KINDS`.
-        seed: of the draw of subjects.
-        share: of the subjects that are for testing, at least; the challenge's always are.
-        test_subjects: exactly these instead (``subject`` only).
-        challenge: list of the challenge's clips.
-    """
-
-    kind: str = "paper"
-    seed: int = 0
-    share: float = 0.2
-    test_subjects: tuple[str, ...] = ()
-    challenge: Path = CHALLENGE_FILE
+    kind: str = "paper"  # one of :data:`SPLIT_KINDS`
+    seed: int = 0  # of the draw of subjects
+    share: float = 0.2  # of the subjects that are for testing, at least; the challenge's always are
+    test_subjects: tuple[str, ...] = ()  # exactly these instead (``subject`` only)
+    challenge: Path = CHALLENGE_FILE  # list of the challenge's clips
 
     def __post_init__(self) -> None:
         if self.kind not in SPLIT_KINDS:
@@ -72,10 +62,11 @@ def read_challenge(path: Path) -> list[ChallengeClip]:
     if not path.is_file():
         raise CorpusError(f"no such list of the challenge's clips: {path}; the project ships {CHALLENGE_FILE.name}")
     with open_table(path, CorpusError) as rows:
-        missing = [name for name in CHALLENGE_COLUMNS if name not in (rows.fieldnames or ())]
+        columns = ChallengeClip._fields
+        missing = [name for name in columns if name not in (rows.fieldnames or ())]
         if missing:
-            raise CorpusError(f"{path} has no column {missing[0]!r}; expected {', '.join(CHALLENGE_COLUMNS)}")
-        return [ChallengeClip(*((row[name] or "").strip() for name in CHALLENGE_COLUMNS)) for row in rows]
+            raise CorpusError(f"{path} has no column {missing[0]!r}; expected {', '.join(columns)}")
+        return [ChallengeClip(*((row[name] or "").strip() for name in columns)) for row in rows]
 
 
 def assign_splits(clips: Sequence[RawClip], options: SplitOptions) -> tuple[dict[str, str], list[Notice]]:
@@ -141,7 +132,7 @@ def write_splits(folder: Path, clips: Sequence[RawClip], options: SplitOptions) 
         except CorpusError:  # too few subjects for this list
             continue
         rows = ((clip.name, clip.subject, splits[clip.name]) for clip in clips)
-        _write(folder / f"{kind}.csv", ("clip", "subject", "split"), rows)
+        write_table(folder / f"{kind}.csv", ("clip", "subject", "split"), rows)
     subjects = media.natural_sorted({clip.subject for clip in clips})
     if len(subjects) > 1:
         rows = (
@@ -149,11 +140,4 @@ def write_splits(folder: Path, clips: Sequence[RawClip], options: SplitOptions) 
             for fold in subjects
             for clip in clips
         )
-        _write(folder / "loso.csv", ("fold", "clip", "subject", "split"), rows)
-
-
-def _write(path: Path, columns: tuple[str, ...], rows: Iterable[tuple]) -> None:
-    with media.atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
+        write_table(folder / "loso.csv", ("fold", "clip", "subject", "split"), rows)

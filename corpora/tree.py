@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import os
 import posixpath
 import zipfile
@@ -24,17 +25,11 @@ class CorpusError(ValueError):
 
 @dataclass(frozen=True)
 class RawFile:
-    """A file on disk, or a member of a zip archive that is read without unpacking it.
+    """A file on disk, or a member of a zip archive that is read without unpacking it."""
 
-    Attributes:
-        path: of the file, or of the archive.
-        member: name inside the archive; empty for a file on disk.
-        stamp: changes when the content does: size and time, or size and checksum.
-    """
-
-    path: Path
-    member: str = ""
-    stamp: str = ""
+    path: Path  # of the file, or of the archive
+    member: str = ""  # name inside the archive; empty for a file on disk
+    stamp: str = ""  # changes when the content does: size and time, or size and checksum
 
     @property
     def label(self) -> str:
@@ -63,30 +58,20 @@ def _archive(path: Path) -> zipfile.ZipFile:
 
 @dataclass
 class Tree:
-    """All files below a raw folder.
+    """All files below a raw folder."""
 
-    Attributes:
-        root: what was given as ``--raw``.
-        folders: files by folder; folders are relative to ``root``, with ``/`` between names, ``""`` for itself.
-        packed: archives that cannot be looked into.
-    """
-
-    root: Path
+    root: Path  # what was given as ``--raw``
+    # files by folder; folders are relative to ``root``, with ``/`` between names, ``""`` for itself
     folders: dict[str, dict[str, RawFile]] = field(default_factory=lambda: defaultdict(dict))
-    packed: list[str] = field(default_factory=list)
+    packed: list[str] = field(default_factory=list)  # archives that cannot be looked into
 
     def images(self, folder: str) -> list[RawFile]:
         """Picture files of a folder, in natural order."""
-        names = [name for name in self.folders[folder] if name.lower().endswith(media.IMAGE_SUFFIXES)]
-        return [self.folders[folder][name] for name in media.natural_sorted(names)]
+        return [self.folders[folder][name] for name in media.natural_sorted(filter(_is_image, self.folders[folder]))]
 
     def image_folders(self) -> list[str]:
         """Folders that hold pictures, in natural order."""
-        return media.natural_sorted(
-            folder
-            for folder, files in self.folders.items()
-            if any(name.lower().endswith(media.IMAGE_SUFFIXES) for name in files)
-        )
+        return media.natural_sorted(folder for folder, files in self.folders.items() if any(map(_is_image, files)))
 
     def files(self) -> Iterator[tuple[str, RawFile]]:
         """(relative path, file) of all files, in natural order."""
@@ -126,9 +111,7 @@ def _add_folder(tree: Tree, root: Path) -> None:
             continue
         seen.add(real)
         folder = Path(current).relative_to(root).as_posix().removeprefix(".")
-        for name in files:
-            if _is_hidden(name):
-                continue
+        for name in itertools.filterfalse(_is_hidden, files):
             path = Path(current) / name
             if name.lower().endswith(".zip"):
                 archives.append((path, folder))
@@ -174,6 +157,10 @@ def _members(path: Path) -> list[zipfile.ZipInfo]:
             "and move the archive elsewhere"
         )
     return members
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(media.IMAGE_SUFFIXES)
 
 
 def _is_hidden(name: str) -> bool:

@@ -15,26 +15,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from corpora.sample.portraits import MIRROR
+from corpora.sample.portraits import MIRROR, eye_centres
 
 
 @dataclass(frozen=True)
 class Bump:
-    """One displaced place: landmarks whose mean it is, where from there, which way, how far around it.
+    """One displaced place: landmarks whose mean it is, where from there, which way, how far around it."""
 
-    Attributes:
-        landmarks: iBUG numbers on the left side of the picture, or on the midline.
-        move: (outward, down), in units of the movement's amplitude.
-        radius: (x, y) half axes in IOD; the field falls as (1 − r²)³ and is zero from r = 1 on.
-        offset: (outward, down) from the landmarks to the centre, in IOD.
-        midline: the place is on the midline: it exists once, and moves as one whichever side is asked for.
-    """
-
-    landmarks: tuple[int, ...]
-    move: tuple[float, float]
-    radius: tuple[float, float]
-    offset: tuple[float, float] = (0.0, 0.0)
-    midline: bool = False
+    landmarks: tuple[int, ...]  # iBUG numbers on the left side of the picture, or on the midline
+    move: tuple[float, float]  # (outward, down), in units of the movement's amplitude
+    radius: tuple[float, float]  # (x, y) half axes in IOD; the field falls as (1 − r²)³ and is zero from r = 1 on
+    offset: tuple[float, float] = (0.0, 0.0)  # (outward, down) from the landmarks to the centre, in IOD
+    midline: bool = False  # the place is on the midline: it exists once, and moves as one whichever side is asked for
 
 
 # Spreads follow the muscles' insertions; the strongest bump of each unit moves by about one amplitude.
@@ -154,9 +146,9 @@ class FaceAxes:
     @staticmethod
     def of(landmarks: np.ndarray) -> FaceAxes:
         """Axes of landmarks (68, 2), from the line through the eye centres."""
-        eyes = landmarks[42:48].mean(axis=0) - landmarks[36:42].mean(axis=0)
-        iod = float(np.linalg.norm(eyes))
-        right = eyes / iod
+        left, right = eye_centres(landmarks)
+        iod = float(np.linalg.norm(right - left))
+        right = (right - left) / iod
         return FaceAxes(right, np.array([-right[1], right[0]]), iod)
 
 

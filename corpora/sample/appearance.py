@@ -15,8 +15,8 @@ import numpy as np
 import skimage.data
 
 import media
-from corpora.sample.portraits import CANONICAL_EYES, CANONICAL_IOD, CANONICAL_SIZE, Atlas
-from corpora.sample.warps import dense_grid
+from corpora.sample.portraits import CANONICAL_EYES, CANONICAL_IOD, CANONICAL_SIZE, Atlas, eye_centres
+from corpora.sample.warps import dense_grid, sixteenths
 
 SURFACES = ("brick", "gravel", "grass")
 TEXTURES = (*SURFACES, "camera", "coffee", "chelsea", "rocket", "moon", "ihc", "coins", "hubble_deep_field")
@@ -150,17 +150,24 @@ def add_spots(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _dot(canvas: np.ndarray, x: float, y: float, radius: float, value: float) -> None:
-    centre = np.array((x, y)) * CANONICAL_IOD + CANONICAL_EYES
-    place = tuple(int(round(v * 16)) for v in centre)
+    place = sixteenths(np.array((x, y)) * CANONICAL_IOD + CANONICAL_EYES).tolist()
     cv2.circle(canvas, place, int(round(radius * 16)), value, -1, cv2.LINE_AA, 4)
+
+
+def _line(canvas: np.ndarray, points: np.ndarray, thickness: int, closed: bool = False) -> None:
+    cv2.polylines(canvas, [sixteenths(points)], closed, 255, thickness, cv2.LINE_AA, 4)
+
+
+def _softened(canvas: np.ndarray, blur: float) -> np.ndarray:
+    """What was drawn, uint8 (S, S), as float32 (S, S) in [0, 1] with soft edges."""
+    return cv2.GaussianBlur(canvas, (0, 0), blur).astype(np.float32) / 255.0
 
 
 def _stroke(points: np.ndarray, thickness: int, blur: float) -> np.ndarray:
     """A soft line through points (n, 2): float32 (S, S) in [0, 1]."""
     canvas = np.zeros((CANONICAL_SIZE, CANONICAL_SIZE), np.uint8)
-    path = np.round(points * 16).astype(np.int32)
-    cv2.polylines(canvas, [path], False, 255, thickness, cv2.LINE_AA, 4)
-    return cv2.GaussianBlur(canvas, (0, 0), blur).astype(np.float32) / 255.0
+    _line(canvas, points, thickness)
+    return _softened(canvas, blur)
 
 
 def tint_features(image: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -172,8 +179,8 @@ def tint_features(image: np.ndarray, landmarks: np.ndarray, rng: np.random.Gener
     image = _towards(image, colour, np.clip(strength * brow * hairs, 0, 0.75))
 
     lips = np.zeros(image.shape[:2], np.uint8)
-    cv2.fillPoly(lips, [np.round(landmarks[48:60] * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
-    lips = cv2.GaussianBlur(lips, (0, 0), 2.0).astype(np.float32) / 255.0
+    cv2.fillPoly(lips, [sixteenths(landmarks[48:60])], 255, cv2.LINE_AA, 4)
+    lips = _softened(lips, 2.0)
     gain = np.exp(rng.normal(0, 0.10) + rng.normal(0, (0.02, 0.05, 0.05)))
     image = image * (1 + lips[..., None] * (gain - 1)).astype(np.float32)
 
@@ -215,21 +222,15 @@ def add_glasses(image: np.ndarray, landmarks: np.ndarray, rng: np.random.Generat
     power, thickness = rng.uniform(2.0, 4.0), int(rng.integers(2, 6))
     angle = np.linspace(0, 2 * np.pi, 72)
     outline = np.stack([np.sign(f(angle)) * np.abs(f(angle)) ** (2 / power) for f in (np.cos, np.sin)], 1) * half
-    edges = []
-    for eye in (slice(36, 42), slice(42, 48)):
-        centre = landmarks[eye].mean(axis=0) + (0.0, 0.08 * CANONICAL_IOD)
-        path = np.round((outline + centre) * 16).astype(np.int32)
-        cv2.polylines(canvas, [path], True, 255, thickness, cv2.LINE_AA, 4)
-        edges.append(centre)
-    left, right = edges[0] + (half[0], -0.02 * CANONICAL_IOD), edges[1] - (half[0], 0.02 * CANONICAL_IOD)
-    bridge = np.stack([left, (left + right) / 2 - (0, 3.0), right])
-    temples = [
-        np.stack([centre + (sign * half[0], -4.0), centre + (sign * 0.62 * CANONICAL_IOD, -7.0)])
-        for centre, sign in zip(edges, (-1, 1), strict=True)
-    ]
-    for path in (bridge, *temples):
-        cv2.polylines(canvas, [np.round(path * 16).astype(np.int32)], False, 255, thickness, cv2.LINE_AA, 4)
-    rim = cv2.GaussianBlur(canvas, (0, 0), 0.8).astype(np.float32) / 255.0
+    centres = eye_centres(landmarks) + (0.0, 0.08 * CANONICAL_IOD)
+    for centre in centres:
+        _line(canvas, outline + centre, thickness, closed=True)
+    left, right = centres[0] + (half[0], -0.02 * CANONICAL_IOD), centres[1] - (half[0], 0.02 * CANONICAL_IOD)
+    _line(canvas, np.stack([left, (left + right) / 2 - (0, 3.0), right]), thickness)
+    for centre, sign in zip(centres, (-1, 1), strict=True):
+        temple = np.stack([centre + (sign * half[0], -4.0), centre + (sign * 0.62 * CANONICAL_IOD, -7.0)])
+        _line(canvas, temple, thickness)
+    rim = _softened(canvas, 0.8)
     colour = rng.uniform(0.03, 0.3) * np.array([1.0, rng.uniform(0.6, 1.0), rng.uniform(0.4, 1.0)], np.float32)
     shadow = cv2.GaussianBlur(np.roll(rim, 3, axis=0), (0, 0), 2.5) * 0.35
     return _towards(image * (1 - shadow[..., None]), colour, rim * 0.92)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from corpora.sample.action_units import EMOTIONS
-from corpora.sample.identities import FaceModel, morph_face, portrait_face, to_picture
+from corpora.sample.identities import FaceModel, make_face, to_picture
 from corpora.sample.motion import REFERENCE_SIZE, Motion, Timeline, draw_timeline
 from corpora.sample.portraits import NAMES
 from corpora.sample.warps import dense_grid, sample_image
@@ -16,31 +16,20 @@ from corpora.sample.warps import dense_grid, sample_image
 
 @dataclass(frozen=True)
 class SampleClip:
-    """A clip with the truth about it.
+    """A clip with the truth about it."""
 
-    Attributes:
-        frames: uint8 (N, H, W, 3) RGB.
-        landmarks: float32 (68, 2), iBUG order, (x, y) in pixels, of frame 0.
-        flow: float32 (N, H, W, 2), forward displacement (x, y) in pixels from frame 0 to frame t.
-        local_flow: the same without head motion: the action units alone.
-        intensity: float32 (N,), largest displacement of the expression in frame t as a share of the clip's.
-        fps: frames a second.
-        onset, apex, offset: positions of these frames.
-        units: action units, as in `action_units.parse_units`.
-        iod: inter-ocular distance in pixels.
-    """
-
-    frames: np.ndarray
-    landmarks: np.ndarray
-    flow: np.ndarray
-    local_flow: np.ndarray
-    intensity: np.ndarray
-    fps: float
+    frames: np.ndarray  # uint8 (N, H, W, 3) RGB
+    landmarks: np.ndarray  # float32 (68, 2), iBUG order, (x, y) in pixels, of frame 0
+    flow: np.ndarray  # float32 (N, H, W, 2), forward displacement (x, y) in pixels from frame 0 to frame t
+    local_flow: np.ndarray  # the same without head motion: the action units alone
+    intensity: np.ndarray  # float32 (N,), largest displacement of the expression in frame t as a share of the clip's
+    fps: float  # frames a second
+    # Positions of these frames.
     onset: int
     apex: int
     offset: int
-    units: str
-    iod: float
+    units: str  # action units, as in `action_units.parse_units`
+    iod: float  # inter-ocular distance in pixels
 
 
 def render_frames(face: FaceModel, motion: Motion, noise_key: Sequence[int]) -> Iterator[np.ndarray]:
@@ -90,8 +79,8 @@ def face_model(identity: str | int, size: int = 256, seed: int = 0) -> FaceModel
     if isinstance(identity, str):
         if identity not in NAMES:
             raise ValueError(f"no identity {identity!r}; legal are {', '.join(NAMES)} and whole numbers (morphs)")
-        return portrait_face(identity, size)
-    return morph_face([seed, 0, identity], size)
+        return make_face(identity, size)
+    return make_face((seed, 0, identity), size)
 
 
 def sample_clip(

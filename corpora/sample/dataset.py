@@ -17,7 +17,6 @@ the noise is that of the source's camera.
 
 from __future__ import annotations
 
-import csv
 import functools
 import json
 import shutil
@@ -27,13 +26,13 @@ from pathlib import Path
 import numpy as np
 
 import media
-from corpora import ClipRecord, read_clips, write_clips
+from corpora import ClipRecord, read_clips, write_clips, write_table
 from corpora.parallel import run_parallel
 from corpora.sample.action_units import CLASS3, EMOTIONS
 from corpora.sample.clips import amplitude_in_iod, render_frames
-from corpora.sample.identities import PORTRAIT_SUFFIX, FaceModel, describe_morph, morph_face, morph_shape, portrait_face
+from corpora.sample.identities import FaceModel, Identity, describe, face_shape, make_face
 from corpora.sample.motion import Motion, Timeline, draw_timeline
-from corpora.sample.portraits import CANONICAL_IOD, load_portrait, upright
+from corpora.sample.portraits import CANONICAL_IOD, upright
 
 VERSION = 1  # raised when the same settings would give other pictures
 TRAIN_CLIPS = 96
@@ -42,14 +41,16 @@ SOURCE = "portraits shipped with scikit-image and matplotlib"
 _TRAIN, _TEST = 1, 2  # first number of every random stream
 
 
+_face = functools.lru_cache(maxsize=8)(make_face)  # the truth needs each face of the test part again and again
+
+
 @dataclass(frozen=True)
 class ClipPlan:
     """What one clip will show; everything random in it follows from (seed, stream, index)."""
 
-    name: str
     split: str
     subject: str
-    identity: str | int  # a portrait's name, or a morph's number within its stream
+    identity: Identity
     emotion: str
     units: str
     amplitude_px: float
@@ -59,21 +60,12 @@ class ClipPlan:
     liveliness: float = 1.0  # unevenness of the movement
     drift: float = 1.0  # amount of head drift
 
-    def face(self, size: int) -> FaceModel:
-        return _face(self.identity if isinstance(self.identity, str) else self.face_key, size)
-
-    def describe(self) -> str:
-        return self.identity + PORTRAIT_SUFFIX if isinstance(self.identity, str) else describe_morph(self.face_key)
-
-    def shape(self) -> np.ndarray:
-        """Landmarks (68, 2) of the face, eyes in canonical position."""
-        if isinstance(self.identity, str):
-            return upright(load_portrait(self.identity).landmarks)
-        return upright(morph_shape(self.face_key))
-
     @property
-    def face_key(self) -> tuple[int, ...]:
-        return (*self.key[:2], self.identity, 1)
+    def name(self) -> str:
+        return f"{self.subject}_{self.emotion}_01"
+
+    def face(self, size: int) -> FaceModel:
+        return _face(self.identity, size)
 
     def timeline(self, face: FaceModel | None = None) -> Timeline:
         """The clip's course; its amplitude is that on ``face``, and 0 without one."""
@@ -83,23 +75,15 @@ class ClipPlan:
             rng, self.units, amplitude, self.fps, self.seconds, head=self.drift, variety=self.liveliness
         )
 
-    @property
-    def noise_key(self) -> tuple[int, ...]:
-        return (*self.key, 3)
-
     def record(self) -> ClipRecord:
         course = self.timeline()
         return ClipRecord(
             clip=self.name, split=self.split, corpus="sample", subject=self.subject, source=SOURCE, fps=self.fps,
             frames=len(course), onset=course.onset, apex=course.apex, offset=course.offset,
             onset_index=course.onset, apex_index=course.apex, offset_index=course.offset,
-            action_units=self.units, emotion=self.emotion, class3=CLASS3[self.emotion], identity=self.describe(),
+            action_units=self.units, emotion=self.emotion, class3=CLASS3[self.emotion],
+            identity=describe(self.identity),
         )  # fmt: skip
-
-
-@functools.lru_cache(maxsize=8)  # the truth needs each face of the test part again and again
-def _face(identity: str | tuple[int, ...], size: int) -> FaceModel:
-    return portrait_face(identity, size) if isinstance(identity, str) else morph_face(identity, size)
 
 
 # Subject, identity (a portrait or the number of a morph), emotion, action units, peak displacement in pixels, frames a
@@ -121,10 +105,10 @@ def test_plans(seed: int) -> list[ClipPlan]:
     """The clips of the test split: micro-expressions of seven people."""
     return [
         ClipPlan(
-            f"{subject}_{emotion}_01", "test", subject, identity, emotion, units, pixels, float(fps), seconds,
-            key=(seed, _TEST, number), liveliness=liveliness, drift=liveliness,
+            "test", subject, face if isinstance(face, str) else (seed, _TEST, face, 1), emotion, units, pixels,
+            float(fps), seconds, key=(seed, _TEST, number), liveliness=liveliness, drift=liveliness,
         )  # fmt: skip
-        for number, (subject, identity, emotion, units, pixels, fps, seconds, liveliness) in enumerate(_TEST_CLIPS)
+        for number, (subject, face, emotion, units, pixels, fps, seconds, liveliness) in enumerate(_TEST_CLIPS)
     ]
 
 
@@ -133,16 +117,17 @@ def train_plans(seed: int, count: int = TRAIN_CLIPS) -> list[ClipPlan]:
     movements = [(emotion, units) for emotion, combinations in EMOTIONS.items() for units in combinations]
     plans = []
     for number in range(count):
-        rng = np.random.default_rng([seed, _TRAIN, number, 0])
+        key = (seed, _TRAIN, number)
+        rng = np.random.default_rng([*key, 0])
         order = np.random.default_rng([seed, _TRAIN, number // len(movements)]).permutation(len(movements))
         emotion, units = movements[order[number % len(movements)]]
         low, high = MICRO if number % 2 == 0 else MACRO
         fast = rng.random() < 0.1
         plans.append(
             ClipPlan(
-                f"s{number + 1:03d}_{emotion}_01", "train", f"s{number + 1:03d}", number, emotion, units,
+                "train", f"s{number + 1:03d}", (*key, 1), emotion, units,
                 round(float(rng.uniform(low, high)), 2), 200.0 if fast else 100.0,
-                round(float(rng.uniform(0.2, 0.25 if fast else 0.42)), 3), key=(seed, _TRAIN, number),
+                round(float(rng.uniform(0.2, 0.25 if fast else 0.42)), 3), key,
                 drift=round(float(rng.uniform(0.0, 0.4)), 2),  # little: a model learns the head's motion first
             )  # fmt: skip
         )
@@ -174,22 +159,25 @@ class _Job:
         face = self.plan.face(size)
         timeline = self.plan.timeline(face)
         motion = Motion(face.landmarks, face.head, timeline)
-        noise_key = self.plan.noise_key
+        shown = self.source or self.plan
         if self.source is not None:
-            face, noise_key = self.source.face(size), self.source.noise_key
+            face = shown.face(size)
             motion = Motion(face.landmarks, face.head, replace(timeline, amplitude=motion.peak))
-        media.write_frame_folder(self.folder, render_frames(face, motion, noise_key))
+        media.write_frame_folder(self.folder, render_frames(face, motion, (*shown.key, 3)))
 
 
-def _jobs(out: Path, seed: int, train_clips: int, only: str | None) -> list[_Job]:
-    """Everything the data set, or the part of it that is asked for, consists of."""
+def _plans(seed: int, train_clips: int, only: str | None = None) -> dict[str, list[ClipPlan]]:
+    """The clips of each split, or of the one that is asked for."""
+    plans = {"test": test_plans(seed), "train": train_plans(seed, train_clips)}
+    return plans if only is None else {only: plans[only]}
+
+
+def _jobs(out: Path, plans: dict[str, list[ClipPlan]]) -> list[_Job]:
     jobs = []
-    if only != "train":
-        plans = test_plans(seed)
-        jobs += [_Job(out / "test" / plan.name, plan) for plan in plans]
-        jobs += [_Job(out / "truth" / f"{d.name}-{s.name}", d, source=s) for s, d in test_pairs(plans)]
-    if only != "test":
-        jobs += [_Job(out / "train" / plan.name, plan) for plan in train_plans(seed, train_clips)]
+    for split, own in plans.items():
+        jobs += [_Job(out / split / plan.name, plan) for plan in own]
+        if split == "test":
+            jobs += [_Job(out / "truth" / f"{d.name}-{s.name}", d, source=s) for s, d in test_pairs(own)]
     return jobs
 
 
@@ -206,12 +194,9 @@ def build(
     """Write the sample data set, or what is missing of it.
 
     Args:
-        out: its folder.
         seed: of everything random; the same settings give the same bytes, on every run and whatever ``workers``
             (with the same versions of the libraries, on the same kind of processor).
         size: side of the square frames in pixels.
-        train_clips: how many training clips.
-        workers: processes.
         only: ``train`` or ``test``: that part alone.
         overwrite: make again what is there already.
 
@@ -224,11 +209,12 @@ def build(
     out = Path(out)
     _check(seed, size, train_clips, workers, only)
     _settle(out, seed, size, train_clips, only, overwrite)
-    missing = [job for job in _jobs(out, seed, train_clips, only) if overwrite or not job.is_done()]
+    plans = _plans(seed, train_clips, only)
+    missing = [job for job in _jobs(out, plans) if overwrite or not job.is_done()]
     run = functools.partial(_Job.run, size=size)
     for _ in run_parallel(run, missing, list(map(len, missing)), workers, progress):
         pass
-    _write_lists(out, seed, train_clips, only)
+    _write_lists(out, plans)
     return len(missing)
 
 
@@ -262,7 +248,7 @@ def _settle(out: Path, seed: int, size: int, train_clips: int, only: str | None,
         if fits:
             count = max(count, there["train_clips"])
         else:
-            for job in _jobs(out, there["seed"], there["train_clips"], None):
+            for job in _jobs(out, _plans(there["seed"], there["train_clips"])):
                 shutil.rmtree(job.folder, ignore_errors=True)
     with media.atomic_path(file) as temporary:
         temporary.write_text(json.dumps(settings | {"train_clips": count}) + "\n", encoding="utf-8")
@@ -278,26 +264,19 @@ def _read_settings(file: Path) -> dict:
     return there
 
 
-def _write_lists(out: Path, seed: int, train_clips: int, only: str | None) -> None:
-    """``clips.csv`` of both parts (that which was not asked for as it stands there already), and ``pairs.csv``."""
+def _write_lists(out: Path, plans: dict[str, list[ClipPlan]]) -> None:
+    """``clips.csv`` of both splits (that which was not asked for as it stands there already), and ``pairs.csv``."""
     file = out / "clips.csv"
-    records = {"train": [], "test": []}
-    if only is not None and file.is_file():
-        for record in read_clips(file):
-            records[record.split].append(record)
-    if only != "train":
-        plans = test_plans(seed)
-        records["test"] = [plan.record() for plan in plans]
-        _write_pairs(out / "pairs.csv", plans)
-    if only != "test":
-        records["train"] = [plan.record() for plan in train_plans(seed, train_clips)]
-    write_clips(file, records["train"] + records["test"])
-
-
-def _write_pairs(path: Path, plans: list[ClipPlan]) -> None:
-    with media.atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("distance", "source", "driving", "frame"))
-        for source, driving in test_pairs(plans):
-            distance = np.linalg.norm(source.shape() - driving.shape(), axis=1).mean() / CANONICAL_IOD
-            writer.writerow((f"{distance:.4f}", source.name, driving.name, 0))
+    records = {split: [plan.record() for plan in own] for split, own in plans.items()}
+    for record in read_clips(file) if len(plans) == 1 and file.is_file() else ():
+        if record.split not in plans:
+            records.setdefault(record.split, []).append(record)
+    write_clips(file, [*records.get("train", []), *records.get("test", [])])
+    if "test" not in plans:
+        return
+    rows = []
+    for source, driving in test_pairs(plans["test"]):
+        shapes = [upright(face_shape(plan.identity)) for plan in (source, driving)]
+        distance = np.linalg.norm(shapes[0] - shapes[1], axis=1).mean() / CANONICAL_IOD
+        rows.append((f"{distance:.4f}", source.name, driving.name, 0))
+    write_table(out / "pairs.csv", ("distance", "source", "driving", "frame"), rows)

@@ -5,131 +5,98 @@ each portrait also mirrored; its landmarks get a shape between and beyond the tw
 skin tone, texture, details, hair, background, light and crop.
 
 The rule that keeps test people out of training: every training identity takes at least one region mainly
-from each of the two portraits, in a changed shape; the portraits as photographed (`portrait_face`) and the
+from each of the two portraits, in a changed shape; the portraits as photographed (`NAMES`) and the
 morphs of the ``test`` stream are in test alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from corpora.sample import appearance
-from corpora.sample.portraits import (
-    CANONICAL_EYES,
-    CANONICAL_IOD,
-    MIRROR,
-    Atlas,
-    atlas,
-    canonical_shape,
-    control_points,
-    inter_ocular_distance,
-    load_portrait,
-    portrait_shape,
-)
-from corpora.sample.warps import Similarity, ThinPlateSpline, dense_grid, sample_image, similarity_between
+from corpora.sample import appearance, portraits
+from corpora.sample.action_units import FaceAxes
+from corpora.sample.portraits import CANONICAL_EYES, CANONICAL_IOD, Atlas, atlas, load_portrait
+from corpora.sample.warps import dense_grid, on_grid, rotation, sample_image, similarity_between, thin_plate_spline
+from faces.crop import invert_matrix, transform_points
+
+Identity = str | tuple[int, ...]  # a portrait's name, or the key of a morph: non-negative integers
 
 SUPERSAMPLING = 2  # pixels of a face's picture per pixel of a frame
-PORTRAIT_SUFFIX = ": the portrait itself"
 MARGIN = 0.06  # the picture reaches this share of the frame size beyond every edge
 
 
 @dataclass(frozen=True)
 class FaceModel:
-    """A still face, ready to be moved and photographed.
+    """A still face, ready to be moved and photographed."""
 
-    Attributes:
-        picture: float32 (P, P, 3) in [0, 255], at twice the frame's resolution and with a margin around it.
-        landmarks: float64 (68, 2), iBUG order, (x, y) in pixels of the frame.
-        head: float32 (size, size), 1 on head and shoulders, 0 on the background, in the frame.
-        size: side of the square frames in pixels.
-        noise: deviation of the camera's noise in grey levels of 255.
-        description: what the face is made of, for the clip list.
-        grey: the picture has no colour, and gets none by noise.
-    """
-
-    picture: np.ndarray
-    landmarks: np.ndarray
-    head: np.ndarray
-    size: int
-    noise: float
-    description: str
-    grey: bool = False
+    picture: np.ndarray  # float32 (P, P, 3) in [0, 255], at twice the frame's resolution and with a margin around it
+    landmarks: np.ndarray  # float64 (68, 2), iBUG order, (x, y) in pixels of the frame
+    head: np.ndarray  # float32 (size, size), 1 on head and shoulders, 0 on the background, in the frame
+    size: int  # side of the square frames in pixels
+    noise: float  # deviation of the camera's noise in grey levels of 255
+    grey: bool = False  # the picture has no colour, and gets none by noise
 
     @property
     def iod(self) -> float:
         """Inter-ocular distance in pixels of the frame."""
-        return inter_ocular_distance(self.landmarks)
+        return FaceAxes.of(self.landmarks).iod
 
 
-@dataclass(frozen=True)
-class Crop:
-    """Where the frame is cut: eye distance and eye centre as shares of the frame's side, roll in degrees."""
+# ----------------------------------------------------------------------------------------------- frame and picture
+def _face_to_frame(size: int, iod: float = 0.385, x: float = 0.5, y: float = 0.34, roll: float = 0.0) -> np.ndarray:
+    """Matrix (2, 3), canonical pixels → frame, that puts the eyes there.
 
-    iod: float = 0.385
-    x: float = 0.5
-    y: float = 0.34
-    roll: float = 0.0
+    Eye distance and the point between the eyes are shares of the frame's side; the roll is in degrees.
+    """
+    matrix = iod * size / CANONICAL_IOD * rotation(np.deg2rad(roll))
+    return np.column_stack([matrix, np.array([x, y]) * size - matrix @ np.array(CANONICAL_EYES)])
 
-    @staticmethod
-    def random(rng: np.random.Generator) -> Crop:
-        iod = rng.uniform(0.345, 0.42) if rng.random() < 0.65 else rng.uniform(0.42, 0.465)
-        return Crop(
-            iod=iod, x=0.5 + rng.normal(0, 0.02), y=0.34 - 0.4 * (iod - 0.385) + rng.normal(0, 0.018),
-            roll=float(np.clip(rng.normal(0, 2.5), -6, 6)),
-        )  # fmt: skip
 
-    def from_face(self, size: int) -> Similarity:
-        """From canonical pixels to pixels of the frame."""
-        angle = np.deg2rad(self.roll)
-        scale = self.iod * size / CANONICAL_IOD
-        matrix = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        return Similarity(matrix, np.array([self.x, self.y]) * size - matrix @ np.array(CANONICAL_EYES))
+def _random_crop(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Matrix (2, 3), canonical pixels → frame, of a crop that is now closer, now wider."""
+    iod = rng.uniform(0.345, 0.42) if rng.random() < 0.65 else rng.uniform(0.42, 0.465)
+    x, y = 0.5 + rng.normal(0, 0.02), 0.34 - 0.4 * (iod - 0.385) + rng.normal(0, 0.018)
+    return _face_to_frame(size, iod, x, y, roll=np.clip(rng.normal(0, 2.5), -6, 6))
+
+
+def _margin(size: int) -> int:
+    """Pixels of the frame by which a `FaceModel.picture` reaches beyond each of its edges."""
+    return int(round(MARGIN * size))
 
 
 def picture_grid(size: int) -> np.ndarray:
     """Frame positions (P, P, 2) of the pixels of a `FaceModel.picture`."""
-    margin = int(round(MARGIN * size))
-    grid = dense_grid((SUPERSAMPLING * (size + 2 * margin),) * 2)
-    return (grid + 0.5) / SUPERSAMPLING - 0.5 - margin
+    grid = dense_grid((SUPERSAMPLING * (size + 2 * _margin(size)),) * 2)
+    return (grid + 0.5) / SUPERSAMPLING - 0.5 - _margin(size)
 
 
 def to_picture(points: np.ndarray, size: int) -> np.ndarray:
     """Positions in the frame (…, 2) → positions in the picture of a `FaceModel`."""
-    margin = int(round(MARGIN * size))
-    return (points + margin + 0.5) * SUPERSAMPLING - 0.5
+    return (points + _margin(size) + 0.5) * SUPERSAMPLING - 0.5
 
 
 def _frame_mask(mask: np.ndarray, size: int) -> np.ndarray:
     """A mask in the picture → float32 (size, size) in the frame."""
-    margin = int(round(MARGIN * size))
-    return cv2.resize(mask, None, fx=1 / SUPERSAMPLING, fy=1 / SUPERSAMPLING, interpolation=cv2.INTER_AREA)[
-        margin : margin + size, margin : margin + size
-    ].copy()
+    inside = slice(_margin(size), _margin(size) + size)
+    small = cv2.resize(mask, None, fx=1 / SUPERSAMPLING, fy=1 / SUPERSAMPLING, interpolation=cv2.INTER_AREA)
+    return small[inside, inside].copy()
 
 
 # ---------------------------------------------------------------------------------------------------- portraits
-def portrait_face(name: str, size: int = 256, crop: Crop | None = None, noise: float = 0.7) -> FaceModel:
-    """A portrait as it was photographed, cut to the face: un-morphed, in its natural colours.
-
-    Args:
-        name: ``hopper`` or ``collins``.
-    """
-    crop = crop or Crop()
+def _portrait_face(name: str, size: int) -> FaceModel:
+    """A portrait as it was photographed, cut to the face: un-morphed, in its natural colours."""
     portrait = load_portrait(name)
-    eyes = np.stack([portrait.landmarks[36:42].mean(axis=0), portrait.landmarks[42:48].mean(axis=0)])
-    half = np.array([CANONICAL_IOD / 2, 0.0])
-    upright = np.stack([CANONICAL_EYES - half, CANONICAL_EYES + half])
-    to_frame = similarity_between(eyes, crop.from_face(size).apply(upright))
-    points = to_frame.inverse().apply(picture_grid(size))
+    places = transform_points(_face_to_frame(size), portraits.EYE_CENTRES)
+    to_frame = similarity_between(portraits.eye_centres(portrait.landmarks), places)
+    points = transform_points(invert_matrix(to_frame), picture_grid(size))
     return FaceModel(
         picture=np.clip(sample_image(portrait.image, points), 0, 1) * 255.0,
-        landmarks=to_frame.apply(portrait.landmarks),
+        landmarks=transform_points(to_frame, portrait.landmarks),
         head=_frame_mask(sample_image(portrait.head, points), size),
-        size=size, noise=noise, description=name + PORTRAIT_SUFFIX,
+        size=size, noise=0.7,
     )  # fmt: skip
 
 
@@ -140,9 +107,9 @@ def random_shape(rng: np.random.Generator) -> np.ndarray:
     Between and beyond the portraits' shapes, then proportions one by one, in inter-ocular distances.
     """
     share = rng.uniform(-0.15, 1.15)
-    shape = share * portrait_shape("hopper") + (1 - share) * portrait_shape("collins")
+    shape = share * portraits.portrait_shape("hopper") + (1 - share) * portraits.portrait_shape("collins")
     if rng.random() < 0.5:
-        shape = shape[MIRROR] * (-1.0, 1.0) + (2 * CANONICAL_EYES[0], 0.0)
+        shape = portraits.mirrored(shape)
     points = (shape - CANONICAL_EYES) / CANONICAL_IOD
     x, y = points[:, 0], points[:, 1]
 
@@ -178,12 +145,10 @@ def _reshape_eye(eye: np.ndarray, brow: np.ndarray, sign: int, change: dict) -> 
     """One eye and its brow with other proportions; ``sign`` is −1 for the eye on the left of the picture."""
     centre = eye.mean(axis=0)
     local = (eye - centre) * (change["width"], change["height"])
-    angle = sign * change["tilt"]
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     shift = np.array([sign * change["spacing"], 0.0])
     outward = sign * (brow[:, 0] - brow[:, 0].mean())
     brow = brow + shift + np.stack([0 * outward, change["brow"] + change["slope"] * outward], axis=1)
-    return local @ turn.T + centre + shift, brow
+    return local @ rotation(sign * change["tilt"]).T + centre + shift, brow
 
 
 def _random_shares(rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -208,25 +173,32 @@ def _random_shares(rng: np.random.Generator) -> dict[str, np.ndarray]:
     return shares
 
 
-def describe_morph(key: Sequence[int]) -> str:
-    """What `morph_face` of this key is made of, without making it."""
-    shares = _random_shares(np.random.default_rng([*key, 0]))
+# ----------------------------------------------------------------------------------------- by identity
+def describe(identity: Identity) -> str:
+    """What the face is made of, for the clip list; a morph is not made for it."""
+    if isinstance(identity, str):
+        return f"{identity}: the portrait itself"
+    shares = _random_shares(np.random.default_rng([*identity, 0]))
     return "morph; share of Hopper: " + " ".join(f"{name} {share[:2].sum():.2f}" for name, share in shares.items())
 
 
-def morph_shape(key: Sequence[int]) -> np.ndarray:
-    """Landmarks (68, 2) of the `morph_face` of this key, in canonical position."""
-    return random_shape(np.random.default_rng([*key, 2]))
+def face_shape(identity: Identity) -> np.ndarray:
+    """Landmarks (68, 2) of the face: of a portrait in the photograph, of a morph in canonical position."""
+    if isinstance(identity, str):
+        return load_portrait(identity).landmarks
+    return random_shape(np.random.default_rng([*identity, 2]))
 
 
-def morph_face(key: Sequence[int], size: int = 256) -> FaceModel:
-    """A new person; every choice follows from ``key``, a sequence of non-negative integers."""
-    shares = _random_shares(np.random.default_rng([*key, 0]))
-    rng = np.random.default_rng([*key, 1])
-    layers = [face for name in ("hopper", "collins") for face in (atlas(name), atlas(name).mirrored())]
+def make_face(identity: Identity, size: int = 256) -> FaceModel:
+    """A portrait, or a new person of whom every choice follows from the key."""
+    if isinstance(identity, str):
+        return _portrait_face(identity, size)
+    shares = _random_shares(np.random.default_rng([*identity, 0]))
+    rng = np.random.default_rng([*identity, 1])
+    layers = [face for name in portraits.NAMES for face in (atlas(name), atlas(name).mirrored())]
     outside = int(rng.choice(4, p=(0.18, 0.18, 0.32, 0.32)))
     mixed = appearance.mix(layers, shares, outside)
-    landmarks = canonical_shape()
+    landmarks = portraits.canonical_shape()
     image = appearance.with_skin_tone(mixed.image, appearance.random_tone(rng))
     image = appearance.recolour_hair(image, rng)
     image = appearance.tint_features(image, landmarks, rng)
@@ -235,17 +207,15 @@ def morph_face(key: Sequence[int], size: int = 256) -> FaceModel:
     image = appearance.add_spots(image, rng)
     if shares["eyes"][:2].sum() < 0.5 and rng.random() < 0.15:
         image = appearance.add_glasses(image, landmarks, rng)
-    face = _photograph(Atlas(image, mixed.head), morph_shape(key), Crop.random(rng), rng, size)
-    return replace(face, description=describe_morph(key))
+    return _photograph(Atlas(image, mixed.head), face_shape(identity), rng, size)
 
 
-def _photograph(
-    canonical: Atlas, shape: np.ndarray, crop: Crop, rng: np.random.Generator, size: int
-) -> FaceModel:
+def _photograph(canonical: Atlas, shape: np.ndarray, rng: np.random.Generator, size: int) -> FaceModel:
     """Give a canonical face its shape, background, light and crop."""
-    to_frame = crop.from_face(size)
-    in_face = to_frame.inverse().apply(picture_grid(size))
-    points = ThinPlateSpline(control_points(shape), control_points(canonical_shape())).on_grid(in_face)
+    to_frame = _random_crop(rng, size)
+    in_face = transform_points(invert_matrix(to_frame), picture_grid(size))
+    ends = [portraits.control_points(landmarks) for landmarks in (shape, portraits.canonical_shape())]
+    points = on_grid(thin_plate_spline(*ends), in_face)
     points = appearance.raise_hairline(points, rng.uniform(-0.1, 0.6))
     image, head = sample_image(canonical.image, points), sample_image(canonical.head, points)[..., None]
     behind = appearance.background(rng, len(image))
@@ -256,6 +226,6 @@ def _photograph(
         image = appearance.grey(image)
     image = cv2.GaussianBlur(image, (0, 0), SUPERSAMPLING * rng.uniform(0.25, 0.6))
     return FaceModel(
-        picture=np.clip(image, 0, 1) * 255.0, landmarks=to_frame.apply(shape), head=_frame_mask(head[..., 0], size),
-        size=size, noise=rng.uniform(0.4, 1.1), description="", grey=grey,
+        picture=np.clip(image, 0, 1) * 255.0, landmarks=transform_points(to_frame, shape),
+        head=_frame_mask(head[..., 0], size), size=size, noise=rng.uniform(0.4, 1.1), grey=grey,
     )  # fmt: skip

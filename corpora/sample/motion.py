@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from corpora.sample.action_units import SIDES, FaceAxes, parse_units, unit_field
-from corpora.sample.warps import dense_grid, inverse_displacement
+from corpora.sample.warps import dense_grid, inverse_displacement, rotation, sixteenths
 
 STEEPEST = 0.62  # largest differential a field may have: content must neither fold nor turn to mush
 REFERENCE_SIZE = 256  # amplitudes in pixels are meant at this frame size
@@ -16,26 +16,16 @@ REFERENCE_SIZE = 256  # amplitudes in pixels are meant at this frame size
 
 @dataclass(frozen=True)
 class Timeline:
-    """The course of one movement, independent of any face.
+    """The course of one movement, independent of any face."""
 
-    Attributes:
-        units: action units, ``"6+12"``.
-        amplitude: peak displacement in inter-ocular distances.
-        curves: float64 (N, n_units), intensity of each unit in each frame, 0 … 1.
-        sides: float64 (n_units, 2), strength of each unit on the left and the right of the picture.
-        spread: factor on the units' radii: how far around its muscle the skin follows.
-        drift: float64 (N, 4): head motion (x and y shift in IOD, log scale, turn in radians), 0 at frame 0.
-        fps: frames a second.
-        onset, apex, offset: positions of these frames.
-    """
-
-    units: str
-    amplitude: float
-    curves: np.ndarray
-    sides: np.ndarray
-    spread: float
-    drift: np.ndarray
-    fps: float
+    units: str  # action units, ``"6+12"``
+    amplitude: float  # peak displacement in inter-ocular distances
+    curves: np.ndarray  # float64 (N, n_units), intensity of each unit in each frame, 0 … 1
+    sides: np.ndarray  # float64 (n_units, 2), strength of each unit on the left and the right of the picture
+    spread: float  # factor on the units' radii: how far around its muscle the skin follows
+    drift: np.ndarray  # float64 (N, 4): head motion (x and y shift in IOD, log scale, turn in radians), 0 at frame 0
+    fps: float  # frames a second
+    # Positions of these frames.
     onset: int
     apex: int
     offset: int
@@ -57,7 +47,6 @@ def draw_timeline(
     """A random course from neutral over the apex back to (nearly) neutral.
 
     Args:
-        units: action units.
         amplitude: peak displacement in inter-ocular distances.
         seconds: from onset to offset.
         head: how much head drift, 0 for none; at 1 the head shifts by up to about 0.008 IOD.
@@ -65,14 +54,11 @@ def draw_timeline(
         variety: how much the units' spread and balance of sides vary from the table, 0 for not at all.
     """
     lead, tail = int(rng.integers(0, 3)), int(rng.integers(0, 3))
-    if frames is None:
-        moving = max(int(round(seconds * fps)), 6)
-    else:
-        lead, tail = (lead, tail) if frames >= 12 else (0, 0)
-        moving = frames - 1 - lead - tail
+    if frames is not None and frames < 12:
+        lead, tail = 0, 0
+    moving = max(int(round(seconds * fps)), 6) if frames is None else frames - 1 - lead - tail
     time = (np.arange(lead + moving + tail + 1) - lead) / moving  # 0 at the onset frame, 1 at the offset frame
-    rise, hold = rng.uniform(0.30, 0.42), rng.uniform(0.02, 0.12)
-    remains = rng.uniform(0.0, 0.12)
+    rise, hold, remains = rng.uniform(0.30, 0.42), rng.uniform(0.02, 0.12), rng.uniform(0.0, 0.12)
     curves = []
     for _ in parse_units(units):
         late = rng.uniform(0.0, 0.06)
@@ -161,8 +147,7 @@ class Motion:
         """The whole displacement, head drift included, frame 0 → t: float32 (H, W, 2), (x, y) in pixels."""
         local = self.expression(t)
         shift_x, shift_y, log_scale, turn = self.timeline.drift[t]
-        scale = np.exp(log_scale)
-        matrix = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) - np.eye(2)
+        matrix = np.exp(log_scale) * rotation(turn) - np.eye(2)
         shift = self._axes.iod * (shift_x * self._axes.right + shift_y * self._axes.down)
         x, y = (self._grid[..., i] + local[..., i] - np.float32(self._pivot[i]) for i in (0, 1))
         drift = np.stack([matrix[i, 0] * x + matrix[i, 1] * y + shift[i] for i in (0, 1)], axis=-1)
@@ -187,11 +172,11 @@ def inner_face(landmarks: np.ndarray, head: np.ndarray) -> np.ndarray:
         float64 (H, W) in [0, 1].
     """
     axes = FaceAxes.of(landmarks)
-    above = landmarks[[26, 25, 24, 23, 22, 21, 20, 19, 18, 17]] - 0.45 * axes.iod * axes.down
+    above = landmarks[26:16:-1] - 0.45 * axes.iod * axes.down
     jaw = landmarks[:17].copy()
     jaw[6:11] += 0.12 * axes.iod * axes.down
     mask = np.zeros(head.shape, np.uint8)
-    cv2.fillPoly(mask, [np.round(np.concatenate([jaw, above]) * 16).astype(np.int32)], 255, shift=4)
+    cv2.fillPoly(mask, [sixteenths(np.concatenate([jaw, above]))], 255, shift=4)
     mask[[0, -1]], mask[:, [0, -1]], mask[head < 0.5] = 0, 0, 0
     distance = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
     return smooth_step((distance - 1) / (0.18 * axes.iod))

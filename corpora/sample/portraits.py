@@ -21,12 +21,14 @@ import skimage.data
 
 import faces
 import media
-from corpora.sample.warps import ThinPlateSpline, dense_grid, sample_image, similarity_between
+from corpora.sample.warps import dense_grid, on_grid, sample_image, similarity_between, thin_plate_spline
+from faces.crop import transform_points
 
 NAMES = ("hopper", "collins")
 CANONICAL_SIZE = 500  # pixels, square
 CANONICAL_IOD = 120.0  # inter-ocular distance of the canonical face, in pixels
 CANONICAL_EYES = (250.0, 205.0)  # the point between the eyes
+EYE_CENTRES = CANONICAL_EYES + CANONICAL_IOD / 2 * np.array([(-1.0, 0.0), (1.0, 0.0)])
 
 # The iBUG landmark on the other side of the face.
 MIRROR = np.array(
@@ -57,19 +59,11 @@ _OUTLINE = {
 
 @dataclass(frozen=True)
 class Portrait:
-    """A photograph with its landmarks.
+    """A photograph with its landmarks."""
 
-    Attributes:
-        name: ``hopper`` or ``collins``.
-        image: float32 (H, W, 3) in [0, 1].
-        landmarks: float64 (68, 2), pixels of ``image``.
-        head: float32 (H, W), 1 on head and shoulders, 0 on the background.
-    """
-
-    name: str
-    image: np.ndarray
-    landmarks: np.ndarray
-    head: np.ndarray
+    image: np.ndarray  # float32 (H, W, 3) in [0, 1]
+    landmarks: np.ndarray  # float64 (68, 2), pixels of ``image``
+    head: np.ndarray  # float32 (H, W), 1 on head and shoulders, 0 on the background
 
 
 @dataclass(frozen=True)
@@ -84,9 +78,9 @@ class Atlas:
         return Atlas(self.image[:, ::-1].copy(), self.head[:, ::-1].copy())
 
 
-def inter_ocular_distance(landmarks: np.ndarray) -> float:
-    """Distance between the eye centres of (68, 2) landmarks, in their pixels."""
-    return float(np.linalg.norm(landmarks[42:48].mean(axis=0) - landmarks[36:42].mean(axis=0)))
+def eye_centres(landmarks: np.ndarray) -> np.ndarray:
+    """Centres (2, 2) of the eyes of landmarks (68, 2), the one on the left of the picture first."""
+    return np.stack([landmarks[36:42].mean(axis=0), landmarks[42:48].mean(axis=0)])
 
 
 def portrait_file(name: str) -> Path:
@@ -94,11 +88,6 @@ def portrait_file(name: str) -> Path:
     if name == "hopper":
         return Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
     return Path(skimage.data.__file__).parent / "astronaut.png"
-
-
-@functools.cache
-def _detector() -> faces.Detector:
-    return faces.make_detector("dlib")
 
 
 @functools.cache
@@ -112,7 +101,7 @@ def load_portrait(name: str) -> Portrait:
     path = portrait_file(name)
     image = media.read_image(path)
     x0, y0, x1, y1 = _HEAD_BOX[name]
-    face = faces.largest_face(_detector(), np.ascontiguousarray(image[y0:y1, x0:x1]))
+    face = faces.largest_face(faces.make_detector("dlib"), np.ascontiguousarray(image[y0:y1, x0:x1]))
     if face is None:
         raise RuntimeError(f"no face found in {path}: not the portrait that scikit-image or matplotlib ships")
     head = np.zeros(image.shape[:2], np.uint8)
@@ -120,21 +109,18 @@ def load_portrait(name: str) -> Portrait:
     head = cv2.erode(head, np.ones((5, 5), np.uint8))  # hair's fringe shows the old background
     soft = cv2.GaussianBlur(head.astype(np.float32) / 255.0, (0, 0), 1.2)
     landmarks = face.landmarks.astype(np.float64) + (x0, y0)
-    return Portrait(name, image.astype(np.float32) / 255.0, landmarks, soft)
+    return Portrait(image.astype(np.float32) / 255.0, landmarks, soft)
 
 
 # ------------------------------------------------------------------------------------------- the canonical face
 def upright(landmarks: np.ndarray) -> np.ndarray:
     """Landmarks turned upright and scaled so that the eye centres lie at their canonical places."""
-    eyes = np.stack([landmarks[36:42].mean(axis=0), landmarks[42:48].mean(axis=0)])
-    half = np.array([CANONICAL_IOD / 2, 0.0])
-    return similarity_between(eyes, np.stack([CANONICAL_EYES - half, CANONICAL_EYES + half])).apply(landmarks)
+    return transform_points(similarity_between(eye_centres(landmarks), EYE_CENTRES), landmarks)
 
 
-def symmetrised(landmarks: np.ndarray) -> np.ndarray:
-    """Mean of canonical landmarks (68, 2) and their mirror image."""
-    mirror = landmarks[MIRROR] * (-1.0, 1.0) + (2 * CANONICAL_EYES[0], 0.0)
-    return (landmarks + mirror) / 2
+def mirrored(landmarks: np.ndarray) -> np.ndarray:
+    """Canonical landmarks (68, 2) of the face with left and right exchanged."""
+    return landmarks[MIRROR] * (-1.0, 1.0) + (2 * CANONICAL_EYES[0], 0.0)
 
 
 @functools.cache
@@ -147,7 +133,8 @@ def portrait_shape(name: str) -> np.ndarray:
 @functools.cache
 def canonical_shape() -> np.ndarray:
     """Landmarks (68, 2) of the canonical face: the symmetric mean of the portraits, lips closed."""
-    return symmetrised(np.mean([portrait_shape(name) for name in NAMES], axis=0))
+    mean = np.mean([portrait_shape(name) for name in NAMES], axis=0)
+    return (mean + mirrored(mean)) / 2
 
 
 def control_points(landmarks: np.ndarray) -> np.ndarray:
@@ -173,21 +160,18 @@ class MouthCloser:
     Above the line the picture moves down and below it up, by the local gap and fading out towards nose and chin.
     """
 
-    def __init__(self, landmarks: np.ndarray, upper_share: float = 0.45):
-        self._x = landmarks[60:65, 0]
-        upper, lower = landmarks[60:65, 1].copy(), landmarks[[60, 67, 66, 65, 64], 1].copy()
-        lower = np.maximum(lower, upper)
-        self._upper, self._lower = upper, lower
-        self._line = upper + upper_share * (lower - upper)
-        self._reach = (0.30 * CANONICAL_IOD, 0.45 * CANONICAL_IOD)
+    def __init__(self, landmarks: np.ndarray):
+        self._x, self._upper = landmarks[60:65].T
+        self._lower = np.maximum(landmarks[[60, 67, 66, 65, 64], 1], self._upper)
+        self._line = self._upper + 0.45 * (self._lower - self._upper)
 
     def source(self, points: np.ndarray) -> np.ndarray:
         """Where points (…, 2) of the closed face lie on the open one."""
         x, y = points[..., 0], points[..., 1]
         line, upper, lower = (np.interp(x, self._x, v) for v in (self._line, self._upper, self._lower))
         inside = (x > self._x[0]) & (x < self._x[-1])
-        above = np.clip(1 - (line - y) / self._reach[0], 0, 1) ** 2 * (upper - line) * (y < line)
-        below = np.clip(1 - (y - line) / self._reach[1], 0, 1) ** 2 * (lower - line) * (y >= line)
+        above = np.clip(1 - (line - y) / (0.30 * CANONICAL_IOD), 0, 1) ** 2 * (upper - line) * (y < line)
+        below = np.clip(1 - (y - line) / (0.45 * CANONICAL_IOD), 0, 1) ** 2 * (lower - line) * (y >= line)
         return np.stack([x, y + inside * (above + below)], axis=-1)
 
     def close(self, landmarks: np.ndarray) -> np.ndarray:
@@ -201,21 +185,11 @@ class MouthCloser:
 
 
 @functools.cache
-def atlas(name: str, lips: str = "closed") -> Atlas:
-    """A portrait warped to the canonical shape.
-
-    Args:
-        name: ``hopper`` or ``collins``.
-        lips: ``closed``, or ``parted`` as in the photograph (the lip line is then where the lips would meet).
-    """
+def atlas(name: str) -> Atlas:
+    """A portrait warped to the canonical shape, its lips closed."""
     portrait = load_portrait(name)
     aligned = upright(portrait.landmarks)
-    closer = MouthCloser(aligned)
-    grid = dense_grid((CANONICAL_SIZE, CANONICAL_SIZE))
-    spline = ThinPlateSpline(control_points(canonical_shape()), control_points(portrait_shape(name)))
-    points = spline.on_grid(grid)
-    if lips == "closed":
-        points = closer.source(points)
-    to_photo = similarity_between(aligned[[36, 45]], portrait.landmarks[[36, 45]])
-    points = to_photo.apply(points).astype(np.float32)
+    spline = thin_plate_spline(control_points(canonical_shape()), control_points(portrait_shape(name)))
+    points = MouthCloser(aligned).source(on_grid(spline, dense_grid((CANONICAL_SIZE, CANONICAL_SIZE))))
+    points = transform_points(similarity_between(aligned[[36, 45]], portrait.landmarks[[36, 45]]), points)
     return Atlas(sample_image(portrait.image, points), sample_image(portrait.head, points))

@@ -206,3 +206,12 @@ def test_other_settings_need_overwrite_and_foreign_clips_are_safe(raw, tmp_path)
 def test_an_unknown_rule_is_a_bug():
     with pytest.raises(ValueError, match="unknown rule"):
         Notice("something", "", "")
+
+
+def test_a_clip_with_a_dot_in_its_name_is_made_once(tmp_path):
+    for name in ("take", "take.v2"):
+        write_frames(tmp_path / f"raw/s1/{name}", range(3), "%d.png", 1)
+    for written in (2, 0):
+        listing = read("folder", tmp_path / "raw", fps=100.0)
+        prepared = prepare(listing, tmp_path / "out", "folder", SMALL, SplitOptions("train"), progress=False)
+        assert (prepared.written, len(prepared.records)) == (written, 2)
