@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 def run(arguments: argparse.Namespace) -> list[str]:
     """Repeat the suite's kill test, with other moments each time."""
     code = (
-        "import sys, tempfile, pathlib; from tests.test_claims import kill_at_random\n"
+        "import sys, tempfile, pathlib; from tests.parallel.test_work_sharing import kill_at_random\n"
         "with tempfile.TemporaryDirectory() as folder:\n"
         "    kill_at_random(pathlib.Path(folder), pairs=8, kills=4, seed=int(sys.argv[1]))"
     )
