@@ -158,7 +158,8 @@ class Claims:
 
     def _tidy(self) -> None:
         """Remove the claims of those who were killed between finishing a piece and giving it back."""
-        for path in {self.folder / file.name.partition(".")[0] for file in self._files()}:
+        paths = {self.folder / file.name.partition(".")[0] for file in self._files()}
+        for path in 2 * list(paths):  # filelock before 4.3 removes a dead claim at its first try and takes it at the next
             with contextlib.suppress(OSError):
                 if time.time() - path.stat().st_mtime > ABANDONED:
                     path.unlink()

@@ -66,8 +66,8 @@ def claim_file(folder: Path) -> Path:
 
 def no_exchange(monkeypatch) -> None:
     """What network folders answer to the exchange of two names (renameat2)."""
-    refused = (lambda source, target, flag: errno.EINVAL, 2)
-    monkeypatch.setattr("filelock._filesystem._exchange._rename_call", lambda: refused)
+    exchange = pytest.importorskip("filelock._filesystem._exchange", reason="before 4.3 filelock renames, in two steps")
+    monkeypatch.setattr(exchange, "_rename_call", lambda: (lambda source, target, flag: errno.EINVAL, 2))
 
 
 # ------------------------------------------------------------------------------------------ one claim
@@ -375,8 +375,8 @@ def test_claims_on_finished_work_are_cleared_away(tmp_path, age):
         file = claim_file(tmp_path)
         process.kill()
         process.wait()
-    file.with_name(f"{file.name}.break.1.0123").touch()
-    file.with_name("0123.break.1.0123").touch()
+    for name in (file.name, "0123"):
+        file.with_name(f"{name}.break.{process.pid}.{'0' * 32}").write_bytes(file.read_bytes())
     then = time.time() - age
     os.utime(file, (then, then))
     assert list(Claims(tmp_path).share([NAME], str, lambda item: True)) == []
