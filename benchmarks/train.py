@@ -16,10 +16,11 @@ from unittest import mock
 
 import torch
 
-import train as engine
 from benchmarks.reference import TrainingStep
 from benchmarks.scenes import make_folders, random_networks, random_vgg, settings
 from benchmarks.turns import Path_, flops, matmul_peaks, megabytes, peak_memory, report, timed
+from train import keep_freed_memory
+from training import trainer as engine
 
 WARM_UP = 3  # steps: from then on no memory is new
 
@@ -54,7 +55,7 @@ class _Step:
             reference = TrainingStep(networks, config["train_params"], random_vgg(device))
             self.step = lambda: reference(batch)
         elif device.type == "cpu":
-            engine.keep_freed_memory()
+            keep_freed_memory()
 
 
 def _start(*arguments: object) -> None:

@@ -20,13 +20,14 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from filelock import SoftFileLease, Timeout
+from filelock import OwnerRecord, SoftFileLease, Timeout
 
 from media import explain_write_error
 
 LEASE = 60.0  # seconds without a sign of life after which a claim is void; the same for all who share a folder
 POLL = 0.5  # seconds between looks at what others are working on
 FOLDER = ".claims"
+UNSIGNED = 5.0  # seconds after which whoever made a claim's file and has not written into it was killed meanwhile
 ABANDONED = 3600.0  # seconds: a file untouched for so long is of a process that was killed, whatever the clocks say
 
 Item = TypeVar("Item")
@@ -43,7 +44,7 @@ class Claims:
     def __init__(self, folder: str | Path, lease: float | None = None):
         self.folder, self.lease = Path(folder) / FOLDER, LEASE if lease is None else lease
         self._others: dict[Path, SoftFileLease] = {}  # kept, as a lease takes over only what it has watched itself
-        self._watched: dict[Path, tuple[object, float]] = {}
+        self._watched: dict[Path, tuple[tuple, float]] = {}
 
     def _files(self) -> list[Path]:
         try:
@@ -61,7 +62,7 @@ class Claims:
             seen, since = self._watched.get(path, (None, 0.0))
             if seen != (state := _state(path)):
                 self._watched[path] = state, time.monotonic()
-            elif time.monotonic() - since > 1.5 * self.lease:
+            elif time.monotonic() - since > (1.5 * self.lease if state[0] else UNSIGNED):
                 path.rename(aside := path.with_name(f"{path.name}.{uuid.uuid4().hex}"))
                 if _state(aside) != seen:  # what another process, which was faster, has claimed since
                     path.hardlink_to(aside)
@@ -158,15 +159,18 @@ class Claims:
 
     def _tidy(self) -> None:
         """Remove the claims of those who were killed between finishing a piece and giving it back."""
-        paths = {self.folder / file.name.partition(".")[0] for file in self._files()}
-        for path in 2 * list(paths):  # filelock before 4.3 removes a dead claim at its first try and takes it at the next
+        for path in {self.folder / file.name.partition(".")[0] for file in self._files()}:
             with contextlib.suppress(OSError):
                 if time.time() - path.stat().st_mtime > ABANDONED:
                     path.unlink()
-            with self._hold(path):
-                pass
+            while True:
+                with self._hold(path) as mine:
+                    pass
+                if mine or SoftFileLease(path).owner:
+                    break
+                time.sleep(POLL)  # it went just now; or nobody has written into it, and that takes UNSIGNED
 
 
-def _state(claim: Path) -> object:
-    """Whose a claim is, and when it was touched."""
+def _state(claim: Path) -> tuple[OwnerRecord | None, int]:
+    """Whose a claim is, as far as it says, and when it was touched."""
     return SoftFileLease(claim).owner, claim.stat().st_mtime_ns

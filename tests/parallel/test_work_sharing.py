@@ -276,7 +276,7 @@ def test_a_killed_holder_where_names_cannot_be_exchanged(tmp_path, monkeypatch):
     assert not (tmp_path / FOLDER).exists()
 
 
-def test_who_was_killed_as_it_began(tmp_path):
+def test_who_was_killed_as_it_began(tmp_path, monkeypatch):
     """Between making the file and writing into it; ``filelock`` alone would take the file for a living holder's."""
     with holder(tmp_path) as process:
         file = claim_file(tmp_path)
@@ -284,8 +284,22 @@ def test_who_was_killed_as_it_began(tmp_path):
     file.write_bytes(b"")
     with pytest.raises(filelock.Timeout):
         filelock.SoftFileLease(file, lease_duration=0.2).acquire(timeout=1)
-    assert takes(Claims(tmp_path, 0.2), PATIENCE) > 0.2
+    monkeypatch.setattr(work_sharing, "UNSIGNED", 0.5)
+    late = Claims(tmp_path)
+    assert takes(late, 0.3) is None
+    assert takes(late, PATIENCE) is not None
+    (tmp_path / FOLDER).mkdir()
+    file.write_bytes(b"")
+    assert list(Claims(tmp_path).share([NAME], str, lambda item: True)) == []
     assert not (tmp_path / FOLDER).exists()
+
+
+def test_a_swarm_that_is_killed_at_random(tmp_path):
+    """Sixty kills in a few seconds; `python -m benchmarks kills` repeats this with other moments."""
+    code = "import sys, pathlib, benchmarks.kills as k; print(k.share_and_kill(pathlib.Path(sys.argv[1]), 0))"
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 0, "some held a claim"
 
 
 def test_a_living_holder_where_names_cannot_be_exchanged(tmp_path, monkeypatch):
