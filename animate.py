@@ -100,10 +100,14 @@ class Animation:
     def _mine(self) -> Iterator[tuple[Pair, contextlib.ExitStack]]:
         """The pairs for this process, each with its claim."""
         if not self.overwrite:
-            return self.claims.share_claims(self.pairs, lambda pair: pair.name, self._done)
+            yield from self.claims.share(self.pairs, lambda pair: pair.name, self._done)
+            return
         # What is there says nothing: each process of a team makes its share anew.
         single = list(dict.fromkeys(self.pairs))  # two writers must not meet in one result
-        return self.claims.each(single[global_rank() :: global_size()], lambda pair: pair.name)
+        for pair in single[global_rank() :: global_size()]:
+            with contextlib.ExitStack() as claim:
+                claim.enter_context(self.claims.exclusive(pair.name))
+                yield pair, claim
 
     def _paths(self, pair: Pair) -> tuple[Path, Path]:
         return result_paths(self.out, pair.name, self.params["format"])

@@ -332,7 +332,7 @@ def track_clips(clips: dict[str, Path], renewed: set[Path], arguments: argparse.
     bar = tqdm(total=len(todo), unit="clip", desc="tracks", disable=not todo)
 
     def work(_: int) -> None:
-        for name in Claims(arguments.out).share(todo, lambda name: f"track {name}", done):
+        for name, _ in Claims(arguments.out).share(todo, lambda name: f"track {name}", done):
             track(name)
             bar.update()
 

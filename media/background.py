@@ -6,9 +6,11 @@ Items and errors come as they would without threads.
 
 from __future__ import annotations
 
+import contextlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from queue import SimpleQueue  # unlike Queue and Future, it has no lock that Ctrl-C can leave locked
-from threading import Thread
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import Full, Queue
 from typing import TypeVar
 
 import torch
@@ -30,80 +32,36 @@ def read_ahead(items: Iterable[Item], active: bool, depth: int = 2) -> Iterator[
     if not active:
         yield from items
         return
-    room, made, wanted = SimpleQueue(), SimpleQueue(), True
-
-    def work() -> None:
-        try:
-            source = iter(items)
-            while room.get() and wanted:
-                made.put(next(source, END))
-        except BaseException as error:
-            made.put(error)
-
-    thread = Thread(target=work, name="read ahead")
-    for _ in range(depth):
-        room.put(True)
+    source = iter(items)
+    thread = ThreadPoolExecutor(1, "read ahead")
     try:
-        thread.start()
-        while (item := made.get()) is not END:
-            if isinstance(item, BaseException):
-                raise item
-            room.put(True)
+        made = deque(thread.submit(next, source, END) for _ in range(depth))
+        while (item := made.popleft().result()) is not END:
+            made.append(thread.submit(next, source, END))
             yield item
     finally:
-        wanted = False
-        room.put(False)
-        if thread.is_alive():
-            thread.join()
+        thread.shutdown(cancel_futures=True)
 
 
-class _Writer(Thread):
-    """``write(items)`` in a thread of its own, the items put by another one.
+def _received(queue: Queue) -> Iterator:
+    while (item := queue.get()) is not END:
+        if isinstance(item, BaseException):
+            raise item
+        yield item
 
-    Attributes:
-        ended: whether ``write`` has returned, or raised ``error``.
-    """
 
-    def __init__(self, write: Callable[[Iterator], object], depth: int):
-        super().__init__(name="write behind")
-        self.write, self.ended, self.error = write, False, None
-        self._items, self._room = SimpleQueue(), SimpleQueue()
-        for _ in range(depth):
-            self._room.put(True)
-
-    def run(self) -> None:
+def _send(item: object, writer: Future, queue: Queue) -> bool:
+    """Whether the item was handed over, once there was room: a writer may stop early."""
+    while not writer.done():
         try:
-            self.write(self._received())
-        except BaseException as error:
-            self.error = error
-        self.ended = True
-        self._room.put(True)  # who waits for room goes on
-
-    def _received(self) -> Iterator:
-        while (item := self._items.get()) is not END:
-            if isinstance(item, BaseException):
-                raise item
-            self._room.put(True)
-            yield item
-
-    def put(self, item: object) -> None:
-        """Hand an item over, when there is room."""
-        self._room.get()
-        self._items.put(item)
-
-    def end(self, how: object = END) -> None:
-        """There are no more items, or an error in their place; what follows the first end is never looked at."""
-        self._items.put(how)
-
-    def wait(self) -> None:
-        """Wait for the end of ``write``."""
-        while not self.ended and self.is_alive():
-            self._room.get()
-        if self.is_alive():
-            self.join()
+            queue.put(item, timeout=0.1)
+            return True
+        except Full:
+            continue
+    return False
 
 
-class WriteBehind:
+class WriteBehind(contextlib.AbstractContextManager):
     """Writers in background threads, fed by the calling one: ``behind(write, items)`` is ``write(items)`` that returns
     as soon as ``items`` are at their end.
 
@@ -119,47 +77,37 @@ class WriteBehind:
 
     def __init__(self, active: bool, depth: int = 32):
         self._active, self._depth = active, depth
-        self._writers: list[_Writer] = []
-
-    def __enter__(self) -> WriteBehind:
-        return self
+        self._threads = ThreadPoolExecutor(2, "write behind")
+        self._writers: dict[Future, Queue] = {}
 
     def __call__(self, write: Callable[[Iterator[Item]], object], items: Iterable[Item]) -> None:
         if not self._active:
             write(iter(items))
             return
         self._finish(all_but=1)
-        writer = _Writer(write, self._depth)
-        self._writers.append(writer)
-        writer.start()
+        queue = Queue(self._depth)
+        writer = self._threads.submit(write, _received(queue))
+        self._writers[writer] = queue
         try:
             for item in items:
-                self._raise_errors()
-                if writer.ended:
+                for earlier in filter(Future.done, self._writers):
+                    earlier.result()
+                if not _send(item, writer, queue):
                     break
-                writer.put(item)
-            writer.end()
+            _send(END, writer, queue)
         except Exception as error:
-            writer.end(error)
-            writer.wait()
-            self._raise_errors()
+            _send(error, writer, queue)
+            self._finish()
 
     def _finish(self, all_but: int = 0) -> None:
         while len(self._writers) > all_but:
-            self._writers[0].wait()
-            self._raise_errors()
-            del self._writers[0]
-
-    def _raise_errors(self) -> None:
-        for writer in self._writers:
-            if writer.error is not None:
-                raise writer.error
+            writer = next(iter(self._writers))
+            writer.result()
+            del self._writers[writer]
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        if error is None:
-            self._finish()
-            return
-        for writer in self._writers:
-            writer.end(error)
-        for writer in self._writers:
-            writer.wait()
+        with self._threads:
+            for writer, queue in self._writers.items():
+                _send(error or END, writer, queue)
+            if error is None:
+                self._finish()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from faces.preview import MAX_TILES, TILE, Tile, contact_sheet, spread
 from faces.records import Recorder
 from media import read_image, write_clip, write_frame_folder, write_image
 from modules.facial_prior import select_keypoints, template_keypoints
+from parallel.work_sharing import Claims
 from tests.conftest import ROOT
 from tests.faces.pictures import dlib_detector, face_crop, noise
 from tests.pictures import write_strip
@@ -512,11 +512,13 @@ def test_blocks_are_given_out_before_the_last_is_recorded(tmp_path, monkeypatch)
         still(tmp_path / "in" / name, FACE["hopper"])
     claimed: list[list[str]] = []
 
+    def free(name: str) -> bool:
+        with Claims(tmp_path / "out").hold(name) as mine:
+            return mine
+
     class Noting(Recorder):
         def flush(self):
-            files = (tmp_path / "out/.claims").glob("*.0")
-            held = {json.loads(path.read_text())["name"] for path in files}
-            claimed.append([name for name in "ace" if f"key points {name}" in held])
+            claimed.append([name for name in "ace" if not free(f"key points {name}")])
             super().flush()
 
     monkeypatch.setattr(kpmaker, "Recorder", Noting)
@@ -553,4 +555,4 @@ def test_processes_that_are_killed_share_the_clips(tmp_path, monkeypatch):
     for name in names:
         load_keypoints(out, name)
         assert (out / "tracks" / f"{name}.pt").is_file()
-    assert not list(out.glob(".claims/*"))
+    assert not (out / ".claims").exists()
