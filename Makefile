@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint sup-mat setup clean
+.PHONY: demo test lint docs sup-mat setup clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python demo.py $(ARGS)
@@ -14,6 +14,12 @@ test: $(VENV)/.installed-dev
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
+
+# What docs/ takes from the code: the settings, the rooms, the method's figure.
+docs: $(VENV)/.installed
+	$(BIN)/python -m docs.settings
+	$(BIN)/python -m docs.house
+	$(BIN)/python -m docs.figure
 
 # The pictures of sup-mat/, from the models there.
 sup-mat: $(VENV)/.installed

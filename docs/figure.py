@@ -30,6 +30,7 @@ from modules.util import inverse_2x2
 from settings import load_config
 
 ROOT = Path(__file__).resolve().parent.parent
+CONFIGS = ("fpb_mix", "fpb_tracked")
 CLIPS = {"clip": "collins_surprise_01", "photo": "hopper_sadness_01"}
 MAGNIFIED, PIXELS = 8, 128  # movements in the pictures; size of the pictures
 ROWS = (  # lower edge, colour, heading, what it says
@@ -49,18 +50,19 @@ PANELS = {  # step: row, column, heading
 @torch.inference_mode()
 def labels() -> dict[str, tuple[str, str, str]]:
     """Of every step: name in the code, shape of what it gives, file; by one frame's pass at full size."""
-    detector, generator, follower = (
-        build_networks(load_config(ROOT / "config" / f"{config}.yaml"))[name].eval()
-        for config, name in (("fpb_mix", "kp_detector"), ("fpb_mix", "generator"), ("fpb_tracked", "generator"))
-    )
+    with torch.device("meta"):  # any numbers will do
+        paper, tracked = (build_networks(load_config(ROOT / f"config/{name}.yaml")) for name in CONFIGS)
+    networks = paper["kp_detector"], paper["generator"], tracked["generator"]
+    detector, generator, follower = (network.to_empty(device="cpu").eval() for network in networks)
     image, points = torch.rand(1, 3, 256, 256), select_keypoints(torch.rand(1, 68, 2) * 256)
-    found = detector(image, points)
+    regions = detector.region_map(points, 256, 256)
+    found = detector(image, points, regions)
     out = generator(image, found, found)
     found["field"] = torch.zeros_like(out["deformation"])
     mixed = follower(image, found, found)
     steps: dict[str, tuple[object, Tensor]] = {
         "clip": (open_clip, image), "points": (select_keypoints, points),
-        "regions": (region_map, detector.region_map(points, 256, 256)), "jacobians": (detector, found["jacobian"]),
+        "regions": (region_map, regions), "jacobians": (detector, found["jacobian"]),
         "dense": (generator.dense_motion_network, out["deformation"]), "result": (generator, out["prediction"]),
         "photo": (open_clip, image), "track": (track_keypoints, found["field"]),
         "carried": (Carrier.field, found["field"]), "mixed": (follower.dense_motion_network, mixed["mask"]),
@@ -152,8 +154,9 @@ def draw(path: Path) -> None:
             bend = "arc3" if start[1] == end[1] else "angle,angleA=90,angleB=0,rad=6"
             style = {"arrowstyle": "-|>", "mutation_scale": 12, "lw": 1.6, "color": colour}
             page.add_patch(FancyArrowPatch(start, end, connectionstyle=bend, shrinkA=0, shrinkB=0, **style))
-    notes = "Shapes: config/fpb_mix.yaml and fpb_tracked.yaml.  Pictures: the models of sup-mat/, movements magnified"
-    page.text(0.45, 0.2, f"{notes} {MAGNIFIED} times.", size=8.5, color="#6b7785")
+    shapes = " and ".join(f"config/{name}.yaml" for name in CONFIGS)
+    notes = f"Shapes: {shapes}.  Pictures: the models of sup-mat/, movements magnified {MAGNIFIED} times."
+    page.text(0.45, 0.2, notes, size=8.5, color="#6b7785")
     figure.savefig(path, metadata={"Date": None, "Description": json.dumps(known)})
     pyplot.close(figure)
 

@@ -29,10 +29,8 @@ def folder(tmp_path_factory, landmark_model) -> Path:
     for name in ("clip.mp4", "result.mp4"):
         write_mp4(root / name, clip.frames, 100.0)
     write_frame_folder(root / "data" / "samm" / "train" / "smile", clip.frames)
-    write_clips(
-        root / "data" / "samm" / "clips.csv",
-        [ClipRecord("smile", "train", "samm", "006", "", 200.0, 6, apex_index=2, action_units="12", emotion="happiness")],
-    )
+    record = ClipRecord("smile", "train", "samm", "006", "", 200.0, 6, apex_index=2, emotion="happiness")
+    write_clips(root / "data" / "samm" / "clips.csv", [record])
     make_data(root / "data" / "mine")
     config = training_config("fpb_fomm", root / "data" / "mine")
     (root / "config").mkdir()
