@@ -21,7 +21,8 @@ import docs.settings
 from settings import load_comparison, load_config
 from tests.conftest import ROOT
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "sup-mat" / "README.md"]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES += [ROOT / room / "README.md" for room in ("sup-mat", "benchmarks")]
 SCRIPTS = {path.name for path in ROOT.glob("*.py")}
 TRACKED = {path.name for path in ROOT.iterdir() if path.is_dir()} - {"data", "log", "splits"}
 
@@ -87,6 +88,12 @@ def test_files_that_are_named_are_there(page):
     assert not [path for path in paths if not (ROOT / path).exists()]
     files = {name for name in named if re.fullmatch(r"\w+\.py", name)}
     assert files <= {path.name for path in ROOT.rglob("*.py") if ".venv" not in path.parts}
+
+
+def test_the_table_names_configs():
+    cells = re.findall(r"`((?:fomm|mraa|fpb)_\w+)` \|", text(ROOT / "README.md"))
+    assert len(cells) == 15
+    assert not [name for name in cells if not (ROOT / "config" / f"{name}.yaml").is_file()]
 
 
 def test_every_page_and_room_can_be_found_from_the_readme():
