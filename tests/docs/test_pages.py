@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import itertools
 import json
 import re
 import shlex
-import subprocess
-import sys
 from functools import cache
 from html import unescape
 from pathlib import Path
@@ -54,9 +54,10 @@ COMMANDS = [pytest.param(line, id=f"{named(page)}: {line}") for page in PAGES fo
 @cache
 def help_of(script: str, *command: str) -> str:
     """What a script answers to ``--help``."""
-    found = subprocess.run([sys.executable, script, *command, "--help"], cwd=ROOT, capture_output=True, text=True)
-    assert found.returncode == 0, found.stderr
-    return found.stdout
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown), pytest.raises(SystemExit, match="0"):
+        importlib.import_module(script.removesuffix(".py")).main([*command, "--help"])
+    return shown.getvalue()
 
 
 def has_flag(flag: str, shown: str) -> bool:
