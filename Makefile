@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Processes of the test suite, a core each; PyTorch works alone in each, which tiny networks like better than company.
 JOBS ?= 2
 
-.PHONY: demo test lint sup-mat setup clean
+.PHONY: demo test lint docs sup-mat setup clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python demo.py $(ARGS)
@@ -17,6 +17,12 @@ test: $(VENV)/.installed-dev
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/python -m compileall -q -x '/\.venv' .
+
+# What docs/ takes from the code: the settings, the rooms, the method's figure.
+docs: $(VENV)/.installed
+	$(BIN)/python -m docs.settings
+	$(BIN)/python -m docs.house
+	$(BIN)/python -m docs.figure
 
 # The pictures of sup-mat/, from the models there.
 sup-mat: $(VENV)/.installed
