@@ -69,10 +69,7 @@ class Animation:
         self.clips.check_keypoints(dict.fromkeys(name for pair in self.pairs for name in (pair.driving, pair.source)))
         self.settings = {
             **common_settings(model, checkpoint, self.params["format"]),
-            "mode": self.params.get("mode"),
-            "normalization_params": self.params.get("normalization_params"),
-            "fps": self.params.get("fps"),
-            "head": self.params.get("head"),
+            **{name: self.params.get(name) for name in ("mode", "normalization_params", "fps", "head")},
             **control_settings(self.params),
         }
         self.animator = ClipAnimator(model, self.clips, device, self.params["batch_size"], overlap=overlap)

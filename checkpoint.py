@@ -288,12 +288,8 @@ def slim_checkpoint(checkpoint: dict) -> dict:
         raise CheckpointError("only this project's checkpoints carry the settings that a slim one needs")
     family = get_family(config)
     untrained = untrained_networks(checkpoint, family.name)
-    names = [name for name in family.inference_networks if name not in untrained]
-    slim: dict = {
-        name: {key: _halved(key, value) for key, value in checkpoint[name].items()}
-        for name in names
-        if name in checkpoint
-    }
+    names = [name for name in family.inference_networks if name in checkpoint and name not in untrained]
+    slim: dict = {name: {key: _halved(key, value) for key, value in checkpoint[name].items()} for name in names}
     kept = {key: config[key] for key in ("model", "model_params", "animate_params") if key in config}
     slim["config"] = {**kept, "dataset_params": {"frame_shape": config["dataset_params"]["frame_shape"]}}
     return slim | {key: checkpoint[key] for key in (*family.epoch_keys.values(), "step") if key in checkpoint}

@@ -304,7 +304,7 @@ def train(
 def begin(trainer: Trainer, checkpoint: str | Path | None, init_from: str | Path | None) -> None:
     """Load what the run starts from, and say what it is."""
     say = tqdm.write if trainer.team.first else (lambda text: None)
-    if trainer.needs_checkpoint and not (checkpoint or init_from):
+    if trainer.fresh and not (checkpoint or init_from):
         raise CheckpointError(
             f"--mode {trainer.mode} trains upon a model that --mode train has made: give its checkpoint with "
             "--checkpoint"

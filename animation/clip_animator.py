@@ -190,9 +190,10 @@ class ClipAnimator:
         source_frame, source_points = self._input(pair.source, source, 0)
         initial, driving_points = self._input(pair.driving, driving, pair.reference)
         if source_frame.shape != initial.shape:
+            sizes = " and ".join(f"{frames.shape[2]}×{frames.shape[1]}" for frames in (source_frame, initial))
             raise DataError(
-                f"the frames of {pair.source} and {pair.driving} differ in size ({_size(source_frame)} and "
-                f"{_size(initial)} pixels): set dataset_params.frame_shape"
+                f"the frames of {pair.source} and {pair.driving} differ in size ({sizes} pixels): "
+                "set dataset_params.frame_shape"
             )
         reference = self._track(pair.driving, range(pair.reference, pair.reference + 1)) or [driving_points]
         self.animator.start(self._image(source_frame), self._image(initial), source_points, *reference)
@@ -281,10 +282,6 @@ def driving_marks(clip: Clip, curve: np.ndarray) -> Marks:
         apex = onset + int(curve[onset : offset + 1].argmax())
         tqdm.write(f"{clip.name}: clips.csv does not say where its apex is; taking frame {apex}, where it moves most")
     return Marks(onset, apex, offset)
-
-
-def _size(frames: np.ndarray) -> str:
-    return f"{frames.shape[2]}×{frames.shape[1]}"
 
 
 def driving_rate(clip: Clip, override: float | None) -> float:

@@ -11,13 +11,14 @@ movement is interpolated.
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from corpora import open_table
 
 _TIME = r"\d+(?:\.\d*)?|\.\d+"
 _MARKS = re.compile(rf"({_TIME})(s?):({_TIME})(s?):({_TIME})(s?)")
@@ -69,19 +70,15 @@ def read_curve(path: str | Path) -> Curve:
     path = Path(path)
     if not path.is_file():
         raise RetimingError(f"retime: no such curve file: {path}")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = [name.strip() for name in reader.fieldnames or []]
-            if not {"time", "position"} <= set(columns):
-                raise RetimingError(
-                    f"{path} has the columns {', '.join(columns) or '(none)'}; a curve has time (seconds) and "
-                    "position (driving frames)"
-                )
-            reader.fieldnames = columns
-            rows = [_curve_row(row, f"{path}, line {reader.line_num}") for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise RetimingError(f"{path} is no CSV file in UTF-8: {error}") from error
+    with open_table(path, RetimingError) as reader:
+        columns = [name.strip() for name in reader.fieldnames or []]
+        if not {"time", "position"} <= set(columns):
+            raise RetimingError(
+                f"{path} has the columns {', '.join(columns) or '(none)'}; a curve has time (seconds) and "
+                "position (driving frames)"
+            )
+        reader.fieldnames = columns
+        rows = [_curve_row(row, f"{path}, line {reader.line_num}") for row in reader]
     if len(rows) < 2:
         raise RetimingError(f"{path} has {len(rows)} rows; a curve needs at least two")
     times, positions = np.array(rows).T

@@ -14,6 +14,7 @@ import torch
 import yaml
 
 from modules import FAMILIES, build_networks
+from modules.family import keywords
 from settings import load_config
 from settings.checks import schema
 from settings.keys import DEFAULTS, TRAIN_DEFAULTS, TRAINING_DEFAULTS, Rule
@@ -60,7 +61,7 @@ def constructors() -> dict[str, inspect.Parameter]:
     with torch.device("meta"):
         modules = [m for config in configs for network in build_networks(config).values() for m in network.modules()]
     kinds = dict.fromkeys(type(module) for module in reversed(modules))
-    return {name: given for kind in kinds for name, given in inspect.signature(kind.__init__).parameters.items()}
+    return {name: given for kind in kinds for name, given in keywords(kind).items()}
 
 
 def in_words(value: Any) -> str:

@@ -29,21 +29,21 @@ class Phase:
     needs: tuple[str, ...] = ()
 
 
-def keyword_names(network: type[nn.Module]) -> set[str]:
-    """Names of the keyword-only parameters of a network's constructor and of its bases': the YAML keys it takes."""
+def keywords(network: type[nn.Module]) -> dict[str, inspect.Parameter]:
+    """The keyword-only parameters of a network's constructor and of its bases', by name: the YAML keys it takes."""
     constructors = [inspect.signature(vars(kind)["__init__"]) for kind in network.__mro__ if "__init__" in vars(kind)]
-    parameters = [p for constructor in constructors for p in constructor.parameters.values()]
-    return {p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    parameters = [p for constructor in reversed(constructors) for p in constructor.parameters.values()]
+    return {p.name: p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
 def leaves(network: type[nn.Module], without: Iterable[str]) -> dict[str, None]:
     """Legal keys of a network's section, for :meth:`Family.model_keys`."""
-    return dict.fromkeys(sorted(keyword_names(network) - set(without)))
+    return dict.fromkeys(sorted(keywords(network).keys() - set(without)))
 
 
 def construct(network: type[nn.Module], common: dict, params: dict, **own: Any) -> nn.Module:
     """A network from its section ``params``, ``own`` arguments, and those of the ``common`` settings that it takes."""
-    return network(**pick(common, keyword_names(network)), **params, **own)
+    return network(**pick(common, keywords(network)), **params, **own)
 
 
 def pick(params: dict, names: Iterable[str]) -> dict:

@@ -56,6 +56,8 @@ class Trainer:
         if mode not in self.family.training_sections:
             legal = ", ".join(self.family.training_sections)
             raise DataError(f"--mode {mode} is not for model: {self.family.name}, whose training modes are: {legal}")
+        # Networks that this mode starts from nothing, upon what another one trained.
+        self.fresh = [name for name, maker in self.family.later_networks.items() if maker == mode]
         section = self.family.training_sections[mode]
         if section not in config:
             raise DataError(f"--mode {mode} needs the section {section} in the config")
@@ -77,7 +79,11 @@ class Trainer:
         if team.size > 1:
             for network in self.networks.values():
                 synchronise_batch_norms(network)
-        self.models = [self._wrap(phase) for phase in self.phases]
+        self.models = []
+        for phase in self.phases:
+            self._require_gradients(phase)
+            self.models.append(LossModel(phase.model, team))
+        self._require_gradients(None)
         self.optimizers = {
             name: self._make_optimizer(phase, name) for phase in self.phases for name in phase.optimizers
         }
@@ -132,12 +138,6 @@ class Trainer:
         for name, network in self.networks.items():
             network.requires_grad_(phase is None or name in self._trained(phase))
 
-    def _wrap(self, phase: Phase) -> LossModel:
-        self._require_gradients(phase)
-        model = LossModel(phase.model, self.team)
-        self._require_gradients(None)
-        return model
-
     # ------------------------------------------------------------------------------------------ states
     def state(self) -> dict:
         """Everything a resumed run needs, with the config that rebuilds the model, and what earlier modes left."""
@@ -162,8 +162,10 @@ class Trainer:
         """Continue from a checkpoint: ours (anywhere in an epoch) or a published one (after its epoch)."""
         data = read_checkpoint(path)
         key = self.family.epoch_keys[self.mode]
-        fresh = [] if key in data else self._starts_here()
-        names = [name for name in self._made() if name not in fresh and (name in data or not self._is_optional(name))]
+        fresh = [] if key in data else self.fresh
+        # Networks that this mode does not train and animation does not need may be absent from a checkpoint.
+        needed = {*data, *self._trained(*self.phases), *self.family.inference_networks}
+        names = [name for name in self._made() if name not in fresh and name in needed]
         load_networks({name: self.networks[name] for name in names}, data, self.family.name, path)
         for name in set(self.networks) - set(self._made()) - untrained_networks(data, self.family.name):
             tqdm.write(
@@ -182,13 +184,9 @@ class Trainer:
             if data.get("scaler"):
                 self.scaler.load_state_dict(data["scaler"])
 
-    def _starts_here(self) -> list[str]:
-        """Networks that this mode starts from nothing."""
-        return [name for name, mode in self.family.later_networks.items() if mode == self.mode]
-
     def _keep_earlier(self, data: dict) -> None:
         """Remember the optimisers and epochs of the modes before this one: they stay in the checkpoint."""
-        if not self._starts_here():
+        if not self.fresh:
             return
         keys = [key for mode, key in self.family.epoch_keys.items() if mode != self.mode]
         keys += [key for key in data if key.startswith("optimizer_") and key[10:] not in self.optimizers]
@@ -203,17 +201,12 @@ class Trainer:
         taken, left = warm_start(self.networks, read_checkpoint(path))
         if not taken:
             raise CheckpointError(f"nothing in {path} fits the config's networks")
-        if self._starts_here():
+        if self.fresh:
             frozen = set(self._made()) - self._trained(*self.phases)
             needed = [name for name in left if name.split(".")[0] in frozen]
             if needed:
                 raise CheckpointError(f"--mode {self.mode} trains upon what {path} does not have: {needed[0]}")
         return taken, left
-
-    @property
-    def needs_checkpoint(self) -> bool:
-        """Whether this mode builds upon what another one trained."""
-        return bool(self._starts_here())
 
     @staticmethod
     def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict, name: str) -> None:
@@ -228,10 +221,6 @@ class Trainer:
             for key, value in moments.items():
                 if isinstance(value, Tensor) and value.shape == parameter.shape:
                     moments[key] = torch.empty_like(parameter).copy_(value)
-
-    def _is_optional(self, name: str) -> bool:
-        """Networks that this mode does not train and animation does not need may be absent from a checkpoint."""
-        return name not in self._trained(*self.phases) and name not in self.family.inference_networks
 
     # ------------------------------------------------------------------------------------------ stepping
     def begin_epoch(self) -> None:
