@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 from matplotlib import pyplot
@@ -45,7 +46,7 @@ def parts() -> dict[str, list[Path]]:
     return found
 
 
-def imports() -> dict[str, set[str]]:
+def imports() -> dict[str, list[str]]:
     """What every part imports of the others, the lowest part first: each stands after all that it imports."""
     names = {part.removesuffix(".py"): part for part in parts()}
     graph = {}
@@ -54,12 +55,9 @@ def imports() -> dict[str, set[str]]:
         nodes = [node for tree in trees for node in ast.walk(tree)]
         found = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
         found |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-        graph[part] = {names[name.split(".")[0]] for name in found if name.split(".")[0] in names} - {part}
-
-    def below(part: str) -> set[str]:
-        return graph[part].union(*map(below, graph[part]))
-
-    return {part: graph[part] for part in sorted(graph, key=lambda part: (len(below(part)), part))}
+        found = {names.get(name.split(".")[0], part) for name in found}
+        graph[part] = sorted(found - {part})
+    return {part: graph[part] for part in TopologicalSorter(graph).static_order()}
 
 
 def draw(path: Path) -> None:
@@ -79,8 +77,7 @@ def draw(path: Path) -> None:
     axes.tick_params(length=0)
     axes.grid(color="#eef1f4")
     axes.spines[:].set_visible(False)
-    known = json.dumps({part: sorted(others) for part, others in graph.items()})
-    figure.savefig(path, metadata={"Date": None, "Description": known})
+    figure.savefig(path, metadata={"Date": None, "Description": json.dumps(graph)})
     pyplot.close(figure)
 
 
