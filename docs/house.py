@@ -39,10 +39,10 @@ the paper's code look for by name; every room says by its name what happens in i
 def parts() -> dict[str, list[Path]]:
     """Files of code by room; a file of the root by itself."""
     found: dict[str, list[Path]] = {}
-    for path in sorted(path for path in ROOT.rglob("*") if path.suffix in CODE):
-        part = path.relative_to(ROOT).parts[0]
-        if part not in LEFT_OUT and not part.startswith("."):
-            found.setdefault(part, []).append(path)
+    for place in sorted({*ROOT.glob("*.py"), *(path.parent for path in ROOT.glob("*/*.py"))}):
+        if place.name not in LEFT_OUT and not place.name.startswith("."):
+            inside = sorted(path for path in place.rglob("*") if path.suffix in CODE)
+            found[place.name] = inside if place.is_dir() else [place]
     return found
 
 

@@ -59,7 +59,7 @@ def constructors() -> dict[str, inspect.Parameter]:
     configs = [load_config(ROOT / f"config/{name}.yaml") for name in FILES[:2]]
     with torch.device("meta"):
         modules = [m for config in configs for network in build_networks(config).values() for m in network.modules()]
-    kinds = dict.fromkeys(type(module) for module in reversed(modules))
+    kinds = dict.fromkeys(kind for module in reversed(modules) for kind in reversed(type(module).__mro__))
     return {name: given for kind in kinds for name, given in inspect.signature(kind.__init__).parameters.items()}
 
 

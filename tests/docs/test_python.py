@@ -12,7 +12,7 @@ import yaml
 from checkpoint import write_checkpoint
 from corpora import ClipRecord, write_clips
 from corpora.sample import sample_clip
-from media import write_frame_folder, write_image, write_mp4
+from media import write_clip, write_frame_folder, write_image
 from modules import build_networks
 from tests.conftest import ROOT, make_data, training_config
 from tests.faces.pictures import portrait
@@ -27,7 +27,7 @@ def folder(tmp_path_factory, landmark_model) -> Path:
     write_image(root / "face.jpg", portrait("hopper"))
     clip = sample_clip(seed=3, movement="happiness", amplitude_px=6.0, frames=6, head=0.0)
     for name in ("clip.mp4", "result.mp4"):
-        write_mp4(root / name, clip.frames, 100.0)
+        write_clip(root / name, clip.frames, 100.0)
     write_frame_folder(root / "data" / "samm" / "train" / "smile", clip.frames)
     record = ClipRecord("smile", "train", "samm", "006", "", 200.0, 6, apex_index=2, emotion="happiness")
     write_clips(root / "data" / "samm" / "clips.csv", [record])
