@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 from matplotlib import pyplot
@@ -38,14 +39,14 @@ the paper's code look for by name; every room says by its name what happens in i
 def parts() -> dict[str, list[Path]]:
     """Files of code by room; a file of the root by itself."""
     found: dict[str, list[Path]] = {}
-    for path in sorted(path for path in ROOT.rglob("*") if path.suffix in CODE):
-        part = path.relative_to(ROOT).parts[0]
-        if part not in LEFT_OUT and not part.startswith("."):
-            found.setdefault(part, []).append(path)
+    for place in sorted({*ROOT.glob("*.py"), *(path.parent for path in ROOT.glob("*/*.py"))}):
+        if place.name not in LEFT_OUT and not place.name.startswith("."):
+            inside = sorted(path for path in place.rglob("*") if path.suffix in CODE)
+            found[place.name] = inside if place.is_dir() else [place]
     return found
 
 
-def imports() -> dict[str, set[str]]:
+def imports() -> dict[str, list[str]]:
     """What every part imports of the others, the lowest part first: each stands after all that it imports."""
     names = {part.removesuffix(".py"): part for part in parts()}
     graph = {}
@@ -54,12 +55,9 @@ def imports() -> dict[str, set[str]]:
         nodes = [node for tree in trees for node in ast.walk(tree)]
         found = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
         found |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-        graph[part] = {names[name.split(".")[0]] for name in found if name.split(".")[0] in names} - {part}
-
-    def below(part: str) -> set[str]:
-        return graph[part].union(*map(below, graph[part]))
-
-    return {part: graph[part] for part in sorted(graph, key=lambda part: (len(below(part)), part))}
+        found = {names.get(name.split(".")[0], part) for name in found}
+        graph[part] = sorted(found - {part})
+    return {part: graph[part] for part in TopologicalSorter(graph).static_order()}
 
 
 def draw(path: Path) -> None:
@@ -79,8 +77,7 @@ def draw(path: Path) -> None:
     axes.tick_params(length=0)
     axes.grid(color="#eef1f4")
     axes.spines[:].set_visible(False)
-    known = json.dumps({part: sorted(others) for part, others in graph.items()})
-    figure.savefig(path, metadata={"Date": None, "Description": known})
+    figure.savefig(path, metadata={"Date": None, "Description": json.dumps(graph)})
     pyplot.close(figure)
 
 
