@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 import media
-from corpora import ClipRecord, read_clips, write_clips, write_table
+from corpora import ClipRecord, read_clips, write_clips, write_json, write_table
 from corpora.parallel import run_parallel
 from corpora.sample.action_units import CLASS3, EMOTIONS
 from corpora.sample.clips import amplitude_in_iod, render_frames
@@ -250,8 +250,7 @@ def _settle(out: Path, seed: int, size: int, train_clips: int, only: str | None,
         else:
             for job in _jobs(out, _plans(there["seed"], there["train_clips"])):
                 shutil.rmtree(job.folder, ignore_errors=True)
-    with media.atomic_path(file) as temporary:
-        temporary.write_text(json.dumps(settings | {"train_clips": count}) + "\n", encoding="utf-8")
+    write_json(file, settings | {"train_clips": count})
 
 
 def _read_settings(file: Path) -> dict:
