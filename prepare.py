@@ -19,15 +19,10 @@ import argparse
 import contextlib
 import importlib
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from parallel.workers import usable_cores
-
-if TYPE_CHECKING:
-    from corpora.pipeline import Prepared
 
 SPLITS = ("paper", "subject", "train")
 # What prepare.py calls a corpus: its title; how its clips can be split, the default first.
@@ -194,27 +189,13 @@ def _run_corpus(arguments: argparse.Namespace) -> int:
     prepared = prepare(listing, out, corpus, settings, split, arguments.workers, arguments.overwrite)
     facts = settings.as_dict(corpus) | {"raw": str(arguments.raw), "split": arguments.split}
     report, _ = write_reports(out, f"{CORPORA[corpus][0]}: {out}", prepared, facts)
-    _tell(out, prepared)
+    for remark in prepared.remarks():
+        print(remark, file=sys.stderr)
+    print(f"{out}: {prepared.summary()}")
     # SAMM's and SMIC's clips of the challenge are called alike in their corpus: key points of their own.
     points = f" --out {out / 'keypoints'}" if corpus == "megc2021" else ""
     print(f"look at {report}; next: python kpmaker.py --root {out}{points} --detector dlib")
     return FINISHED if prepared.records else FAILED
-
-
-def _tell(out: Path, prepared: Prepared) -> None:
-    """What a run came to, in a few lines."""
-    counts = Counter(notice.rule for notice in prepared.notices)
-    for rule, count in counts.items():
-        first = next(notice for notice in prepared.notices if notice.rule == rule)
-        more = f" (and {count - 1} more)" if count > 1 else ""
-        print(f"{rule}: {first.clip}{': ' if first.clip else ''}{first.text}{more}", file=sys.stderr)
-    parts = Counter(record.split for record in prepared.records)
-    frames = sum(record.frames for record in prepared.records)
-    left_out = len(prepared.entries) - len(prepared.records)
-    print(
-        f"{out}: {parts['train']} clips in train, {parts['test']} in test ({frames} frames), {left_out} left out; "
-        f"{prepared.written} written now, {len(prepared.records) - prepared.written} were there"
-    )
 
 
 # ------------------------------------------------------------------------------------------------------ check

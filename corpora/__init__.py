@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
@@ -80,6 +81,12 @@ def write_table(path: str | Path, columns: Iterable[str], rows: Iterable[Iterabl
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(rows)
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write a JSON file atomically."""
+    with media.atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def write_clips(path: str | Path, records: Iterable[ClipRecord]) -> None:

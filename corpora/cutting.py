@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
-import json
 import re
 import shutil
 import warnings
@@ -20,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 import media
+from corpora import write_json
 from corpora.contact import draw_onset
 from corpora.raw import RawClip
 from corpora.rules import Notice
@@ -84,12 +84,6 @@ class Task:
 def clip_digest(clip: RawClip) -> str:
     """Changes whenever the written clip could."""
     return hashlib.sha256(f"{clip.stamp} {clip.cropped} {clip.fps}".encode()).hexdigest()[:16]
-
-
-def write_json(file: Path, content: dict) -> None:
-    """Write a record or the settings, atomically."""
-    with media.atomic_path(file) as temporary:
-        temporary.write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 class _Frames:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 import media
-from corpora import SPLITS, ClipRecord, write_clips
-from corpora.cutting import SKIPPED, WRITTEN, Settings, Task, clip_digest, prepare_clip, write_json
+from corpora import SPLITS, ClipRecord, write_clips, write_json
+from corpora.cutting import SKIPPED, WRITTEN, Settings, Task, clip_digest, prepare_clip
 from corpora.parallel import run_parallel
 from corpora.raw import Listing, RawClip
 from corpora.rules import Notice
@@ -38,6 +38,27 @@ class Prepared:
     entries: dict[str, dict]  # record of every clip of the corpus by name, those left out included
     notices: list[Notice]  # everything that was not as it should be
     written: int  # number of clips written by this run
+
+    def remarks(self) -> list[str]:
+        """For each rule that was used, its first notice."""
+        by_rule: dict[str, list[Notice]] = defaultdict(list)
+        for notice in self.notices:
+            by_rule[notice.rule].append(notice)
+        return [
+            f"{rule}: {first.clip}{': ' if first.clip else ''}{first.text}"
+            + (f" (and {len(others)} more)" if others else "")
+            for rule, (first, *others) in by_rule.items()
+        ]
+
+    def summary(self) -> str:
+        """What there is, in a line."""
+        parts = Counter(record.split for record in self.records)
+        frames = sum(record.frames for record in self.records)
+        count = len(self.records)
+        return (
+            f"{parts['train']} clips in train, {parts['test']} in test ({frames} frames), "
+            f"{len(self.entries) - count} left out; {self.written} written now, {count - self.written} were there"
+        )
 
 
 def prepare(

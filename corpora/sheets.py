@@ -61,9 +61,7 @@ class Row:
         return int(value) if value.is_integer() else None
 
 
-def find_sheet(
-    tree: Tree, patterns: Iterable[str], chosen: Path | None, example: str, listing: Listing
-) -> RawFile:
+def find_sheet(tree: Tree, patterns: Iterable[str], chosen: Path | None, example: str, listing: Listing) -> RawFile:
     """The coding sheet of a corpus: the ``chosen`` one, or one in its tree or beside it; several are noted.
 
     Args:

@@ -61,7 +61,7 @@ class Tree:
     """All files below a raw folder."""
 
     root: Path  # what was given as ``--raw``
-    # files by folder; folders are relative to ``root``, with ``/`` between names, ``""`` for itself
+    # Files by folder; folders are relative to ``root``, with ``/`` between names, ``""`` for itself.
     folders: dict[str, dict[str, RawFile]] = field(default_factory=lambda: defaultdict(dict))
     packed: list[str] = field(default_factory=list)  # archives that cannot be looked into
 

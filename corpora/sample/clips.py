@@ -54,33 +54,26 @@ def photograph(image: np.ndarray, face: FaceModel, rng: np.random.Generator) -> 
     return np.clip(np.rint(image + np.float32(face.noise) * grain), 0, 255).astype(np.uint8)
 
 
-def still_face(identity: str | int = "collins", size: int = 256, noise: float = 0.0, seed: int = 0) -> tuple:
-    """A face that does not move.
+def still_face(identity: str | int = "collins", size: int = 256, seed: int = 0) -> tuple:
+    """A face of `face_model` that does not move: image uint8 (size, size, 3) RGB, landmarks float32 (68, 2) in pixels.
 
-    Args:
-        identity: ``hopper`` or ``collins`` for the portraits, or a number for a morph.
-        size: side of the frame in pixels.
-        noise: deviation of the camera's noise in grey levels.
-
-    Returns:
-        (image uint8 (size, size, 3) RGB, landmarks float32 (68, 2) in pixels).
-
-    Raises:
-        ValueError: an unknown identity.
+    Its camera has no noise.
     """
-    face = replace(face_model(identity, size, seed), noise=noise)
+    face = replace(face_model(identity, size, seed), noise=0.0)
     points = to_picture(dense_grid((size, size)), size).astype(np.float32)
     image = photograph(sample_image(face.picture, points), face, np.random.default_rng([seed, 2]))
     return image, face.landmarks.astype(np.float32)
 
 
 def face_model(identity: str | int, size: int = 256, seed: int = 0) -> FaceModel:
-    """The face of an identity: a portrait by its name, a morph by a number."""
-    if isinstance(identity, str):
-        if identity not in NAMES:
-            raise ValueError(f"no identity {identity!r}; legal are {', '.join(NAMES)} and whole numbers (morphs)")
-        return make_face(identity, size)
-    return make_face((seed, 0, identity), size)
+    """A face whose frames have ``size`` pixels a side: ``hopper`` or ``collins``, the portraits, or a morph's number.
+
+    Raises:
+        ValueError: an unknown identity.
+    """
+    if isinstance(identity, str) and identity not in NAMES:
+        raise ValueError(f"no identity {identity!r}; legal are {', '.join(NAMES)} and whole numbers (morphs)")
+    return make_face(identity if isinstance(identity, str) else (seed, 0, identity), size)
 
 
 def sample_clip(
@@ -102,12 +95,11 @@ def sample_clip(
         movement: an emotion of `action_units.EMOTIONS` (its first combination) or action units (``"6+L12"``).
         amplitude_px: peak displacement at 256×256, in pixels; scaled with the frame's size.  Less where it would fold
             the picture (`motion.STEEPEST`): lids move by about 7 pixels at most.
-        size: side of the square frames.
         frames: length of the clip, at least 6; default: 0.3 s and up to four neutral frames.
         noise: deviation of the camera's noise in grey levels; default: the identity's own.
         head: amount of head drift, 0 for none.
         variety: amount by which spread and balance of the action units vary, 0 for not at all.
-        identity: as in `still_face`; default: the morph numbered ``seed``.
+        identity: as in `face_model`; default: the morph numbered ``seed``.
 
     Raises:
         ValueError: an unknown movement or identity, an amplitude that is not positive, or too few frames.

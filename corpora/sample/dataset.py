@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 import media
-from corpora import ClipRecord, read_clips, write_clips, write_table
+from corpora import ClipRecord, read_clips, write_clips, write_json, write_table
 from corpora.parallel import run_parallel
 from corpora.sample.action_units import CLASS3, EMOTIONS
 from corpora.sample.clips import amplitude_in_iod, render_frames
@@ -103,13 +103,14 @@ _DRIVERS = ("s201", "collins", "s202", "s203")
 
 def test_plans(seed: int) -> list[ClipPlan]:
     """The clips of the test split: micro-expressions of seven people."""
-    return [
-        ClipPlan(
+    plans = []
+    for number, (subject, face, emotion, units, pixels, fps, seconds, liveliness) in enumerate(_TEST_CLIPS):
+        plan = ClipPlan(
             "test", subject, face if isinstance(face, str) else (seed, _TEST, face, 1), emotion, units, pixels,
             float(fps), seconds, key=(seed, _TEST, number), liveliness=liveliness, drift=liveliness,
         )  # fmt: skip
-        for number, (subject, face, emotion, units, pixels, fps, seconds, liveliness) in enumerate(_TEST_CLIPS)
-    ]
+        plans.append(plan)
+    return plans
 
 
 def train_plans(seed: int, count: int = TRAIN_CLIPS) -> list[ClipPlan]:
@@ -123,14 +124,13 @@ def train_plans(seed: int, count: int = TRAIN_CLIPS) -> list[ClipPlan]:
         emotion, units = movements[order[number % len(movements)]]
         low, high = MICRO if number % 2 == 0 else MACRO
         fast = rng.random() < 0.1
-        plans.append(
-            ClipPlan(
-                "train", f"s{number + 1:03d}", (*key, 1), emotion, units,
-                round(float(rng.uniform(low, high)), 2), 200.0 if fast else 100.0,
-                round(float(rng.uniform(0.2, 0.25 if fast else 0.42)), 3), key,
-                drift=round(float(rng.uniform(0.0, 0.4)), 2),  # little: a model learns the head's motion first
-            )  # fmt: skip
-        )
+        pixels, seconds = rng.uniform(low, high), rng.uniform(0.2, 0.25 if fast else 0.42)
+        drift = round(float(rng.uniform(0.0, 0.4)), 2)  # little: a model learns the head's motion first
+        plan = ClipPlan(
+            "train", f"s{number + 1:03d}", (*key, 1), emotion, units, round(float(pixels), 2),
+            200.0 if fast else 100.0, round(float(seconds), 3), key, drift=drift,
+        )  # fmt: skip
+        plans.append(plan)
     return plans
 
 
@@ -250,8 +250,7 @@ def _settle(out: Path, seed: int, size: int, train_clips: int, only: str | None,
         else:
             for job in _jobs(out, _plans(there["seed"], there["train_clips"])):
                 shutil.rmtree(job.folder, ignore_errors=True)
-    with media.atomic_path(file) as temporary:
-        temporary.write_text(json.dumps(settings | {"train_clips": count}) + "\n", encoding="utf-8")
+    write_json(file, settings | {"train_clips": count})
 
 
 def _read_settings(file: Path) -> dict:

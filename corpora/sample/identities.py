@@ -118,7 +118,7 @@ def random_shape(rng: np.random.Generator) -> np.ndarray:
     y += rng.normal(0, 0.035) * np.clip(below / 0.6, 0, 1) + rng.normal(0, 0.05) * np.clip(below - 0.6, 0, 1)
 
     for eye, brow, sign in ((slice(36, 42), slice(17, 22), -1), (slice(42, 48), slice(22, 27), 1)):
-        points[eye], points[brow] = _reshape_eye(points[eye], points[brow], sign, _eye_proportions(rng))
+        points[eye], points[brow] = _reshape_eye(points[eye], points[brow], sign, rng)
     points[31:36, 0] *= np.exp(rng.normal(0, 0.08))
     points[28:36, 1] += rng.normal(0, 0.025) * np.linspace(0.3, 1.0, 8).clip(0, 1)
 
@@ -133,22 +133,20 @@ def random_shape(rng: np.random.Generator) -> np.ndarray:
     return points * CANONICAL_IOD + CANONICAL_EYES
 
 
-def _eye_proportions(rng: np.random.Generator) -> dict[str, float]:
-    """Changes of one eye and its brow; each side draws its own, as faces are a little uneven."""
-    return {
-        "height": np.exp(rng.normal(0, 0.08)), "width": np.exp(rng.normal(0, 0.04)), "spacing": rng.normal(0, 0.012),
-        "tilt": np.deg2rad(rng.normal(0, 2.5)), "brow": rng.normal(0, 0.02), "slope": rng.normal(0, 0.03),
-    }  # fmt: skip
+def _reshape_eye(
+    eye: np.ndarray, brow: np.ndarray, sign: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """One eye and its brow with other proportions; each side draws its own, as faces are a little uneven.
 
-
-def _reshape_eye(eye: np.ndarray, brow: np.ndarray, sign: int, change: dict) -> tuple[np.ndarray, np.ndarray]:
-    """One eye and its brow with other proportions; ``sign`` is −1 for the eye on the left of the picture."""
-    centre = eye.mean(axis=0)
-    local = (eye - centre) * (change["width"], change["height"])
-    shift = np.array([sign * change["spacing"], 0.0])
+    ``sign`` is −1 for the eye on the left of the picture.
+    """
+    height, width, spacing = np.exp(rng.normal(0, 0.08)), np.exp(rng.normal(0, 0.04)), rng.normal(0, 0.012)
+    tilt, raised, slope = np.deg2rad(rng.normal(0, 2.5)), rng.normal(0, 0.02), rng.normal(0, 0.03)
+    centre, shift = eye.mean(axis=0), np.array([sign * spacing, 0.0])
+    local = (eye - centre) * (width, height)
     outward = sign * (brow[:, 0] - brow[:, 0].mean())
-    brow = brow + shift + np.stack([0 * outward, change["brow"] + change["slope"] * outward], axis=1)
-    return local @ rotation(sign * change["tilt"]).T + centre + shift, brow
+    brow = brow + shift + np.stack([0 * outward, raised + slope * outward], axis=1)
+    return local @ rotation(sign * tilt).T + centre + shift, brow
 
 
 def _random_shares(rng: np.random.Generator) -> dict[str, np.ndarray]:

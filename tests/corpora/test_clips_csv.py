@@ -11,7 +11,7 @@ FULL = ClipRecord(
     frames=81, onset=46, apex=59, offset=126, onset_index=0, apex_index=13, offset_index=80, action_units="4+L10",
     emotion="dégoût", class3="negative", box=(-3, 12, 250, 265), identity="", objective_class="3",
 )  # fmt: skip
-SPARSE = ClipRecord(clip="a, \"b\"", split="test", corpus="smic_hs", subject="s1", source="", fps=99.5, frames=2)
+SPARSE = ClipRecord(clip='a, "b"', split="test", corpus="smic_hs", subject="s1", source="", fps=99.5, frames=2)
 
 
 def test_round_trip_keeps_every_value_and_the_order(tmp_path):
