@@ -9,7 +9,6 @@ if __name__ == "__main__":
     raise SystemExit("train.py is no command: python run.py --mode train (see python run.py --help)")
 
 import contextlib
-import ctypes
 import math
 import signal
 import sys
@@ -36,17 +35,6 @@ class TrainingError(RuntimeError):
 
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C or SIGTERM; carries where the resumable checkpoint is."""
-
-
-def keep_freed_memory() -> None:
-    """Let this process keep what it frees, for its next step: fresh memory comes from the system page by page, cleared.
-
-    For training on a processor, where every step needs the same buffers.  glibc's allocator alone can be told.
-    """
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library, or none that can be found
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(-4, 0)  # M_MMAP_MAX: no buffer has a mapping of its own, which would end with it
-        mallopt(-1, -1)  # M_TRIM_THRESHOLD: the heap never shrinks
 
 
 @contextlib.contextmanager
@@ -286,8 +274,6 @@ def train(
     validator = Validator(config, mode, device) if trainer.params["validate_every"] and team.first else None
     if team.first:
         ready()
-    if device.type == "cpu":
-        keep_freed_memory()
     run = Run(trainer, team.share(Path(folder)), validator)
     try:
         return run.loop()

@@ -1,7 +1,6 @@
 """``python -m benchmarks train``: training steps a second, all losses of the paper, VGG-19 with random weights.
 
-Each path has processes of its own, two in turns, and makes its steps in a row, as a training run does: the project's
-has the C library keep its memory, and of a path that stood idle in between the system would take it back.
+Each path has processes of its own, two in turns, and makes its steps in a row, as a training run does.
 """
 
 from __future__ import annotations
@@ -20,11 +19,10 @@ from benchmarks.reference import TrainingStep
 from benchmarks.scenes import make_folders, random_networks, random_vgg, settings
 from benchmarks.turns import Path_, flops, matmul_peaks, megabytes, peak_memory, report, timed
 from modules import get_family
-from train import keep_freed_memory
 from training import trainer as training
 from training.trainer import Trainer, to_device
 
-WARM_UP = 3  # steps: from then on no memory is new
+WARM_UP = 3  # steps
 
 
 def make_trainer(config: dict, device: torch.device, precision: str) -> Trainer:
@@ -56,8 +54,6 @@ class _Step:
             vgg = random_vgg(device) if get_family(config).needs_vgg(config) else None
             reference = TrainingStep(networks, config["train_params"], vgg)
             self.step = lambda: reference(batch)
-        elif device.type == "cpu":
-            keep_freed_memory()
 
 
 def _start(*arguments: object) -> None:

@@ -40,8 +40,7 @@ def fork_server(module: str, environment: Mapping[str, str]) -> BaseContext:
     """Context of worker processes that are forked from a server, which starts now and imports ``module`` for them all.
 
     The server is a process of its own: what it loads is in memory once, while this one goes on, and forking it is safe
-    whatever threads this one has.  It also asks for pages of 2 MB, which make a large model faster; the C library reads
-    that only as a process starts.  A process has one server: later calls get the first one's.
+    whatever threads this one has.  A process has one server: later calls get the first one's.
 
     Args:
         module: its name.
@@ -53,9 +52,8 @@ def fork_server(module: str, environment: Mapping[str, str]) -> BaseContext:
         return get_context("spawn")
     from multiprocessing import forkserver, resource_tracker
 
-    tunables = "glibc.malloc.hugetlb=1:" + os.environ.get("GLIBC_TUNABLES", "")  # of two the last is valid
-    ours = {"PYTHONPATH": os.pathsep.join(sys.path), "GLIBC_TUNABLES": tunables, **environment}
-    before = {name: os.environ.get(name) for name in ours}
+    ours = {"PYTHONPATH": os.pathsep.join(sys.path), **environment}
+    before = {name: os.environ[name] for name in ours if name in os.environ}
     context = get_context("forkserver")
     context.set_forkserver_preload([module])
     resource_tracker.ensure_running()  # it would let Ctrl-C through again
@@ -65,11 +63,9 @@ def fork_server(module: str, environment: Mapping[str, str]) -> BaseContext:
         forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        for name in ours:
+            del os.environ[name]
+        os.environ.update(before)
     return context
 
 

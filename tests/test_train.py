@@ -5,12 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
-import platform
 import re
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -118,22 +114,6 @@ def test_networks_are_prepared_on_the_processor(data):
     networks = engine.Trainer(training_config("fpb_fomm", data), "train", CPU).networks
     kinds = {type(module) for network in networks.values() for module in network.modules()}
     assert {DoublingBlock2d, FourPixelConv2d, SampleNorm2d} <= kinds
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to keep memory")
-def test_freed_memory_is_kept():
-    program = """if True:
-        import torch, train
-        from benchmarks.turns import resident
-        train.keep_freed_memory()
-        buffer = torch.ones(2**25)
-        before = resident()
-        del buffer
-        print(before - resident())
-    """
-    command = [sys.executable, "-c", program]
-    shown = subprocess.run(command, cwd=Path(engine.__file__).parent, capture_output=True, check=True).stdout
-    assert int(shown) < 10e6, "of 134 MB"
 
 
 @pytest.mark.parametrize(

@@ -56,4 +56,4 @@ def test_workers_begin_with_what_their_server_has(tmp_path):
         """,
         GLIBC_TUNABLES="glibc.malloc.check=0",
     )
-    assert done.stdout == "True model glibc.malloc.hugetlb=1:glibc.malloc.check=0 True\n"
+    assert done.stdout == "True model glibc.malloc.check=0 True\n"
