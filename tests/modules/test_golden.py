@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 import torchvision
@@ -13,7 +17,7 @@ from modules.model import DiscriminatorFullModel, GeneratorFullModel
 from modules.transform import Transform
 from modules.util import ImagePyramid
 from modules.vgg import Vgg19
-from tests.conftest import LOSS_WEIGHTS, golden_images, golden_state, relative_error, tiny_config
+from tests.conftest import LOSS_WEIGHTS, ROOT, golden_images, golden_state, load_golden, relative_error, tiny_config
 
 OUTPUT_TOLERANCE, LOSS_TOLERANCE, TRAJECTORY_TOLERANCE = 2e-4, 1e-3, 2e-2
 SCALES = [1, 0.5, 0.25, 0.125]
@@ -51,10 +55,14 @@ def golden_transform(golden: dict) -> Transform:
     return transform
 
 
+def golden_inputs(golden: dict) -> dict[str, torch.Tensor]:
+    images = {name: golden_images(golden, name) for name in ("source", "driving")}
+    return {**images, "keypoint": golden["in/keypoint"]}
+
+
 @pytest.fixture(scope="module")
 def inputs(fpb_golden):
-    images = {name: golden_images(fpb_golden, name) for name in ("source", "driving")}
-    return {**images, "keypoint": fpb_golden["in/keypoint"]}
+    return golden_inputs(fpb_golden)
 
 
 @pytest.fixture(scope="module")
@@ -155,28 +163,47 @@ def test_losses(fpb_golden, inputs, mode):
         check(losses[name], fpb_golden[f"loss/{mode}/{name}"], LOSS_TOLERANCE)
 
 
-def test_trajectory(fpb_golden, inputs):
-    """Four training steps: the losses follow the reference, so gradients and update order are right too."""
-    networks = build(fpb_golden, train=True)
+KERNELS = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}  # what every x86 processor of today has
+
+
+def test_trajectory():
+    """Four training steps: the losses follow the reference, so gradients and update order are right too.
+
+    Rounding grows from step to step (Adam's first steps are signs of gradients): by the fourth, kernels for other
+    processors are 1 to 4 % apart.  So one kind of kernel is taken on all, which a process chooses as it starts.
+    """
+    program = "from tests.modules.test_golden import trajectory_error; print(trajectory_error())"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | KERNELS, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) <= TRAJECTORY_TOLERANCE
+
+
+def trajectory_error() -> float:
+    """Largest relative difference of any loss, in any of the steps."""
+    golden = load_golden("fpb_fomm")
+    networks, batch = build(golden, train=True), golden_inputs(golden)
     model = GeneratorFullModel(
         networks["kp_detector"], networks["generator"], networks["discriminator"], TRAIN_PARAMS, golden_vgg()
     )
     critic = DiscriminatorFullModel(networks["discriminator"], TRAIN_PARAMS)
     adam = {n: torch.optim.Adam(m.parameters(), lr=2e-4, betas=(0.5, 0.999)) for n, m in networks.items()}
-    names = [str(name) for name in fpb_golden["trajectory/names"]]
-    for expected in fpb_golden["trajectory/losses"]:
-        losses, generated = model(inputs, transform=golden_transform(fpb_golden))
+    names = [str(name) for name in golden["trajectory/names"]]
+    errors = []
+    for expected in golden["trajectory/losses"]:
+        losses, generated = model(batch, transform=golden_transform(golden))
         sum(losses.values()).backward()
         for name in ("generator", "kp_detector"):
             adam[name].step()
             adam[name].zero_grad()
         adam["discriminator"].zero_grad()
-        losses |= critic(inputs, generated)[0]
+        losses |= critic(batch, generated)[0]
         losses["disc_gan"].backward()
         adam["discriminator"].step()
         adam["discriminator"].zero_grad()
         actual = torch.tensor([losses[name].item() for name in names], dtype=torch.float64)
-        assert ((actual - expected).abs() / expected.abs()).max() <= TRAJECTORY_TOLERANCE
+        errors.append(((actual - expected).abs() / expected.abs()).max())
+    return float(torch.stack(errors).max())
 
 
 def test_fomm(fomm_golden):
