@@ -546,6 +546,7 @@ def test_processes_that_are_killed_share_the_clips(tmp_path, monkeypatch):
         while not list(out.glob("*.pt")) and time.monotonic() < end:
             time.sleep(0.02)
         workers[0].kill()
+        workers[0].wait()  # as a shell does: one that nobody has asked after counts as alive for a lease
         workers[0] = start()
         assert [worker.wait(timeout=120) for worker in workers] == [0, 0]
     finally:
