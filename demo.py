@@ -220,7 +220,7 @@ def reference(text: str) -> str | int:
     """``onset``, ``auto`` or a frame number."""
     if text in ("onset", "auto"):
         return text
-    if text.isdigit():
+    if text.isdecimal():
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is no reference; legal: onset, auto and frame numbers from 0")
 

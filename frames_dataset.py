@@ -385,7 +385,7 @@ def read_pairs(path: str | Path, names: list[str]) -> list[Pair]:
         source, driving = (_known_name(row[column] or "", known) for column in ("source", "driving"))
         unknown += [name for name in (source, driving) if name not in known and name not in unknown]
         text = (row.get("frame") or "0").strip()
-        if not text.isdigit():
+        if not text.isdecimal():
             raise DataError(f"{path}: frame {text!r} of {driving}-{source} should be a whole number from 0")
         pairs.append(Pair(driving, source, int(text)))
     if unknown:

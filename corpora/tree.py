@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import media
+from media.names import is_passed_over
 
 PACKED = (".rar", ".7z", ".tar", ".gz", ".tgz")  # archives that are only mentioned
 
@@ -106,12 +107,12 @@ def _add_folder(tree: Tree, root: Path) -> None:
     archives, seen = [], set()
     for current, names, files in os.walk(root, followlinks=True):
         real = os.path.realpath(current)
-        names[:] = [] if real in seen else [name for name in names if not _is_hidden(name)]
+        names[:] = [] if real in seen else [name for name in names if not is_passed_over(name)]
         if real in seen:  # a link that leads back up
             continue
         seen.add(real)
         folder = Path(current).relative_to(root).as_posix().removeprefix(".")
-        for name in itertools.filterfalse(_is_hidden, files):
+        for name in itertools.filterfalse(is_passed_over, files):
             path = Path(current) / name
             if name.lower().endswith(".zip"):
                 archives.append((path, folder))
@@ -131,7 +132,7 @@ def _add_archive(tree: Tree, path: Path, folder: str) -> None:
 
     What is unpacked there already is used instead.
     """
-    members = [member for member in _members(path) if not any(map(_is_hidden, member.filename.split("/")))]
+    members = [member for member in _members(path) if not any(map(is_passed_over, member.filename.split("/")))]
     tops = {member.filename.split("/")[0] for member in members}
     alone = len(tops) == 1 and all("/" in member.filename for member in members)
     prefix = folder if alone or path == tree.root else posixpath.join(folder, path.stem)
@@ -161,7 +162,3 @@ def _members(path: Path) -> list[zipfile.ZipInfo]:
 
 def _is_image(name: str) -> bool:
     return name.lower().endswith(media.IMAGE_SUFFIXES)
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith((".", "__MACOSX"))

@@ -7,9 +7,15 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff")
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".gif")
 CLIP_SUFFIXES = IMAGE_SUFFIXES + VIDEO_SUFFIXES
+
+
+# What systems, network drives and archives leave beside one's files.
+SYSTEM_FOLDERS = (
+    "@eadir", "#recycle", "#snapshot", "$recycle.bin", "system volume information", "lost+found", "__macosx",
+)  # fmt: skip
 
 
 class MediaError(ValueError):
@@ -19,7 +25,7 @@ class MediaError(ValueError):
 def natural_key(name: str | Path) -> list:
     """Sort key that reads numbers as numbers: img2 before img10 (CASME II frames are not zero-padded)."""
     parts = re.split(r"(\d+)", str(name))
-    return [(0, int(part), part) if part.isdigit() else (1, part.lower(), part) for part in parts if part]
+    return [(0, int(part), part) if part.isdecimal() else (1, part.lower(), part) for part in parts if part]
 
 
 def natural_sorted(items: Iterable) -> list:
@@ -27,10 +33,15 @@ def natural_sorted(items: Iterable) -> list:
     return sorted(items, key=lambda item: natural_key(item.name if isinstance(item, Path) else item))
 
 
+def is_passed_over(name: str) -> bool:
+    """Whether a file or folder of that name is none of the user's: hidden, or of the system."""
+    return name.startswith((".", "SYNOPHOTO_", "SYNOFILE_")) or name.lower() in SYSTEM_FOLDERS
+
+
 def frame_files(folder: str | Path) -> list[Path]:
     """The image files of a folder in natural order; anything else (``Thumbs.db``, ``._*`` …) is not a frame."""
     with os.scandir(folder) as entries:
-        names = [e.name for e in entries if e.name.lower().endswith(IMAGE_SUFFIXES) and not e.name.startswith(".")]
+        names = [e.name for e in entries if e.name.lower().endswith(IMAGE_SUFFIXES) and not is_passed_over(e.name)]
     return [Path(folder) / name for name in natural_sorted(names)]
 
 
@@ -60,7 +71,7 @@ def list_clips(root: str | Path) -> list[Path]:
     clips = [
         path
         for path in natural_sorted(root.iterdir())
-        if not path.name.startswith((".", "__MACOSX")) and (path.is_dir() or path.suffix.lower() in CLIP_SUFFIXES)
+        if not is_passed_over(path.name) and (path.is_dir() or path.suffix.lower() in CLIP_SUFFIXES)
     ]
     if not clips:
         raise MediaError(

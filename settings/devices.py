@@ -15,7 +15,7 @@ def device_numbers(device_ids: str) -> list[int]:
         ConfigError: they are none, or one comes twice.
     """
     ids = [part.strip() for part in device_ids.split(",")]
-    if not all(part.isdigit() for part in ids) or len(set(ids)) < len(ids):
+    if not all(part.isdecimal() for part in ids) or len(set(ids)) < len(ids):
         raise ConfigError(f"--device_ids {device_ids!r}: expected a number such as 0, or different ones such as 0,1")
     return [int(part) for part in ids]
 

@@ -19,7 +19,7 @@ def parse_freeze(value: int | str | None) -> tuple[float, float]:
     if value is None:
         return math.inf, math.inf
     number, _, unit = str(value).partition(" ")
-    if not number.isdigit() or unit not in ("", "epoch", "epochs", "step", "steps"):
+    if not number.isdecimal() or unit not in ("", "epoch", "epochs", "step", "steps"):
         raise ValueError(f"train_params.freeze_bn_after is {value!r}; legal: 3, '3 epochs', '200 steps', null")
     return (math.inf, int(number)) if unit.startswith("step") else (int(number), math.inf)
 
