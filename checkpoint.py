@@ -25,6 +25,7 @@ from media import atomic_path
 from modules import FAMILIES, build_networks, get_family
 from modules.inference import prepare_for_inference
 from modules.vgg import Vgg19
+from settings.devices import settle_precision
 
 VGG_FILE = "vgg19-dcbb9e9d.pth"
 EARLY_EXTRAS = ("conv1.", "conv2.")  # unused entries of the authors' early key point detector
@@ -262,7 +263,7 @@ def load_for_inference(
     config = config or checkpoint.get("config")
     if config is None:
         raise CheckpointError(f"{path} carries no config (only this project's checkpoints do): give --config")
-    family = get_family(config)
+    config, family = settle_precision(config, "animate_params", device), get_family(config)
     networks = build_networks(config)
     absent = untrained_networks(checkpoint, family.name) if family_of(checkpoint) in (family.name, None) else set()
     networks = {name: networks[name] for name in family.inference_networks if name in networks and name not in absent}

@@ -28,6 +28,7 @@ from metrics.canonical import MetricError
 from metrics.motion import MIN_SNR, ClipMotion, compare_motion, measure_motion
 from metrics.timing import distinct_frames, evenly_spaced
 from modules import get_family
+from settings.devices import settle_precision
 
 FIGURES = ("skill", "rho", "vcor", "gain")
 PREFIX = "val_"  # of the figures in logs and curves
@@ -64,7 +65,8 @@ class Validator:
 
     def __init__(self, config: dict, mode: str, device: torch.device):
         self.family = get_family(config)
-        self.config, self.device = _animatable(config, mode), device
+        self.config = settle_precision(_animatable(config, mode), "animate_params", device)
+        self.device = device
         self.clips = ClipFolder(config["dataset_params"], "test", self.family.uses_prior, self.family.uses_tracks)
         landmark_model()  # a missing one is reported now
         self.driving: dict[str, ClipMotion | str] = {}  # what was measured, or what is wrong with the clip

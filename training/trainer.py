@@ -23,6 +23,7 @@ from modules.family import Phase
 from modules.sync_batch_norm import synchronise_batch_norms
 from modules.training import prepare_for_training
 from parallel.distributed import ALONE, Team, cores
+from settings.devices import settle_precision
 from training.loss_model import LossModel
 from training.schedule import batch_norms, check_exceptions, learning_rate, parse_freeze
 
@@ -61,6 +62,7 @@ class Trainer:
         section = self.family.training_sections[mode]
         if section not in config:
             raise DataError(f"--mode {mode} needs the section {section} in the config")
+        config = self.config = settle_precision(config, section, device, quiet=not team.first)
         self.params = config[section]
         self.seed = int(self.params["seed"])
         self.freeze_epoch, self.freeze_step = parse_freeze(self.params.get("freeze_bn_after"))
