@@ -34,7 +34,7 @@ from animation.retiming import RetimingError
 from checkpoint import LoadedModel
 from frames_dataset import ClipFolder, DataError, Pair
 from media import MediaError, clear_leftovers, gif_slowdown
-from media.background import WriteBehind
+from media.threads import WriteBehind
 from modules import get_family
 from modules.animator import normalize_kp  # noqa: F401 - users look for it here
 from parallel.work_sharing import Claims

@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> Path:
     from animation.clip_animator import PAIR, ClipAnimator, TwoClips
     from animation.results import result_paths, write_result
     from faces.photo import Paster, crop_face
-    from media.background import pays
+    from media.threads import threads_pay
     from modules import get_family
     from settings.devices import choose_device
 
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> Path:
     rate = take.fps / (options.slow or 1)
     path = options.result or options.out / f"{driving.clip.name}-{source.clip.name}.mp4"
     video, lossless = result_paths(path.parent, path.name.removesuffix(path.suffix), path.suffix.lower() or ".png")
-    write_result(frames, video, lossless, rate, overlap=pays(device))
+    write_result(frames, video, lossless, rate, overlap=threads_pay(device))
 
     result = np.stack(crops)
     report(options, inputs, clips, take, result)

@@ -20,7 +20,7 @@ from animation.results import check_settings, common_settings, result_paths, wri
 from checkpoint import LoadedModel
 from frames_dataset import ClipFolder, DataError, Pair
 from media import MediaError, atomic_path
-from media.background import read_ahead
+from media.threads import read_ahead
 from modules import get_family
 
 

@@ -22,7 +22,7 @@ from faces.photo import FaceClip
 from faces.tracking import track_keypoints
 from frames_dataset import ClipFolder, DataError, Pair, clip_rate, clip_record, known_rate, to_frames, to_tensor
 from media import Clip
-from media.background import pays, read_ahead
+from media.threads import read_ahead, threads_pay
 from modules import get_family
 from modules.animator import KeyPoints, movement
 from modules.colour import chrominance, combine, luminance, to_grey
@@ -135,7 +135,7 @@ class ClipAnimator:
         overlap: bool | None = None,
     ):
         self.clips, self.device, self.batch_size = clips, device, batch_size
-        self.overlap = pays(device) if overlap is None else overlap
+        self.overlap = threads_pay(device) if overlap is None else overlap
         params = model.config.get("animate_params") or {}
         controls = CONTROLS if reconstruction else {**CONTROLS, **params}
         self.fps, self.reference = params.get("fps"), controls["reference"]

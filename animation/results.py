@@ -19,7 +19,7 @@ from checkpoint import LoadedModel, file_hash
 from corpora import open_table
 from frames_dataset import ClipFolder, DataError, Pair, clip_record, root_folders
 from media import atomic_path, clear_leftovers, clip_writer, folder_writer, strip_writer
-from media.background import WriteBehind
+from media.threads import WriteBehind
 
 SETTINGS_FILE = "settings.json"
 EARLIER = {**CONTROLS, "precision": "float32"}  # what folders were made with before settings had these

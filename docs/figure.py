@@ -66,7 +66,7 @@ def labels() -> dict[str, tuple[str, str, str]]:
         "dense": (generator.dense_motion_network, out["deformation"]), "result": (generator, out["prediction"]),
         "photo": (open_clip, image), "track": (track_keypoints, found["field"]),
         "carried": (Carrier.field, found["field"]), "mixed": (follower.dense_motion_network, mixed["mask"]),
-        "visible": (follower, mixed["occlusion_map"]), "moved": (follower, mixed["prediction"]),
+        "visible": (follower.dense_motion_network, mixed["occlusion_map"]), "moved": (follower, mixed["prediction"]),
     }  # fmt: skip
     found = {}
     for step, (thing, given) in steps.items():

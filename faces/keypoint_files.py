@@ -1,4 +1,4 @@
-"""``keypoint_folder/<clip>.pt`` and the ``manifest.json`` beside them (spec §1).
+"""``keypoint_folder/<clip>.pt`` and the ``manifest.json`` beside them.
 
 A key point file holds one float32 tensor (18, 2), (x, y) in pixels of the clip's frames, at the clip's onset.
 The manifest says for each clip how its points were found.  Whatever else is known about a clip's points goes

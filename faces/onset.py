@@ -20,7 +20,7 @@ from faces.detector import Detector, DetectorUnavailable, Face
 from media import FolderClip, MediaError, open_clip
 from parallel.workers import fork_server, start_worker
 
-ONSET_INDEX = 0  # the onset is the first frame of a clip in natural order (spec §1)
+ONSET_INDEX = 0  # the onset is the first frame of a clip in natural order
 READ_AHEAD = 2  # clips per thread that wait, read, for their turn
 AHEAD = 16  # clips per process that are given out, so that none waits while results are being written
 SHARED_MODEL = "FACES_SHARED_MODEL"  # environment variable: the landmark model that faces.preload loads

@@ -1,4 +1,4 @@
-"""Animation of one source by one driving clip in batches; the source is encoded once (spec §4)."""
+"""Animation of one source by one driving clip in batches; the source is encoded once."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def normalize_kp(
     use_relative_movement: bool = False,
     use_relative_jacobian: bool = False,
 ) -> KeyPoints:
-    """Driving key points carried over to the source (FOMM Eq. 12; spec §4).
+    """Driving key points carried over to the source (FOMM Eq. 12).
 
     With ``use_relative_movement``: value = source + s·(driving − initial), s the movement scale or 1; and with
     ``use_relative_jacobian`` too: jacobian = driving·initial⁻¹·source.  Otherwise the driving's own.

@@ -1,7 +1,7 @@
 """Pixel ↔ normalised coordinates and sampling grids: the only place where the convention lives.
 
 Normalised coordinates are (x, y) in [-1, 1], -1 and +1 at the centres of the first and last pixel.
-Key point values are the one exception, kept from the released model: 2·p/size − 1 (spec §6, item 54).
+Key point values are the one exception, kept from the released model: 2·p/size − 1.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def warp(
     """Sample ``image`` (B, C, H, W) at ``grid`` (B, h, w, 2), (x, y) in [-1, 1] → (B, C, h, w), in float32.
 
     The default is PyTorch's since 1.3, which the published weights were trained with: the identity grid then
-    magnifies slightly.  ``align_corners=True`` makes it exact (spec §6, item 69).  Half precision would round the
+    magnifies slightly.  ``align_corners=True`` makes it exact.  Half precision would round the
     grid by more than a micro-expression moves, so it is never used here, autocast or not.
     """
     with torch.autocast(image.device.type, enabled=False):

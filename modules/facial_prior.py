@@ -1,4 +1,4 @@
-"""The facial prior: 18 action-unit key points and the region map made from them (paper §3.1, spec §1)."""
+"""The facial prior: 18 action-unit key points and the region map made from them (paper §3.1)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ NUM_KEYPOINTS = 18
 REGION_SIGMA = 0.75
 CUT = 1.0 - 1e-7  # of a map's mean: what equals it is kept, whatever the division rounds it to
 
-# Rows 0-11: landmarks taken as they are.  Rows 12-17: taken again, and moved by the inner eye-corner distance d.
+# iBUG landmarks, from 0, in the order of the released code; key point files keep it.  Rows 0-11: taken as they are: brows,
+# nose bridge, eyelids, mouth.  Rows 12-17: taken again, and moved by the distance d of the inner eye corners.
 UNMOVED = (19, 24, 27, 38, 41, 43, 46, 48, 54, 55, 57, 59)
 MOVED = (  # (landmark, (x, y) shift in units of d)
     (31, (-0.5, 0.0)), (35, (0.5, 0.0)),  # nose wings, towards the cheeks
@@ -18,10 +19,10 @@ MOVED = (  # (landmark, (x, y) shift in units of d)
     (48, (-0.5, 0.0)), (54, (0.5, 0.0)),  # mouth corners, outward
 )  # fmt: skip
 
-# Where the 18 rows go when the face is mirrored (spec §6, item 22).
+# Where the 18 rows go when the face is mirrored.
 FLIP_PERMUTATION = (1, 0, 2, 5, 6, 3, 4, 8, 7, 11, 10, 9, 13, 12, 15, 14, 17, 16)
 
-# Average face of a 256×256 crop, used for a clip in which no face is found (spec §1).
+# Average face of a 256×256 crop, used for a clip in which no face is found.
 TEMPLATE_SIZE = 256
 TEMPLATE = (
     (71, 36), (181, 42), (129, 65), (90, 63), (78, 72), (165, 65), (177, 73), (93, 168), (175, 165),
@@ -36,7 +37,7 @@ def select_keypoints(landmarks: Tensor) -> Tensor:
         landmarks: (..., 68, 2) iBUG landmarks, (x, y) in pixels.
 
     Returns:
-        (..., 18, 2) float32, (x, y) in pixels, in the order of spec §1.
+        (..., 18, 2) float32, (x, y) in pixels, rows in the order of ``UNMOVED``, then ``MOVED``.
     """
     if landmarks.shape[-2:] != (68, 2):
         raise ValueError(f"expected landmarks of shape (..., 68, 2), got {tuple(landmarks.shape)}")
@@ -67,7 +68,7 @@ def region_map(
     map_size: tuple[int, int],
     sigma: float = REGION_SIGMA,
 ) -> Tensor:
-    """Region focusing map: where on the face action units move it (paper Eq. 3-4, spec §1).
+    """Region focusing map: where on the face action units move it (paper Eq. 3-4).
 
     Per point exp(−√L1 / 2σ²) on a 1-based grid, divided by its own maximum and cut at its own mean; then the sum
     over the points, divided by its maximum.

@@ -1,4 +1,4 @@
-"""The full models: networks and losses of one training step in one module (spec §3)."""
+"""The full models: networks and losses of one training step in one module."""
 
 from __future__ import annotations
 

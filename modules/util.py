@@ -1,4 +1,4 @@
-"""Building blocks shared by all networks.  Parameter names are those of the published checkpoints (spec §2)."""
+"""Building blocks shared by all networks.  Parameter names are those of the published checkpoints."""
 
 from __future__ import annotations
 

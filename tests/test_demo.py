@@ -121,7 +121,7 @@ def test_a_photo_finer_than_the_crop_stays_as_fine(make, tmp_path, inputs):
 def test_writing_meanwhile_changes_nothing(make, monkeypatch):
     """Neither the pictures nor where the photo's detail goes."""
     expected = lossless(make("--result", "before.mp4"))
-    monkeypatch.setattr("media.background.pays", lambda device: True)
+    monkeypatch.setattr("media.threads.threads_pay", lambda device: True)
     assert np.array_equal(lossless(make("--result", "meanwhile.mp4")), expected)
 
 

@@ -17,7 +17,7 @@ from faces.keypoint_files import KeypointError
 from frames_dataset import DataError
 from logger import read_lines
 from modules import FAMILIES
-from modules.training import DoublingBlock2d, FourPixelConv2d, SampleNorm2d
+from modules.training_layers import DoublingBlock2d, FourPixelConv2d, SampleNorm2d
 from tests.conftest import make_data, training_config
 from training.schedule import learning_rate, parse_freeze
 

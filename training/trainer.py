@@ -21,7 +21,7 @@ from logger import background_share
 from modules import build_networks, get_family
 from modules.family import Phase
 from modules.sync_batch_norm import synchronise_batch_norms
-from modules.training import prepare_for_training
+from modules.training_layers import prepare_for_training
 from parallel.distributed import ALONE, Team, cores
 from settings.devices import settle_precision
 from training.loss_model import LossModel

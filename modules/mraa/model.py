@@ -1,4 +1,4 @@
-"""The full models of MRAA: networks and losses of one training step in one module (spec §2, §3)."""
+"""The full models of MRAA: networks and losses of one training step in one module."""
 
 from __future__ import annotations
 

@@ -25,7 +25,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES += [ROOT / room / "README.md" for room in ("sup-mat", "benchmarks")]
 PYTHON = [*ROOT.glob("*.py"), *ROOT.glob("[a-z]*/**/*.py")]
 SCRIPTS = {path.name for path in ROOT.glob("*.py")}
-TRACKED = {path.name for path in ROOT.iterdir() if path.is_dir()} - {"data", "log", "splits"}
+IGNORED = set((ROOT / ".gitignore").read_text(encoding="utf-8").replace("/", " ").split())  # what commands make
+TRACKED = {path.name for path in ROOT.iterdir() if path.is_dir()} - IGNORED - {"data", "splits"}
 
 
 def named(page: Path) -> str:

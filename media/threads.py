@@ -19,7 +19,7 @@ Item = TypeVar("Item")
 END = object()
 
 
-def pays(device: torch.device) -> bool:
+def threads_pay(device: torch.device) -> bool:
     """Whether threads save time: networks on the processor use all of its cores (benchmarks/README.md)."""
     return device.type != "cpu"
 

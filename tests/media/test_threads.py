@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from media.background import WriteBehind, pays, read_ahead
+from media.threads import WriteBehind, read_ahead
 
 PATIENCE = 30.0  # seconds, for what happens at once unless something is wrong
 
@@ -46,7 +46,7 @@ class Written:
 
 
 def test_networks_on_the_processor_are_not_disturbed():
-    assert [pays(torch.device(name)) for name in ("cpu", "cuda", "mps")] == [False, True, True]
+    assert [threads_pay(torch.device(name)) for name in ("cpu", "cuda", "mps")] == [False, True, True]
 
 
 # ------------------------------------------------------------------------------------------ reading

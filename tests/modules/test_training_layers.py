@@ -11,7 +11,7 @@ from torch import nn
 from modules import build_networks, training
 from modules.discriminator import MultiScaleDiscriminator
 from modules.inference import prepare_for_inference
-from modules.training import DoublingBlock2d, FourPixelConv2d, SampleNorm2d, prepare_for_training
+from modules.training_layers import DoublingBlock2d, FourPixelConv2d, SampleNorm2d, prepare_for_training
 from modules.util import UpBlock2d
 from tests.conftest import tiny_config
 
