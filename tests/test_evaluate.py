@@ -17,8 +17,8 @@ from PIL import Image
 
 import media
 import run
+from benchmarks.sample_clips import SampleClip, sample_clip
 from corpora import ClipRecord, write_clips
-from corpora.sample import SampleClip, sample_clip
 from evaluate import Evaluation, evaluate, named_folders, score_pair
 from evaluation.pair_scorer import _read
 from evaluation.pairs import EvaluationError, Pair, find_pairs, listed_rates

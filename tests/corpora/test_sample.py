@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import media
+from benchmarks.sample_clips import face_model, sample_clip, still_face
 from corpora import read_clips
-from corpora.sample import build, dataset, face_model, sample_clip, still_face
+from corpora.sample import build, dataset
 from corpora.sample.action_units import ACTION_UNITS, EMOTIONS, SIDES, FaceAxes, parse_units, unit_field
 from corpora.sample.identities import describe
 from corpora.sample.motion import Motion, draw_timeline, largest, smooth_step

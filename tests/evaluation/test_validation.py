@@ -13,8 +13,8 @@ import torch
 import train as engine
 from animate import animate
 from animation.clip_animator import ClipAnimator
+from benchmarks.sample_clips import sample_clip
 from checkpoint import load_for_inference, read_checkpoint
-from corpora.sample import sample_clip
 from evaluate import evaluate
 from evaluation.validation import BestCheckpoint, Validation, Validator, evenly
 from faces.keypoint_files import save_keypoints
