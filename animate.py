@@ -17,22 +17,23 @@ import torch
 from tqdm import tqdm
 
 from animation.clip_animator import STILL, ClipAnimator, Take, driving_rate
-from animation.labelled import labelled_set, take_record
-from animation.pairs import check_names, find_pairs
 from animation.results import (
     Result,
+    check_names,
     check_settings,
     common_settings,
     control_settings,
     finished,
     is_outdated,
+    labelled_set,
     result_paths,
+    take_record,
     write_manifest,
     write_result,
 )
 from animation.retiming import RetimingError
 from checkpoint import LoadedModel
-from frames_dataset import ClipFolder, DataError, Pair
+from frames_dataset import ClipFolder, DataError, Pair, find_pairs
 from media import MediaError, clear_leftovers, gif_slowdown
 from media.background import WriteBehind
 from modules import get_family
@@ -44,39 +45,17 @@ from parallel.workers import global_rank, global_size
 class Animation:
     """The pairs of one call of :func:`animate`, some of which other processes make.
 
-    Args: as :func:`animate`'s.
-
     Raises:
-        DataError: two pairs whose results would have one name, clips without key points, or a folder that holds results
-            of other settings.
+        DataError: clips without labels for a labelled set, or a folder that holds results of other settings.
     """
 
-    def __init__(
-        self,
-        model: LoadedModel,
-        checkpoint: str | Path,
-        out: str | Path,
-        device: torch.device,
-        overwrite: bool = False,
-        pairs: list[Pair] | None = None,
-        overlap: bool | None = None,
-    ):
-        config, family = model.config, get_family(model.config)
-        self.out, self.overwrite, self.params = Path(out), overwrite, config["animate_params"]
-        self.clips = ClipFolder(config["dataset_params"], "test", family.uses_prior, family.uses_tracks)
-        self.pairs = find_pairs(config, self.clips) if pairs is None else pairs
-        check_names(self.pairs)
-        self.clips.check_keypoints(dict.fromkeys(name for pair in self.pairs for name in (pair.driving, pair.source)))
-        self.settings = {
-            **common_settings(model, checkpoint, self.params["format"]),
-            **{name: self.params.get(name) for name in ("mode", "normalization_params", "fps", "head")},
-            **control_settings(self.params),
-        }
-        self.animator = ClipAnimator(model, self.clips, device, self.params["batch_size"], overlap=overlap)
-        self.dataset = labelled_set(self.params, self.clips, self.pairs)
+    def __init__(self, animator: ClipAnimator, pairs: list[Pair], params: dict, settings: dict, out: Path, anew: bool):
+        self.animator, self.clips, self.pairs = animator, animator.clips, pairs
+        self.params, self.settings, self.out, self.overwrite = params, settings, out, anew
+        self.dataset = labelled_set(params, self.clips, pairs)
         if self.dataset:  # takes in results of many data sets
-            check_settings(self.dataset.root, {k: v for k, v in self.settings.items() if k != "root_dir"}, overwrite)
-        check_settings(self.out, self.settings, overwrite)
+            check_settings(self.dataset.root, {k: v for k, v in settings.items() if k != "root_dir"}, anew)
+        check_settings(out, settings, anew)
         self.claims = Claims(self.out)
         self.made: set[Pair] = set()
         self.failures: dict[Pair, str] = {}
@@ -172,12 +151,24 @@ def animate(
         overlap: read and write in background threads; None: where it pays.
 
     Raises:
-        DataError: two pairs whose results would have one name.
+        DataError: two pairs whose results would have one name, clips without key points, or a folder that holds
+            results of other settings.
         torch.OutOfMemoryError: the device's memory does not suffice; the message says which batch size to try.
         DataError, MediaError: data that do not fit; every other pair is still made, then the failed ones are listed.
         RetimingError: a timing that is none.
     """
-    job = Animation(model, checkpoint, out, device, overwrite, pairs, overlap)
+    config, family, params = model.config, get_family(model.config), model.config["animate_params"]
+    clips = ClipFolder(config["dataset_params"], "test", family.uses_prior, family.uses_tracks)
+    pairs = find_pairs(config, clips) if pairs is None else pairs
+    check_names(pairs)
+    clips.check_keypoints(dict.fromkeys(name for pair in pairs for name in (pair.driving, pair.source)))
+    settings = {
+        **common_settings(model, checkpoint, params["format"]),
+        **{name: params.get(name) for name in ("mode", "normalization_params", "fps", "head")},
+        **control_settings(params),
+    }
+    animator = ClipAnimator(model, clips, device, params["batch_size"], overlap=overlap)
+    job = Animation(animator, pairs, params, settings, Path(out), overwrite)
     job.run()
     results = job.results()
     if job.failures:

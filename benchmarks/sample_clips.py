@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from corpora.sample.action_units import EMOTIONS
-from corpora.sample.clips import amplitude_in_iod, photograph, render_frames
+from corpora.sample.dataset import amplitude_in_iod, photograph, render_frames
 from corpora.sample.identities import FaceModel, make_face, to_picture
 from corpora.sample.motion import Motion, Timeline, draw_timeline
 from corpora.sample.portraits import NAMES

@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import re
 
-from corpora.coded import Coding, nearest_mark, read_coded
+from corpora.coded import Coding, copy_kind, read_coded
 from corpora.raw import Layout
 from corpora.tree import RawFile
 
@@ -30,9 +30,7 @@ LAYOUT = Layout(
 
 
 def _kind(names: tuple[str, ...], files: list[RawFile]) -> str:
-    if files[0].name.lower().startswith("reg_"):
-        return "cropped"
-    return nearest_mark(names[:-2], {"cropped": "cropped", "selected": "selected", "raw": "raw"}, "selected")
+    return copy_kind(files, names[:-2], {"cropped": "cropped", "selected": "selected", "raw": "raw"}, "selected")
 
 
 CODING = Coding(

@@ -28,7 +28,7 @@ def report(tmp_path_factory):
     media.write_image(folder / "image0.png", noise(60, 80))
     media.write_image(folder / "image1.png", noise(60, 80))
     out, settings = root / "out", Settings(Crop(32))
-    prepared = prepare(read("smic_hs", root / "raw"), out, "smic_hs", settings, SplitOptions(), progress=False)
+    prepared = prepare(read("smic_hs", root / "raw"), out, "smic_hs", settings, SplitOptions())
     write_reports(out, "A <title>", prepared, settings.as_dict("smic_hs"))
     return out
 
