@@ -16,21 +16,8 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from animation import results
 from animation.clip_animator import STILL, ClipAnimator, Take, driving_rate
-from animation.results import (
-    Result,
-    check_names,
-    check_settings,
-    common_settings,
-    control_settings,
-    finished,
-    is_outdated,
-    labelled_set,
-    result_paths,
-    take_record,
-    write_manifest,
-    write_result,
-)
 from animation.retiming import RetimingError
 from checkpoint import LoadedModel
 from frames_dataset import ClipFolder, DataError, Pair, find_pairs
@@ -52,10 +39,10 @@ class Animation:
     def __init__(self, animator: ClipAnimator, pairs: list[Pair], params: dict, settings: dict, out: Path, anew: bool):
         self.animator, self.clips, self.pairs = animator, animator.clips, pairs
         self.params, self.settings, self.out, self.overwrite = params, settings, out, anew
-        self.dataset = labelled_set(params, self.clips, pairs)
+        self.dataset = results.labelled_set(params, self.clips, pairs)
         if self.dataset:  # takes in results of many data sets
-            check_settings(self.dataset.root, {k: v for k, v in settings.items() if k != "root_dir"}, anew)
-        check_settings(out, settings, anew)
+            results.check_settings(self.dataset.root, {k: v for k, v in settings.items() if k != "root_dir"}, anew)
+        results.check_settings(out, settings, anew)
         self.claims = Claims(self.out)
         self.made: set[Pair] = set()
         self.failures: dict[Pair, str] = {}
@@ -86,10 +73,10 @@ class Animation:
                 yield pair, claim
 
     def _paths(self, pair: Pair) -> tuple[Path, Path]:
-        return result_paths(self.out, pair.name, self.params["format"])
+        return results.result_paths(self.out, pair.name, self.params["format"])
 
     def _done(self, pair: Pair) -> bool:
-        return finished(*self._paths(pair)) and (self.dataset is None or self.dataset.holds(pair.name))
+        return results.finished(*self._paths(pair)) and (self.dataset is None or self.dataset.holds(pair.name))
 
     @contextlib.contextmanager
     def _failing_alone(self, pair: Pair) -> Iterator[None]:
@@ -102,10 +89,10 @@ class Animation:
     def _write(self, pair: Pair, take: Take, claim: contextlib.ExitStack, frames: Iterator) -> None:
         with claim, self._failing_alone(pair):
             folder = self.dataset.folder(pair.name) if self.dataset else None
-            write_result(frames, *self._paths(pair), take.fps, folder)
+            results.write_result(frames, *self._paths(pair), take.fps, folder)
             if self.dataset:
                 with Claims(self.dataset.root).exclusive("clips.csv"):  # also from those who write to another ``out``
-                    self.dataset.add(take_record(take, self.clips, self.params))
+                    self.dataset.add(results.take_record(take, self.clips, self.params))
             if take.largest is not None and take.largest < STILL and self.params.get("amplify") != 0:
                 tqdm.write(
                     f"{pair.name}: hardly moves (at most {take.largest:.2f} pixels): the driving clip is still, or the "
@@ -113,21 +100,21 @@ class Animation:
                 )
             self.made.add(pair)
 
-    def results(self) -> list[Result]:
+    def finish(self) -> list[results.Result]:
         """All results that are there, by whomever, entered in the manifest; says how many, and which are outdated."""
         there = [p for p in self.pairs if p not in self.failures and self._done(p)]  # an earlier one keeps its row
-        results = [Result(pair, *self._paths(pair), made=pair in self.made) for pair in there]
+        found = [results.Result(pair, *self._paths(pair), made=pair in self.made) for pair in there]
         with self.claims.exclusive("results"):  # what others have listed is kept
-            write_manifest(self.out, results, self.clips, self.settings)
+            results.write_manifest(self.out, found, self.clips, self.settings)
         made, failed = len(self.made), len(self.failures)
-        tqdm.write(f"{made} made, {len(results) - made} were there already, {failed} failed: {self.out}")
-        if outdated := [r.pair.name for r in results if not r.made and is_outdated(r, self.clips)]:
+        tqdm.write(f"{made} made, {len(found) - made} were there already, {failed} failed: {self.out}")
+        if outdated := [r.pair.name for r in found if not r.made and results.is_outdated(r, self.clips)]:
             listed = ", ".join(outdated[:8]) + (" …" if len(outdated) > 8 else "")
             tqdm.write(
                 f"{len(outdated)} of these are older than their clips or key points: {listed}. --overwrite makes all "
                 "anew"
             )
-        return results
+        return found
 
 
 def animate(
@@ -138,7 +125,7 @@ def animate(
     overwrite: bool = False,
     pairs: list[Pair] | None = None,
     overlap: bool | None = None,
-) -> list[Result]:
+) -> list[results.Result]:
     """Animate all pairs of the config.
 
     Args:
@@ -160,18 +147,18 @@ def animate(
     config, family, params = model.config, get_family(model.config), model.config["animate_params"]
     clips = ClipFolder(config["dataset_params"], "test", family.uses_prior, family.uses_tracks)
     pairs = find_pairs(config, clips) if pairs is None else pairs
-    check_names(pairs)
+    results.check_names(pairs)
     clips.check_keypoints(dict.fromkeys(name for pair in pairs for name in (pair.driving, pair.source)))
     settings = {
-        **common_settings(model, checkpoint, params["format"]),
+        **results.common_settings(model, checkpoint, params["format"]),
         **{name: params.get(name) for name in ("mode", "normalization_params", "fps", "head")},
-        **control_settings(params),
+        **results.control_settings(params),
     }
     animator = ClipAnimator(model, clips, device, params["batch_size"], overlap=overlap)
     job = Animation(animator, pairs, params, settings, Path(out), overwrite)
     job.run()
-    results = job.results()
+    found = job.finish()
     if job.failures:
         listed = [job.failures[pair] for pair in job.pairs if pair in job.failures]
         raise DataError(f"{len(listed)} of {len(job.pairs)} pairs failed:\n  " + "\n  ".join(listed))
-    return results
+    return found

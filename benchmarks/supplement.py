@@ -74,7 +74,7 @@ class Studio:
         """The result's frames, and its motion."""
         params = {**self.model.config["animate_params"], **CONTROLS, **controls}
         model = LoadedModel(self.model.networks, {**self.model.config, "animate_params": params}, self.model.family)
-        frames = np.stack(list(ClipAnimator(model, self.clips, self.device).frames(PAIR)))
+        frames = np.stack(list(ClipAnimator(model, self.clips, self.device).take(PAIR)))
         return frames, measure_motion(frames, self.landmarks)
 
 

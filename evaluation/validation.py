@@ -140,7 +140,7 @@ class Validator:
     def _score(self, animator: ClipAnimator, pair: Pair) -> dict[str, float]:
         driving = self.driving[pair.driving]
         wanted = set(driving.times.astype(int).tolist())
-        frames = np.stack([frame for index, frame in enumerate(animator.frames(pair)) if index in wanted])
+        frames = np.stack([frame for index, frame in enumerate(animator.take(pair)) if index in wanted])
         motion = measure_motion(frames, find_landmarks(frames[0]), driving.times)
         found = compare_motion(driving, motion).figures
         return {name: found[name] for name in FIGURES}

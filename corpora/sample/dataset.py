@@ -239,8 +239,7 @@ def build(
     plans = _plans(seed, train_clips, only)
     missing = [job for job in _jobs(out, plans) if overwrite or not job.is_done()]
     run = functools.partial(_Job.run, size=size)
-    for _ in run_parallel(run, missing, list(map(len, missing)), workers):
-        pass
+    list(run_parallel(run, missing, list(map(len, missing)), workers))
     _write_lists(out, plans)
     return len(missing)
 

@@ -7,8 +7,7 @@ from urllib.parse import quote
 import pytest
 
 import media
-from corpora.contact import draw_onset
-from corpora.cutting import Settings
+from corpora.cutting import Settings, draw_onset
 from corpora.pipeline import Prepared, prepare
 from corpora.report import write_reports
 from corpora.rules import Notice

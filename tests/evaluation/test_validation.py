@@ -96,7 +96,7 @@ def test_figures_are_those_of_evaluate_and_are_logged(faces, tmp_path, monkeypat
     (second, third) = read_lines(folder / "validation.jsonl")
     assert [second["epoch"], third["epoch"]] == [1, 2]  # every second epoch, and the last
     animate(load_for_inference(last, config, CPU), last, tmp_path / "out", CPU)
-    found = evaluate(faces / "test", tmp_path / "report", {"m": tmp_path / "out"}, yardsticks=(), progress=False)
+    found = evaluate(faces / "test", tmp_path / "report", {"m": tmp_path / "out"}, yardsticks=())
     assert set(third["pairs"]) == {row.pair for row in found.rows} == {"smile-surprise", "surprise-smile"}
     for row in found.rows:
         for name, value in third["pairs"][row.pair].items():
