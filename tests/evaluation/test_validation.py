@@ -189,7 +189,7 @@ def test_a_failing_validation_does_not_cost_the_epoch(faces, tmp_path, monkeypat
         raise torch.OutOfMemoryError("out of memory")
 
     config = settings("fomm", faces, num_epochs=1, validate_every=1)
-    monkeypatch.setattr(ClipAnimator, "frames", out_of_memory)
+    monkeypatch.setattr(ClipAnimator, "take", out_of_memory)
     with pytest.raises(engine.TrainingError, match="animate_params.batch_size.*interrupted-checkpoint"):
         engine.train(config, tmp_path / "run", CPU)
     monkeypatch.undo()
