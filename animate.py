@@ -16,23 +16,11 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from animation import results
 from animation.clip_animator import STILL, ClipAnimator, Take, driving_rate
-from animation.labelled import labelled_set, take_record
-from animation.pairs import check_names, find_pairs
-from animation.results import (
-    Result,
-    check_settings,
-    common_settings,
-    control_settings,
-    finished,
-    is_outdated,
-    result_paths,
-    write_manifest,
-    write_result,
-)
 from animation.retiming import RetimingError
 from checkpoint import LoadedModel
-from frames_dataset import ClipFolder, DataError, Pair
+from frames_dataset import ClipFolder, DataError, Pair, find_pairs
 from media import MediaError, clear_leftovers, gif_slowdown
 from media.threads import WriteBehind
 from modules import get_family
@@ -44,39 +32,17 @@ from parallel.workers import global_rank, global_size
 class Animation:
     """The pairs of one call of :func:`animate`, some of which other processes make.
 
-    Args: as :func:`animate`'s.
-
     Raises:
-        DataError: two pairs whose results would have one name, clips without key points, or a folder that holds results
-            of other settings.
+        DataError: clips without labels for a labelled set, or a folder that holds results of other settings.
     """
 
-    def __init__(
-        self,
-        model: LoadedModel,
-        checkpoint: str | Path,
-        out: str | Path,
-        device: torch.device,
-        overwrite: bool = False,
-        pairs: list[Pair] | None = None,
-        overlap: bool | None = None,
-    ):
-        config, family = model.config, get_family(model.config)
-        self.out, self.overwrite, self.params = Path(out), overwrite, config["animate_params"]
-        self.clips = ClipFolder(config["dataset_params"], "test", family.uses_prior, family.uses_tracks)
-        self.pairs = find_pairs(config, self.clips) if pairs is None else pairs
-        check_names(self.pairs)
-        self.clips.check_keypoints(dict.fromkeys(name for pair in self.pairs for name in (pair.driving, pair.source)))
-        self.settings = {
-            **common_settings(model, checkpoint, self.params["format"]),
-            **{name: self.params.get(name) for name in ("mode", "normalization_params", "fps", "head")},
-            **control_settings(self.params),
-        }
-        self.animator = ClipAnimator(model, self.clips, device, self.params["batch_size"], overlap=overlap)
-        self.dataset = labelled_set(self.params, self.clips, self.pairs)
+    def __init__(self, animator: ClipAnimator, pairs: list[Pair], params: dict, settings: dict, out: Path, anew: bool):
+        self.animator, self.clips, self.pairs = animator, animator.clips, pairs
+        self.params, self.settings, self.out, self.overwrite = params, settings, out, anew
+        self.dataset = results.labelled_set(params, self.clips, pairs)
         if self.dataset:  # takes in results of many data sets
-            check_settings(self.dataset.root, {k: v for k, v in self.settings.items() if k != "root_dir"}, overwrite)
-        check_settings(self.out, self.settings, overwrite)
+            results.check_settings(self.dataset.root, {k: v for k, v in settings.items() if k != "root_dir"}, anew)
+        results.check_settings(out, settings, anew)
         self.claims = Claims(self.out)
         self.made: set[Pair] = set()
         self.failures: dict[Pair, str] = {}
@@ -107,10 +73,10 @@ class Animation:
                 yield pair, claim
 
     def _paths(self, pair: Pair) -> tuple[Path, Path]:
-        return result_paths(self.out, pair.name, self.params["format"])
+        return results.result_paths(self.out, pair.name, self.params["format"])
 
     def _done(self, pair: Pair) -> bool:
-        return finished(*self._paths(pair)) and (self.dataset is None or self.dataset.holds(pair.name))
+        return results.finished(*self._paths(pair)) and (self.dataset is None or self.dataset.holds(pair.name))
 
     @contextlib.contextmanager
     def _failing_alone(self, pair: Pair) -> Iterator[None]:
@@ -123,10 +89,10 @@ class Animation:
     def _write(self, pair: Pair, take: Take, claim: contextlib.ExitStack, frames: Iterator) -> None:
         with claim, self._failing_alone(pair):
             folder = self.dataset.folder(pair.name) if self.dataset else None
-            write_result(frames, *self._paths(pair), take.fps, folder)
+            results.write_result(frames, *self._paths(pair), take.fps, folder)
             if self.dataset:
                 with Claims(self.dataset.root).exclusive("clips.csv"):  # also from those who write to another ``out``
-                    self.dataset.add(take_record(take, self.clips, self.params))
+                    self.dataset.add(results.take_record(take, self.clips, self.params))
             if take.largest is not None and take.largest < STILL and self.params.get("amplify") != 0:
                 tqdm.write(
                     f"{pair.name}: hardly moves (at most {take.largest:.2f} pixels): the driving clip is still, or the "
@@ -134,21 +100,21 @@ class Animation:
                 )
             self.made.add(pair)
 
-    def results(self) -> list[Result]:
+    def finish(self) -> list[results.Result]:
         """All results that are there, by whomever, entered in the manifest; says how many, and which are outdated."""
         there = [p for p in self.pairs if p not in self.failures and self._done(p)]  # an earlier one keeps its row
-        results = [Result(pair, *self._paths(pair), made=pair in self.made) for pair in there]
+        found = [results.Result(pair, *self._paths(pair), made=pair in self.made) for pair in there]
         with self.claims.exclusive("results"):  # what others have listed is kept
-            write_manifest(self.out, results, self.clips, self.settings)
+            results.write_manifest(self.out, found, self.clips, self.settings)
         made, failed = len(self.made), len(self.failures)
-        tqdm.write(f"{made} made, {len(results) - made} were there already, {failed} failed: {self.out}")
-        if outdated := [r.pair.name for r in results if not r.made and is_outdated(r, self.clips)]:
+        tqdm.write(f"{made} made, {len(found) - made} were there already, {failed} failed: {self.out}")
+        if outdated := [r.pair.name for r in found if not r.made and results.is_outdated(r, self.clips)]:
             listed = ", ".join(outdated[:8]) + (" …" if len(outdated) > 8 else "")
             tqdm.write(
                 f"{len(outdated)} of these are older than their clips or key points: {listed}. --overwrite makes all "
                 "anew"
             )
-        return results
+        return found
 
 
 def animate(
@@ -159,7 +125,7 @@ def animate(
     overwrite: bool = False,
     pairs: list[Pair] | None = None,
     overlap: bool | None = None,
-) -> list[Result]:
+) -> list[results.Result]:
     """Animate all pairs of the config.
 
     Args:
@@ -172,15 +138,27 @@ def animate(
         overlap: read and write in background threads; None: where it pays.
 
     Raises:
-        DataError: two pairs whose results would have one name.
+        DataError: two pairs whose results would have one name, clips without key points, or a folder that holds
+            results of other settings.
         torch.OutOfMemoryError: the device's memory does not suffice; the message says which batch size to try.
         DataError, MediaError: data that do not fit; every other pair is still made, then the failed ones are listed.
         RetimingError: a timing that is none.
     """
-    job = Animation(model, checkpoint, out, device, overwrite, pairs, overlap)
+    config, family, params = model.config, get_family(model.config), model.config["animate_params"]
+    clips = ClipFolder(config["dataset_params"], "test", family.uses_prior, family.uses_tracks)
+    pairs = find_pairs(config, clips) if pairs is None else pairs
+    results.check_names(pairs)
+    clips.check_keypoints(dict.fromkeys(name for pair in pairs for name in (pair.driving, pair.source)))
+    settings = {
+        **results.common_settings(model, checkpoint, params["format"]),
+        **{name: params.get(name) for name in ("mode", "normalization_params", "fps", "head")},
+        **results.control_settings(params),
+    }
+    animator = ClipAnimator(model, clips, device, params["batch_size"], overlap=overlap)
+    job = Animation(animator, pairs, params, settings, Path(out), overwrite)
     job.run()
-    results = job.results()
+    found = job.finish()
     if job.failures:
         listed = [job.failures[pair] for pair in job.pairs if pair in job.failures]
         raise DataError(f"{len(listed)} of {len(job.pairs)} pairs failed:\n  " + "\n  ".join(listed))
-    return results
+    return found

@@ -121,7 +121,6 @@ def evaluate(
     yardsticks: Sequence[str] | None = None,
     identity: bool = True,
     workers: int | None = None,
-    progress: bool = True,
 ) -> Evaluation:
     """Score results against their driving clips and write table, summary and report.
 
@@ -137,7 +136,6 @@ def evaluate(
             ``still``.  Without ``generated``, their clips are also written to ``<out_dir>/<name>/``.
         identity: whether to measure the drift of the face's identity.
         workers: processes; default: the cores this process may use, but none for fewer than four pairs.
-        progress: whether to show a progress bar.
 
     A pair that cannot be scored becomes a ``failed`` row that says what is wrong; all others are scored.
 
@@ -153,7 +151,7 @@ def evaluate(
     landmark_model()  # a missing one is reported before any work is done
     out_dir, rates = Path(out_dir), listed_rates(driving_dir)
     scorer = PairScorer(out_dir, tuple(generated), tuple(yardsticks), identity, rates)
-    scored = score_all(found, scorer, workers, progress)
+    scored = score_all(found, scorer, workers)
     rows = [row for pair in scored for row in pair.rows]
     if not any(row.status != FAILED for row in rows):
         problems = "\n  ".join(dict.fromkeys(f"{row.pair}: {row.problem}" for row in rows[:5]))

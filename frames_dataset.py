@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from tqdm import tqdm
 
 from augmentation import build_augmentation
 from corpora import ClipRecord, open_table, read_clips
@@ -412,3 +413,14 @@ def random_pairs(names: list[str], count: int, seed: int = 0) -> list[Pair]:
         first, second = divmod(int(number), len(names) - 1)
         pairs.append(Pair(driving=names[first], source=names[second + (second >= first)]))
     return pairs
+
+
+def find_pairs(config: dict, clips: ClipFolder) -> list[Pair]:
+    """The config's pairs list, or random pairs; at most ``animate_params.num_pairs``, which is said."""
+    limit, listed = config["animate_params"]["num_pairs"], config["dataset_params"].get("pairs_list")
+    if not listed:
+        return random_pairs(clips.names, limit)
+    pairs = read_pairs(listed, clips.names)
+    if len(pairs) > limit:
+        tqdm.write(f"{listed} lists {len(pairs)} pairs; animate_params.num_pairs: {limit} takes the first {limit}")
+    return pairs[:limit]

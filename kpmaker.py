@@ -337,8 +337,7 @@ def track_clips(clips: dict[str, Path], renewed: set[Path], arguments: argparse.
             bar.update()
 
     with bar, ThreadPoolExecutor(arguments.workers) as pool:
-        for _ in pool.map(work, range(arguments.workers)):
-            pass
+        list(pool.map(work, range(arguments.workers)))
     print(f"{arguments.out / TRACK_FOLDER}: {len(todo)} clips followed, {len(clips) - len(todo)} left as they were")
     jitters = [
         jitter

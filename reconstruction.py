@@ -8,7 +8,7 @@ if __name__ == "__main__":
 import contextlib
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ class L1Meter:
     def __init__(self) -> None:
         self.total, self.count = 0.0, 0
 
-    def watch(self, generated: Iterator[np.ndarray], real: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    def watch(self, generated: Iterable[np.ndarray], real: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         """Pass ``generated`` on and compare it with ``real``, frame by frame (uint8)."""
         for index, (frame, target) in enumerate(zip(generated, real, strict=True)):
             if index > 0:
@@ -50,7 +50,7 @@ def reconstruct_clip(animator: ClipAnimator, name: str, out: Path, suffix: str, 
     meter = L1Meter()
     real = read_ahead((animator.clips.fit(frame) for frame in clip), animator.overlap, animator.batch_size)
     with contextlib.closing(real):
-        frames = meter.watch(animator.frames(Pair(driving=name, source=name)), real)
+        frames = meter.watch(animator.take(Pair(driving=name, source=name)), real)
         write_result(frames, *result_paths(out, name, suffix), driving_rate(clip, fps), overlap=animator.overlap)
     return meter.value
 

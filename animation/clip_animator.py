@@ -172,10 +172,6 @@ class ClipAnimator:
         keypoints = self.clips.keypoints(name, frame.shape[:2])
         return self.clips.fit(frame)[None], None if keypoints is None else keypoints[None].to(self.device)
 
-    def frames(self, pair: Pair) -> Iterator[np.ndarray]:
-        """The animated frames of a pair, uint8 (H, W, 3), one by one; raises what :meth:`take` raises."""
-        yield from self.take(pair)
-
     def take(self, pair: Pair) -> Take:
         """Begin with a pair; the take that was begun before ends.
 

@@ -1,4 +1,4 @@
-"""Results of an animation or reconstruction: where they lie, how they are written, with which settings, the manifest.
+"""Results of an animation or reconstruction: their places, writing, settings, manifest, and labelled data set.
 
 The lossless frames are always kept: micro-expressions are smaller than what lossy video destroys.
 """
@@ -6,7 +6,6 @@ The lossless frames are always kept: micro-expressions are smaller than what los
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -14,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from animation.clip_animator import CONTROLS
+from animation.clip_animator import CONTROLS, Take
+from animation.retiming import moved_marks
 from checkpoint import LoadedModel, file_hash
-from corpora import open_table
+from corpora import ClipRecord, open_table, write_table
+from corpora.generated import GeneratedSet, generated_record
 from frames_dataset import ClipFolder, DataError, Pair, clip_record, root_folders
 from media import atomic_path, clear_leftovers, clip_writer, folder_writer, strip_writer
 from media.threads import WriteBehind
@@ -34,6 +35,23 @@ class Result:
     video: Path
     lossless: Path
     made: bool
+
+
+def check_names(pairs: list[Pair]) -> None:
+    """Refuse different pairs whose results would have one name, so that one would stand for both.
+
+    Raises:
+        DataError: the same clips with different reference frames, or names that differ in where a hyphen is.
+    """
+    seen: dict[str, Pair] = {}
+    for pair in pairs:
+        other = seen.setdefault(pair.name, pair)
+        if other != pair:
+            first, second = (f"({p.driving}, {p.source}, frame {p.reference})" for p in (other, pair))
+            raise DataError(
+                f"the results of two pairs (driving, source, frame) would both be called {pair.name!r}: {first} and "
+                f"{second}. Give each a pairs list and an --out of its own, or rename a clip"
+            )
 
 
 def result_paths(out: Path, name: str, suffix: str) -> tuple[Path, Path]:
@@ -147,10 +165,7 @@ def write_manifest(out: Path, results: list[Result], clips: ClipFolder, settings
     with atomic_path(listing) as temporary:
         temporary.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
     columns = dict.fromkeys(name for row in table for name in row) or ["driving", "source"]
-    with atomic_path(sheet) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(columns), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({key: _cell(value) for key, value in row.items()} for row in table)
+    write_table(sheet, columns, ([_cell(row.get(name)) for name in columns] for row in table))
 
 
 def _earlier(rows: Iterable[dict], now: list[dict], out: Path) -> list[dict]:
@@ -161,3 +176,34 @@ def _earlier(rows: Iterable[dict], now: list[dict], out: Path) -> list[dict]:
 
 def _cell(value: object) -> object:
     return json.dumps(value) if isinstance(value, (dict, list)) else value
+
+
+# ------------------------------------------------------------------------------------------------ labelled data set
+def labelled_set(params: dict, clips: ClipFolder, pairs: list[Pair]) -> GeneratedSet | None:
+    """The data set that ``animate_params.dataset_out`` asks for, None where it does not.
+
+    Raises:
+        DataError: clips without labels, or another data set in that folder.
+    """
+    if not params.get("dataset_out"):
+        return None
+    names = dict.fromkeys(name for pair in pairs for name in (pair.driving, pair.source))
+    unlabelled = [name for name in names if clip_record(clips.open(name)) is None]
+    if unlabelled:
+        raise DataError(
+            f"animate_params.dataset_out: no row of a clips.csv says whom these clips show and what: "
+            f"{', '.join(unlabelled)}. prepare.py writes one; or set dataset_out: null"
+        )
+    try:
+        return GeneratedSet(params["dataset_out"])
+    except ValueError as error:
+        raise DataError(str(error)) from error
+
+
+def take_record(take: Take, clips: ClipFolder, params: dict) -> ClipRecord:
+    """The row of a finished take in a generated data set's ``clips.csv``."""
+    driving, source = (clip_record(clips.open(name)) for name in (take.pair.driving, take.pair.source))
+    shown = np.arange(take.count) if take.positions is None else take.positions
+    marks = moved_marks(shown, driving.onset_index, driving.apex_index, driving.offset_index)
+    controls = {"amplify": params.get("amplify", 1), "regions": params.get("regions")}
+    return generated_record(take.pair.name, driving, source, take.fps, take.count, marks, **controls)

@@ -99,7 +99,7 @@ def animate_pairs(model: LoadedModel, clips: ClipFolder, pairs: list[Pair], out:
     animator = ClipAnimator(model, clips, torch.device("cpu"))
     for pair in pairs:
         with strip_writer(out / f"{pair.name}.png") as append:
-            for frame in animator.frames(pair):
+            for frame in animator.take(pair):
                 append(frame)
 
 

@@ -33,7 +33,7 @@ def _animators(config: dict, networks: dict[str, nn.Module], clips: ClipFolder, 
 def _networks_alone(animator: ClipAnimator, clips: ClipFolder, device: torch.device, batch_size: int):
     """A call that animates a clip that is on the device already."""
     frames = to_tensor(np.stack([clips.fit(frame) for frame in clips.open(PAIR.driving)])).to(device)
-    list(animator.frames(PAIR))  # starts the pair
+    list(animator.take(PAIR))  # starts the pair
 
     def path() -> Tensor:
         return torch.cat([animator.animator.animate(part)["prediction"] for part in frames.split(batch_size)])
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> list[str]:
         alone = {name: _networks_alone(a, clips, device, arguments.batch_size) for name, a in animators.items()}
         files = {
             name: lambda a=a: write_result(
-                a.frames(PAIR), root / "a.mp4", root / "png" / "a.png", 100, overlap=a.overlap
+                a.take(PAIR), root / "a.mp4", root / "png" / "a.png", 100, overlap=a.overlap
             )
             for name, a in animators.items()
         }
@@ -81,6 +81,6 @@ def run(arguments: argparse.Namespace) -> list[str]:
         if arguments.compare:
             expected = _pictures(reference_frames())
             for name, animator in animators.items():
-                found = difference(_pictures(animator.frames(PAIR)), expected)
+                found = difference(_pictures(animator.take(PAIR)), expected)
                 lines.append(f"{name} against the reference, 8 bit: {found}")
     return lines

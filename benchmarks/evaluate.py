@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import media
-from corpora.sample import sample_clip
+from benchmarks.sample_clips import sample_clip
 from evaluate import evaluate
 
 FACES = 4  # different clips made; all others are copies of them under other names

@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 import torch
 
+from benchmarks.sample_clips import sample_clip
 from benchmarks.turns import in_turns, ratio, report
-from corpora.sample import sample_clip
 from faces.keypoint_files import load_keypoints
 from media import write_frame_folder
 

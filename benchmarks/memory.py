@@ -11,10 +11,10 @@ from pathlib import Path
 
 import yaml
 
+from benchmarks.sample_clips import sample_clip
 from benchmarks.scenes import SIZE, random_networks, settings
 from benchmarks.turns import megabytes
 from checkpoint import write_checkpoint
-from corpora.sample import sample_clip
 from faces.keypoint_files import save_keypoints
 from media import write_clip, write_frame_folder
 from modules.facial_prior import template_keypoints

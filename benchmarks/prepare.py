@@ -29,7 +29,7 @@ HEIGHT, WIDTH, FACE = 480, 640, 420  # pixels; the portrait in the middle is FAC
 
 def make_frames(folder: Path) -> list[Path]:
     """Frames with a face before a noisy wall, as JPEG files."""
-    from corpora.sample import sample_clip
+    from benchmarks.sample_clips import sample_clip
 
     rng = np.random.default_rng(0)
     folder.mkdir()

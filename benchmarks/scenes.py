@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from corpora.sample import sample_clip
+from benchmarks.sample_clips import sample_clip
 from faces.keypoint_files import save_keypoints
 from media import write_frame_folder
 from modules import build_networks

@@ -24,10 +24,11 @@ import torch
 import demo
 import media
 from animation.clip_animator import CONTROLS, PAIR, ClipAnimator, TwoClips
+from benchmarks.sample_clips import SampleClip, sample_clip, still_face
 from checkpoint import LoadedModel, load_for_inference
 from compare import compare
 from corpora import read_clips
-from corpora.sample import SampleClip, build, sample_clip, still_face
+from corpora.sample import build
 from faces.photo import FaceClip
 from frames_dataset import clip_rate
 from kpmaker import main as make_keypoints
@@ -73,7 +74,7 @@ class Studio:
         """The result's frames, and its motion."""
         params = {**self.model.config["animate_params"], **CONTROLS, **controls}
         model = LoadedModel(self.model.networks, {**self.model.config, "animate_params": params}, self.model.family)
-        frames = np.stack(list(ClipAnimator(model, self.clips, self.device).frames(PAIR)))
+        frames = np.stack(list(ClipAnimator(model, self.clips, self.device).take(PAIR)))
         return frames, measure_motion(frames, self.landmarks)
 
 

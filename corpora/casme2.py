@@ -15,9 +15,10 @@ from __future__ import annotations
 import functools
 import re
 
-from corpora.coded import Coding, nearest_mark, read_coded
+from corpora.coded import Coding, copy_kind, read_coded
 from corpora.raw import Layout
-from corpora.tree import RawFile
+
+MARKS = {"cropped": "cropped", "selected": "selected", "raw": "raw"}  # in folders' names: the copy of the frames
 
 LAYOUT = Layout(
     corpus="casme2",
@@ -28,20 +29,13 @@ LAYOUT = Layout(
     expected="CASME2-coding-20140508.xlsx and CASME2_RAW_selected/sub01/EP02_01f/img46.jpg …",
 )
 
-
-def _kind(names: tuple[str, ...], files: list[RawFile]) -> str:
-    if files[0].name.lower().startswith("reg_"):
-        return "cropped"
-    return nearest_mark(names[:-2], {"cropped": "cropped", "selected": "selected", "raw": "raw"}, "selected")
-
-
 CODING = Coding(
     layout=LAYOUT,
     sheets=("*casme*coding*",),
     example="CASME2-coding-20140508.xlsx",
     published=(247, 255),  # the paper's number; the sheet's rows
     kinds=("selected", "raw", "cropped"),
-    kind=_kind,
+    kind=lambda names, files: copy_kind(files, names[:-2], MARKS, "selected"),
     loose=frozenset({"raw"}),
     cropped=frozenset({"cropped"}),
     subject=lambda number: f"sub{number:02d}",

@@ -52,9 +52,7 @@ class _Clip:
         return f"{self.root}/{self.split}/{self.path.name}"
 
 
-def check(
-    roots: Sequence[Path], keypoints: Path | None = None, workers: int = 1, progress: bool = True
-) -> tuple[list[Problem], str]:
+def check(roots: Sequence[Path], keypoints: Path | None = None, workers: int = 1) -> tuple[list[Problem], str]:
     """Look over data sets that are to be used together, and for each clip's key points in ``keypoints`` if given.
 
     Returns:
@@ -67,7 +65,7 @@ def check(
     lists = [root / "clips.csv" for root in roots]
     records = {file.parent: read_clips(file) if file.is_file() else [] for file in lists}
     sizes = [max(1, len(media.frame_files(clip.path)) if clip.path.is_dir() else 1) for clip in found]
-    seen = {clip.path: clip for clip in run_parallel(_look, found, sizes, workers, progress)}
+    seen = {clip.path: clip for clip in run_parallel(_look, found, sizes, workers)}
     clips = [seen[clip.path] for clip in found]
     problems = [
         *(problem for root in roots for problem in _check_list(root, records[root], clips)),

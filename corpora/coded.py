@@ -77,8 +77,12 @@ def read_coded(source: Source, coding: Coding) -> Listing:
     return listing.finish(coding.published)
 
 
-def nearest_mark(names: Sequence[str], marks: Mapping[str, str], default: str) -> str:
-    """The kind whose pattern (a key of ``marks``) the name nearest to the clip holds, in lower case."""
+def copy_kind(files: Sequence[RawFile], names: Sequence[str], marks: Mapping[str, str], default: str) -> str:
+    """The kind whose pattern (a key of ``marks``) the name nearest to the clip holds, in lower case; ``cropped`` where
+    the files' own names say so.
+    """
+    if files[0].name.lower().startswith("reg_"):
+        return "cropped"
     for name in reversed(names):
         for pattern, kind in marks.items():
             if re.search(pattern, name.lower()):

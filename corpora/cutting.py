@@ -17,20 +17,23 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 import media
 from corpora import write_json
-from corpora.contact import draw_onset
 from corpora.raw import RawClip
 from corpora.rules import Notice
 from corpora.tree import CorpusError
 from faces import Detector, Face, make_detector
-from faces.crop import Crop
+from faces.crop import Crop, apply_crop, box_matrix, invert_matrix, transform_points
+from faces.preview import LANDMARK_COLOUR, TILE
 
 VERSION = 1  # raised when the same settings would give other pictures
 ON_MISSING = ("skip", "whole", "error")
 LATER_FRAMES = 5  # after the onset, in which a face is looked for where the onset shows none
 WRITTEN, SKIPPED = "written", "skipped"
+SURROUNDINGS = 0.3  # shown around the crop in the onset's picture, as a share of its longer side
+BOX_COLOUR = (255, 60, 60)
 
 _load_detector = functools.lru_cache(maxsize=1)(make_detector)
 
@@ -228,3 +231,32 @@ def _describe(head: list, face: Face | None, crop: Crop, matrix: np.ndarray | No
         found |= {"score": round(face.score, 4), "attempt": face.attempt}
         found["landmarks"] = np.round(face.landmarks.astype(float), 2).tolist()
     return found
+
+
+def draw_onset(frame: np.ndarray, matrix: np.ndarray | None, size: int, landmarks: np.ndarray | None) -> np.ndarray:
+    """The surroundings of the crop with its outline and the landmarks: uint8 (TILE, TILE, 3).
+
+    Args:
+        frame: uint8 RGB (H, W, 3), the onset.
+        matrix: (2, 3), frame → crop; None for a clip that was left out.
+        size: side of the crop.
+        landmarks: (68, 2), pixels of the frame, or None.
+    """
+    height, width = frame.shape[:2]
+    corners = np.array([(0, 0), (width - 1, 0), (width - 1, height - 1), (0, height - 1)], dtype=float)
+    if matrix is not None:
+        edges = [(-0.5, -0.5), (size - 0.5, -0.5), (size - 0.5, size - 0.5), (-0.5, size - 0.5)]
+        corners = transform_points(invert_matrix(matrix), edges)
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    around = 0.0 if matrix is None else SURROUNDINGS
+    side = int(np.ceil((high - low).max() * (1.0 + 2.0 * around)))
+    x0, y0 = np.rint((low + high - side) / 2).astype(int)
+    view = box_matrix((int(x0), int(y0), int(x0) + side, int(y0) + side), TILE)
+    picture = Image.fromarray(apply_crop(frame, view, TILE))
+    draw = ImageDraw.Draw(picture)
+    if matrix is not None:
+        outline = [tuple(point) for point in transform_points(view, corners)]
+        draw.line([*outline, outline[0]], fill=BOX_COLOUR, width=2)
+    for x, y in transform_points(view, landmarks) if landmarks is not None else ():
+        draw.ellipse((x - 1, y - 1, x + 1, y + 1), fill=LANDMARK_COLOUR)
+    return np.asarray(picture)

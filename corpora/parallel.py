@@ -16,7 +16,7 @@ Job, Result = TypeVar("Job"), TypeVar("Result")
 
 
 def run_parallel(
-    function: Callable[[Job], Result], jobs: Sequence[Job], sizes: Sequence[int], workers: int, progress: bool = True
+    function: Callable[[Job], Result], jobs: Sequence[Job], sizes: Sequence[int], workers: int
 ) -> Iterator[Result]:
     """``function(job)`` of every job, in the order in which they finish.
 
@@ -24,11 +24,10 @@ def run_parallel(
         function, jobs: picklable where ``workers`` is above 1.
         sizes: frames of each job, for the progress bar.
         workers: processes; 1 works in this one.
-        progress: whether to show the bar.
 
     An error or an interruption stops what has not begun; what has begun is finished.
     """
-    with tqdm(total=sum(sizes), unit="frame", disable=not progress or not jobs) as bar:
+    with tqdm(total=sum(sizes), unit="frame", disable=not jobs) as bar:
         if workers == 1 or len(jobs) < 2:
             for job, size in zip(jobs, sizes, strict=True):
                 result = function(job)

@@ -69,7 +69,6 @@ def prepare(
     split: SplitOptions,
     workers: int = 1,
     overwrite: bool = False,
-    progress: bool = True,
 ) -> Prepared:
     """Write a data set into ``out``, or what is missing of it: crops, ``clips.csv``, lists of splits.
 
@@ -88,7 +87,7 @@ def prepare(
     entries, tasks = _plan(listing.clips, out, splits, settings)
     _restart(tasks)
     written = 0
-    for name, entry in run_parallel(prepare_clip, tasks, list(map(len, tasks)), workers, progress):
+    for name, entry in run_parallel(prepare_clip, tasks, list(map(len, tasks)), workers):
         entries[name] = entry
         written += entry["status"] == WRITTEN
     kept = [clip for clip in listing.clips if entries[clip.name]["status"] == WRITTEN]

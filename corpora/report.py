@@ -9,13 +9,15 @@ from urllib.parse import quote
 
 import media
 from corpora import SPLITS, ClipRecord
-from corpora.contact import LEGEND, MEANINGS, status_of, write_contact_sheets
 from corpora.pipeline import ONSETS, Prepared
 from corpora.rules import RULES, Notice
+from faces.preview import MAX_TILES, Tile, contact_sheet
 from pages import write_page
 
 Table = tuple[str, Sequence[str], Sequence[Sequence[object]]]  # heading, columns, rows
 NAMES_IN_TABLE = 6  # clips that a rule's row names; all are in the list below
+LEGEND = "red: what was cut   green dots: 68 landmarks"
+MEANINGS = {"found": "cut to the face", "template": "no face, used whole", "skipped": "left out"}
 
 
 def write_reports(out: Path, title: str, prepared: Prepared, settings: dict) -> list[Path]:
@@ -101,3 +103,29 @@ def _onset(name: str, status: str, record: ClipRecord | None) -> tuple[str, str,
     if record is not None:
         caption = f"{record.split}, {record.emotion or 'no label'}, {record.frames} frames"
     return name, status, quote(f"{ONSETS}/{name}.png"), caption
+
+
+# ------------------------------------------------------------------------------------------------------ onsets
+def status_of(entry: dict) -> str:
+    """The key of :data:`MEANINGS` for a clip's record."""
+    if entry["status"] != "written":
+        return "skipped"
+    return "found" if entry["landmarks"] is not None else "template"
+
+
+def write_contact_sheets(out: Path, pictures: Path, entries: dict[str, dict], title: str) -> list[Path]:
+    """``contact_sheet_1.png`` … of all clips that have an onset picture; returns the files."""
+    tiles = [
+        Tile(media.read_image(pictures / f"{name}.png"), name, status_of(entry))
+        for name, entry in entries.items()
+        if (pictures / f"{name}.png").is_file()
+    ]
+    for old in out.glob("contact_sheet_*.png"):
+        old.unlink()
+    sheets = []
+    for first in range(0, len(tiles), MAX_TILES):
+        number = len(sheets) + 1
+        sheets.append(out / f"contact_sheet_{number}.png")
+        sheet = contact_sheet(tiles[first : first + MAX_TILES], f"{title}, sheet {number}", LEGEND, MEANINGS)
+        media.write_image(sheets[-1], sheet)
+    return sheets

@@ -16,7 +16,7 @@ import re
 from dataclasses import replace
 
 from corpora import CORPUS_FPS
-from corpora.coded import Source, choose_copies, nearest_mark
+from corpora.coded import Source, choose_copies, copy_kind
 from corpora.raw import Layout, Listing, RawClip, fit_annotations, is_whole_clip, numbered_frames
 from corpora.sheets import Row, find_sheet, read_rows
 from corpora.tree import CorpusError, RawFile
@@ -42,9 +42,7 @@ LAYOUT = Layout(
 
 
 def _kind(names: tuple[str, ...], files: list[RawFile]) -> str:
-    if files[0].name.lower().startswith("reg_"):
-        return "cropped"
-    return nearest_mark(names[:-1], {"cropped": "cropped", "smic-e|hs-e|hs_long": "extended", "raw": "raw"}, "raw")
+    return copy_kind(files, names[:-1], {"cropped": "cropped", "smic-e|hs-e|hs_long": "extended", "raw": "raw"}, "raw")
 
 
 def read(source: Source) -> Listing:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 
 from faces import dlib_model_file
 from faces.dlib_backend import LANDMARK_MODEL, load_finder, load_model
+from faces.versions import file_digest
 from metrics.canonical import MetricError
 from metrics.flow import clip_flow, end_point_error, moving_pixels
 from metrics.image import image_figures
@@ -48,8 +48,7 @@ def model_versions() -> dict[str, str]:
     """What the landmarks depend on."""
     import dlib
 
-    digest = hashlib.sha256(dlib_model_file(LANDMARK_MODEL).read_bytes()).hexdigest()[:12]
-    return {"dlib": dlib.__version__, LANDMARK_MODEL: f"sha256 {digest}"}
+    return {"dlib": dlib.__version__, LANDMARK_MODEL: file_digest(dlib_model_file(LANDMARK_MODEL))}
 
 
 @functools.cache

@@ -6,11 +6,12 @@ Torch is imported only where the weights are there: a worker process does withou
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from faces.versions import file_digest
 
 if TYPE_CHECKING:
     from metrics.lpips import Lpips
@@ -71,4 +72,4 @@ def lpips_version() -> dict[str, str]:
     """What LPIPS depends on, where it can be had."""
     if why_no_lpips():
         return {}
-    return {path.name: f"sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:12]}" for path in lpips_files()}
+    return {path.name: file_digest(path) for path in lpips_files()}

@@ -16,16 +16,7 @@ from metrics.image import sharpness
 from metrics.motion import MIN_SNR, ClipMotion, MotionScore
 from metrics.warp import still_clip, warp_clip
 
-from .clip_scorer import (
-    DrivingClip,
-    Truth,
-    find_landmarks,
-    identity_model,
-    measure_driving,
-    measure_truth,
-    score_result,
-    truth_figures,
-)
+from . import clip_scorer
 from .pairs import Pair
 from .pictures import apex_time, make_sheet, motion_map, region_curves
 from .report import PlayedClip, ScoredPair, method_colours
@@ -42,8 +33,8 @@ class _Job:
     """One pair being scored: what all of its results are compared with, and what was found."""
 
     pair: Pair
-    driving: DrivingClip
-    truth: Truth | None
+    driving: clip_scorer.DrivingClip
+    truth: clip_scorer.Truth | None
     truth_problem: str
     found: ScoredPair
     scores: dict[str, MotionScore] = field(default_factory=dict)
@@ -93,16 +84,16 @@ class PairScorer:
     yardsticks: Sequence[str]
     identity: bool
     rates: Mapping[str, float]
-    _driving: dict[Path, tuple[DrivingClip, PlayedClip] | Exception] = field(default_factory=dict)
+    _driving: dict[Path, tuple[clip_scorer.DrivingClip, PlayedClip] | Exception] = field(default_factory=dict)
 
-    def _driving_clip(self, pair: Pair) -> tuple[DrivingClip, PlayedClip]:
+    def _driving_clip(self, pair: Pair) -> tuple[clip_scorer.DrivingClip, PlayedClip]:
         """The measured clip and its pictures; what is wrong with it is raised for every pair that needs it."""
         path = pair.driving_path
         if path not in self._driving:
             self._driving.clear()  # the pairs of one driving clip come one after another
             try:
                 frames, fps = _read(path)
-                clip = measure_driving(frames, self.rates.get(pair.driving) or fps)
+                clip = clip_scorer.measure_driving(frames, self.rates.get(pair.driving) or fps)
                 shown, apex = frames[clip.distinct], apex_time(clip.motion)
                 drawn = self._draw(f"{pair.driving}-driving", "driving", shown, clip.motion, apex)
                 self._driving[path] = clip, drawn
@@ -142,7 +133,7 @@ class PairScorer:
         path, target = job.pair.results[method], None
         try:
             frames, fps = _read(path, job.driving.frames)
-            target = frames[0], find_landmarks(frames[0])
+            target = frames[0], clip_scorer.find_landmarks(frames[0])
             self._score(job, method, frames, fps, str(path), target[1])
         except PROBLEMS as error:
             job.fail(method, f"{path}: {error}", str(path))
@@ -169,14 +160,14 @@ class PairScorer:
         self, job: _Job, method: str, frames: np.ndarray, fps: float | None, path: str, landmarks: np.ndarray
     ) -> None:
         """Score a result, whose frame 0 has these landmarks, and add its row, curves and pictures."""
-        scored = score_result(job.driving, frames, fps, landmarks)
+        scored = clip_scorer.score_result(job.driving, frames, fps, landmarks)
         figures, notes = {**scored.score.figures, "sharp": sharpness(frames)}, []
         if self.identity:
-            figures.update(identity_figures(frames, landmarks, identity_model()))
+            figures.update(identity_figures(frames, landmarks, clip_scorer.identity_model()))
         if not scored.score.reliable:
             notes.append(f"the driving clip moves only {figures['snr']:.1f} times the noise ({MIN_SNR:g} needed)")
         if job.truth is not None:
-            found, note = truth_figures(job.truth, scored, frames)
+            found, note = clip_scorer.truth_figures(job.truth, scored, frames)
             figures.update(found)
             notes.append(note)
         else:
@@ -202,12 +193,12 @@ class PairScorer:
         return PlayedClip(label, sheet, *files)
 
 
-def _truth(pair: Pair, driving: DrivingClip) -> tuple[Truth | None, str]:
+def _truth(pair: Pair, driving: clip_scorer.DrivingClip) -> tuple[clip_scorer.Truth | None, str]:
     """The measured truth, or why there is none ("" where none was asked for)."""
     if pair.truth_path is None:
         return None, pair.problems.get("truth", "")
     try:
-        return measure_truth(_read(pair.truth_path, driving.frames)[0], driving), ""
+        return clip_scorer.measure_truth(_read(pair.truth_path, driving.frames)[0], driving), ""
     except PROBLEMS as error:
         return None, f"truth {pair.truth_path}: {error}"
 
@@ -218,7 +209,7 @@ def _target(job: _Job, first: Target | None) -> Target:
         return job.truth.clip.frames[0], job.truth.clip.landmarks
     if job.pair.source_path is not None:
         picture = media.open_clip(job.pair.source_path).first()
-        return picture, find_landmarks(picture)
+        return picture, clip_scorer.find_landmarks(picture)
     if first is None:
         raise MetricError("no picture of the target: its result is missing, and so is its source clip")
     return first

@@ -139,12 +139,7 @@ def find_pairs(
 ) -> list[Pair]:
     """All pairs to evaluate; what is missing of one is noted in its ``problems``.
 
-    Args:
-        driving_dir: folder of driving clips.
-        generated: method → folder of its results; may be empty when ``pairs`` is given.
-        pairs: CSV with ``driving`` and ``source`` or ``generated``; default: from the results' names.
-        truth_dir: folder of true results, called like the results; those that are missing are noted.
-        source_dir: folder of the sources, ``driving_dir`` by default.
+    Args: as :func:`evaluate.evaluate`'s.
 
     Raises:
         EvaluationError: a folder or list that cannot be used, or neither results nor a list.

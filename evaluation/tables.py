@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -11,6 +10,7 @@ from itertools import combinations
 from pathlib import Path
 
 import media
+from corpora import write_table
 from evaluation import YARDSTICKS
 from metrics.motion import FIGURES as MOTION_FIGURES
 from metrics.statistics import Comparison, Summary, bootstrap_mean, compare_methods
@@ -101,14 +101,14 @@ def compare(rows: Sequence[Row]) -> list[Comparison]:
 def write_csv(path: str | Path, rows: Sequence[Row]) -> None:
     """``evaluation.csv``: a row a result, empty cells where a figure does not exist."""
     names = present_figures(rows)
-    with media.atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["pair", "driving", "method", "status", *names, "frames", "alignment", "result", "problem"])
-        for row in rows:
-            values = [row.figures.get(name, math.nan) for name in names]
-            cells = [f"{value:.5g}" if math.isfinite(value) else "" for value in values]
-            head = [row.pair, row.driving, row.method, row.status]
-            writer.writerow([*head, *cells, row.frames or "", row.alignment, row.result, row.problem])
+    table = []
+    for row in rows:
+        values = [row.figures.get(name, math.nan) for name in names]
+        cells = [f"{value:.5g}" if math.isfinite(value) else "" for value in values]
+        head = [row.pair, row.driving, row.method, row.status]
+        table.append([*head, *cells, row.frames or "", row.alignment, row.result, row.problem])
+    columns = ["pair", "driving", "method", "status", *names, "frames", "alignment", "result", "problem"]
+    write_table(path, columns, table)
 
 
 def write_json(path: str | Path, content: dict) -> None:

@@ -19,10 +19,9 @@ from torch import nn
 from tqdm import tqdm
 
 from animation.clip_animator import CONTROLS, ClipAnimator
-from animation.pairs import find_pairs
 from checkpoint import LoadedModel, read_checkpoint, write_checkpoint
 from evaluation.clip_scorer import find_landmarks, landmark_model
-from frames_dataset import ClipFolder, DataError, Pair
+from frames_dataset import ClipFolder, DataError, Pair, find_pairs
 from logger import CHECKPOINT_SUFFIX
 from metrics.canonical import MetricError
 from metrics.motion import MIN_SNR, ClipMotion, compare_motion, measure_motion
@@ -141,7 +140,7 @@ class Validator:
     def _score(self, animator: ClipAnimator, pair: Pair) -> dict[str, float]:
         driving = self.driving[pair.driving]
         wanted = set(driving.times.astype(int).tolist())
-        frames = np.stack([frame for index, frame in enumerate(animator.frames(pair)) if index in wanted])
+        frames = np.stack([frame for index, frame in enumerate(animator.take(pair)) if index in wanted])
         motion = measure_motion(frames, find_landmarks(frames[0]), driving.times)
         found = compare_motion(driving, motion).figures
         return {name: found[name] for name in FIGURES}

@@ -46,9 +46,7 @@ def chunks(pairs: Sequence[Pair], workers: int) -> list[list[int]]:
     ]
 
 
-def score_all(
-    pairs: Sequence[Pair], scorer: PairScorer, workers: int | None = None, progress: bool = True
-) -> list[ScoredPair]:
+def score_all(pairs: Sequence[Pair], scorer: PairScorer, workers: int | None = None) -> list[ScoredPair]:
     """What every pair gave, in their order.
 
     Args:
@@ -63,7 +61,7 @@ def score_all(
         raise EvaluationError(f"--workers is {workers}; at least 1 is needed")
     parts = chunks(pairs, workers)
     outcomes: dict[int, ScoredPair] = {}
-    with tqdm(total=len(pairs), desc="evaluate", unit="pair", disable=not progress) as bar:
+    with tqdm(total=len(pairs), desc="evaluate", unit="pair") as bar:
         if workers == 1 or len(parts) == 1:
             threads = cv2.getNumThreads()
             cv2.setNumThreads(1)  # flow is hardly faster with them, and many evaluations run beside each other

@@ -23,23 +23,8 @@ import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from . import figures
-from .canonical import (
-    CANVAS_HEIGHT,
-    CANVAS_WIDTH,
-    IOD,
-    LIDS,
-    MIN_COVERAGE,
-    REGION_RADIUS,
-    REGIONS,
-    CanonicalFace,
-    MetricError,
-    disc,
-    head_points,
-    locate_face,
-    points_in,
-    region_centres,
-)
+from . import canonical, figures
+from .canonical import IOD, LIDS, REGIONS, CanonicalFace, MetricError, disc, head_points, locate_face, points_in
 from .figures import EPS
 from .flow import canonical_flows, fit_similarity
 from .timing import resample
@@ -154,11 +139,13 @@ class _Samples:
         if len(self.head_points) < 100:
             raise MetricError("nose and eyes lie outside the picture; the crop must hold the whole face")
         self.head_index = tuple(self.head_points[:, ::-1].T.astype(int))
-        masks = [disc(centre, REGION_RADIUS) & face.inside for centre in region_centres(face.landmarks)]
-        full = np.pi * REGION_RADIUS**2
+        radius, centres = canonical.REGION_RADIUS, canonical.region_centres(face.landmarks)
+        masks = [disc(centre, radius) & face.inside for centre in centres]
+        full = np.pi * radius**2
         self.coverage = np.array([min(mask.sum() / full, 1.0) for mask in masks])
         self.regions = [(np.flatnonzero(mask), points_in(mask).mean(axis=0)) if mask.any() else None for mask in masks]
-        columns, rows = np.meshgrid(np.arange(CANVAS_WIDTH // CELL), np.arange(CANVAS_HEIGHT // CELL))
+        width, height = canonical.CANVAS_WIDTH // CELL, canonical.CANVAS_HEIGHT // CELL
+        columns, rows = np.meshgrid(np.arange(width), np.arange(height))
         self.cells = (np.stack([columns, rows], axis=-1) + 0.5) * CELL - 0.5  # (36, 32, 2) (x, y)
 
     def read(self, flow: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -191,7 +178,7 @@ def compare_motion(driving: ClipMotion, generated: ClipMotion) -> MotionScore:
         MetricError: the two clips have no region in common.
     """
     times = driving.times
-    measured = (driving.coverage >= MIN_COVERAGE) & (generated.coverage >= MIN_COVERAGE)
+    measured = (driving.coverage >= canonical.MIN_COVERAGE) & (generated.coverage >= canonical.MIN_COVERAGE)
     lids = np.isin(REGIONS, LIDS)
     valid = measured & ~lids
     if not valid.any():

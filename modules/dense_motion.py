@@ -6,16 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from modules import util
 from modules.coords import make_coordinate_grid, warp
 from modules.track import field_motion
-from modules.util import (
-    AntiAliasInterpolation2d,
-    Hourglass,
-    convolve_together,
-    full_precision,
-    inverse_2x2,
-    keypoints_to_gaussian,
-)
 
 
 def sparse_motions(kp_driving: dict[str, Tensor], kp_source: dict[str, Tensor], size: tuple[int, int]) -> Tensor:
@@ -32,8 +25,8 @@ def sparse_motions(kp_driving: dict[str, Tensor], kp_source: dict[str, Tensor], 
     identity = make_coordinate_grid(*size, like=driving)  # (h, w, 2)
     motion = identity - driving[:, :, None, None, :]  # (B, K, h, w, 2)
     if "jacobian" in kp_driving:
-        with full_precision(driving):
-            jacobian = kp_source["jacobian"].float() @ inverse_2x2(kp_driving["jacobian"])  # (B, K, 2, 2)
+        with util.full_precision(driving):
+            jacobian = kp_source["jacobian"].float() @ util.inverse_2x2(kp_driving["jacobian"])  # (B, K, 2, 2)
             motion = torch.einsum("bkij,bkhwj->bkhwi", jacobian, motion)
     motion = motion + source[:, :, None, None, :]
     background = identity.expand(motion.shape[0], 1, *identity.shape)
@@ -71,7 +64,7 @@ class MotionNetwork(nn.Module):
     ):
         super().__init__()
         self.align_corners = align_corners
-        self.hourglass = Hourglass(block_expansion, in_features, num_blocks, max_features)
+        self.hourglass = util.Hourglass(block_expansion, in_features, num_blocks, max_features)
         self.mask = nn.Conv2d(self.hourglass.out_features, candidates, 7, padding=3)
         self.occlusion: nn.Conv2d | None = None
         if estimate_occlusion_map:
@@ -80,7 +73,7 @@ class MotionNetwork(nn.Module):
             self.mask.bias.data[0] = background_bias
         if occlusion_bias is not None and self.occlusion is not None:
             self.occlusion.bias.data.fill_(occlusion_bias)
-        self.down = AntiAliasInterpolation2d(num_channels, scale_factor)
+        self.down = util.AntiAliasInterpolation2d(num_channels, scale_factor)
 
     def warp_candidates(self, source: Tensor, motions: Tensor) -> Tensor:
         """(B, C, h, w) warped by each of M motions (B, M, h, w, 2) → (B, M, C, h, w)."""
@@ -102,7 +95,7 @@ class MotionNetwork(nn.Module):
         """
         features = self.hourglass(inputs)
         heads = [head for head in (self.mask, self.occlusion) if head is not None]
-        logits, *occlusion = convolve_together(features, *heads)
+        logits, *occlusion = util.convolve_together(features, *heads)
         mask = F.softmax(logits.float() + favour, dim=1)
         maps = {"mask": mask}
         if occlusion:
@@ -152,7 +145,7 @@ class DenseMotionNetwork(MotionNetwork):
 
     def heatmap_differences(self, kp_driving: Tensor, kp_source: Tensor, size: tuple[int, int]) -> Tensor:
         """Gaussians at the driving minus at the source key points, zero for the other motions: (B, M, h, w)."""
-        there, here = (keypoints_to_gaussian(kp.float(), size, self.kp_variance) for kp in (kp_driving, kp_source))
+        there, here = (util.keypoints_to_gaussian(kp.float(), size, self.kp_variance) for kp in (kp_driving, kp_source))
         return F.pad(there - here, self._others)
 
     @property
@@ -167,7 +160,7 @@ class DenseMotionNetwork(MotionNetwork):
             return motions
         if "field" not in kp_driving or "field" not in kp_source:
             raise ValueError("with field_bias the motion network needs the measured field of a track: kp['field']")
-        with full_precision(motions):
+        with util.full_precision(motions):
             measured = field_motion(kp_driving["field"], kp_source["field"], size)
         return torch.cat([motions, measured[:, None]], dim=1)
 

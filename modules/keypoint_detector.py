@@ -5,16 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from modules import util
 from modules.coords import make_coordinate_grid, normalize_keypoints
 from modules.facial_prior import NUM_KEYPOINTS, region_map
-from modules.util import (
-    AntiAliasInterpolation2d,
-    Hourglass,
-    convolve_together,
-    full_precision,
-    pooled_maps,
-    spatial_softmax,
-)
 
 
 class KPDetector(nn.Module):
@@ -52,7 +45,7 @@ class KPDetector(nn.Module):
                 f"Set model_params.common_params.num_kp: {NUM_KEYPOINTS}, or model: fomm for learned key points."
             )
         self.num_kp, self.temperature, self.facial_prior = num_kp, temperature, facial_prior
-        self.predictor = Hourglass(block_expansion, num_channels + int(facial_prior), num_blocks, max_features)
+        self.predictor = util.Hourglass(block_expansion, num_channels + int(facial_prior), num_blocks, max_features)
         self.kp = nn.Conv2d(self.predictor.out_features, num_kp, 7, padding=pad)
         self.jacobian: nn.Conv2d | None = None
         if estimate_jacobian:
@@ -60,7 +53,7 @@ class KPDetector(nn.Module):
             self.jacobian = nn.Conv2d(self.predictor.out_features, 4 * maps, 7, padding=pad)
             nn.init.zeros_(self.jacobian.weight)
             self.jacobian.bias.data.copy_(torch.tensor([1.0, 0.0, 0.0, 1.0]).repeat(maps))
-        self.down = AntiAliasInterpolation2d(num_channels, scale_factor)
+        self.down = util.AntiAliasInterpolation2d(num_channels, scale_factor)
 
     def extra_repr(self) -> str:
         return f"num_kp={self.num_kp}, facial_prior={self.facial_prior}, temperature={self.temperature}"
@@ -106,13 +99,13 @@ class KPDetector(nn.Module):
                 "model_params.kp_detector_params.scale_factor"
             )
         features = self.predictor(x)
-        with full_precision(features):
+        with util.full_precision(features):
             heads = [head for head in (self.kp, self.jacobian) if head is not None]
-            logits, *jacobian = convolve_together(features.float(), *heads)
-            heatmap = spatial_softmax(logits, self.temperature)  # (B, K, h', w')
+            logits, *jacobian = util.convolve_together(features.float(), *heads)
+            heatmap = util.spatial_softmax(logits, self.temperature)  # (B, K, h', w')
             out = {"value": self._values(heatmap, keypoint, height, width)}
             if jacobian:
-                out["jacobian"] = pooled_maps(jacobian[0], heatmap)
+                out["jacobian"] = util.pooled_maps(jacobian[0], heatmap)
         return out
 
     def _values(self, heatmap: Tensor, keypoint: Tensor | None, height: int, width: int) -> Tensor:

@@ -13,26 +13,15 @@ from modules.animator import NO_REGIONS
 from modules.family import Family
 from modules.losses import active
 from modules.motion_control import parse_regions
+from settings import keys as legal
 from settings.files import ConfigError, merge
-from settings.keys import (
-    AMOUNT,
-    DEFAULTS,
-    FAMILY_RULES,
-    SHARED_KEYS,
-    TRAIN_DEFAULTS,
-    TRAINING_DEFAULTS,
-    TRAINING_KEYS,
-    WEIGHT_RULES,
-    Rule,
-    one_of,
-    optional,
-)
+from settings.keys import AMOUNT, DEFAULTS, TRAINING_KEYS, WEIGHT_RULES, Rule, one_of, optional
 
 
 def schema(family_name: str) -> dict:
     """All legal keys of a family, nested, with their rules; None marks a leaf that its user checks."""
     family = FAMILIES[family_name]
-    keys = merge(SHARED_KEYS, {"model_params": family.model_keys()})
+    keys = merge(legal.SHARED_KEYS, {"model_params": family.model_keys()})
     if family.animation_modes:
         keys["animate_params"]["mode"] = one_of(*family.animation_modes)
     keys["animate_params"] |= {name: one_of(*values) for name, values in family.animation_keys.items()}
@@ -42,7 +31,7 @@ def schema(family_name: str) -> dict:
         keys = merge({section: TRAINING_KEYS}, keys)
     keys = merge(keys, family.train_keys())
     for section in family.training_sections.values():
-        keys[section] |= {name: FAMILY_RULES[name] for name in keys[section] if name in FAMILY_RULES}
+        keys[section] |= {name: legal.FAMILY_RULES[name] for name in keys[section] if name in legal.FAMILY_RULES}
         if "loss_weights" in keys[section]:
             names = keys[section]["loss_weights"]
             keys[section]["loss_weights"] = {name: WEIGHT_RULES.get(name, optional(AMOUNT)) for name in names}
@@ -185,7 +174,7 @@ def check_config(config: dict) -> dict:
     config = merge({key: value for key, value in DEFAULTS.items() if key in given or key != "dataset_params"}, given)
     for section in family.training_sections.values():
         if section in config:
-            defaults = TRAIN_DEFAULTS if section == "train_params" else TRAINING_DEFAULTS
+            defaults = legal.TRAIN_DEFAULTS if section == "train_params" else legal.TRAINING_DEFAULTS
             config[section] = merge(defaults, config[section])
     if config.get("train_params", {}).get("loss_weights", {}) is None:
         config["train_params"]["loss_weights"] = {}

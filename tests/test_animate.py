@@ -64,7 +64,7 @@ def run(model, tmp_path):
 
     def animated(
         overwrite: bool = False, overlap: bool | None = None, out: str = "out", **params
-    ) -> dict[str, engine.Result]:
+    ) -> dict[str, engine.results.Result]:
         model.config["animate_params"].update(params)
         results = animate(model, tmp_path / "model.pth", tmp_path / out, CPU, overwrite, overlap=overlap)
         return {result.pair.name: result for result in results}
@@ -81,7 +81,7 @@ def frames_of(
     model: LoadedModel, pair: Pair, batch_size: int = 4, reconstruction: bool = False, device: torch.device = CPU
 ) -> np.ndarray:
     animator = ClipAnimator(model, clips_of(model), device, batch_size, reconstruction)
-    return np.stack(list(animator.frames(pair)))
+    return np.stack(list(animator.take(pair)))
 
 
 def difference(one: np.ndarray, other: np.ndarray) -> int:
@@ -409,7 +409,7 @@ def animate_into(run, out: Path, **params) -> None:
 def test_lists_are_written_by_one_at_a_time(run, data, tmp_path, monkeypatch):
     """Whatever else writes to the folder of results, or to the data set from a folder of its own."""
     label(data)
-    add, write, written = GeneratedSet.add, engine.write_manifest, []
+    add, write, written = GeneratedSet.add, engine.results.write_manifest, []
 
     def adding(made: GeneratedSet, record: ClipRecord) -> None:
         with Claims(tmp_path / "made").hold("clips.csv") as free:
@@ -422,7 +422,7 @@ def test_lists_are_written_by_one_at_a_time(run, data, tmp_path, monkeypatch):
         write(out, *rest)
 
     monkeypatch.setattr(GeneratedSet, "add", adding)
-    monkeypatch.setattr(engine, "write_manifest", writing)
+    monkeypatch.setattr(engine.results, "write_manifest", writing)
     run(dataset_out=str(tmp_path / "made"))
     assert written == [False, False, False]
     assert not list(tmp_path.glob("*/.claims"))
@@ -488,7 +488,7 @@ def test_frames_stream_through(model, monkeypatch, overlap, batches_ahead):
     counted(detector, "region_map")
     ahead = []
     for index, frame in enumerate(
-        ClipAnimator(model, clips, CPU, batch_size=6, overlap=overlap).frames(Pair("test_1", "test_0"))
+        ClipAnimator(model, clips, CPU, batch_size=6, overlap=overlap).take(Pair("test_1", "test_0"))
     ):
         assert frame.shape == (32, 32, 3)
         ahead.append(driving.given - 1 - index)  # one was read for the initial key points
@@ -585,7 +585,7 @@ def test_reading_and_writing_meanwhile_changes_nothing(run, data, tmp_path, monk
 
 def test_a_result_is_claimed_until_it_is_whole(run, tmp_path, monkeypatch):
     """While the first clip is being finished, the second one is animated, and nobody takes the first one."""
-    claims, write_result, comes = Claims(tmp_path / "out"), engine.write_result, threading.Event()
+    claims, write_result, comes = Claims(tmp_path / "out"), engine.results.write_result, threading.Event()
     begun, free = [], []
 
     def finish_late(frames, video, *rest):
@@ -602,7 +602,7 @@ def test_a_result_is_claimed_until_it_is_whole(run, tmp_path, monkeypatch):
                 comes.set()
             yield from super().__iter__()
 
-    monkeypatch.setattr(engine, "write_result", finish_late)
+    monkeypatch.setattr(engine.results, "write_result", finish_late)
     monkeypatch.setattr(clip_animator, "Take", ToldTake)
     run(overlap=True)
     assert free == [False] and len(begun) == 2
@@ -679,7 +679,7 @@ def test_results_are_made_anew_by_one_process_at_a_time(run, tmp_path, monkeypat
             free.append((video.stem, mine))
         list(frames)
 
-    monkeypatch.setattr(engine, "write_result", write)
+    monkeypatch.setattr(engine.results, "write_result", write)
     run(overwrite=True, overlap=overlap)
     assert sorted(free) == [(name, False) for name in sorted(names)]
     with Claims(tmp_path / "out").hold(min(names)) as mine:

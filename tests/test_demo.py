@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import demo
+from benchmarks.sample_clips import sample_clip
 from checkpoint import write_checkpoint
 from corpora import ClipRecord, write_clips
-from corpora.sample import sample_clip
 from faces.photo import crop_face
 from media import open_clip, read_image, write_clip, write_frame_folder, write_image
 from metrics.canonical import MetricError

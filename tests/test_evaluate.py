@@ -17,8 +17,8 @@ from PIL import Image
 
 import media
 import run
+from benchmarks.sample_clips import SampleClip, sample_clip
 from corpora import ClipRecord, write_clips
-from corpora.sample import SampleClip, sample_clip
 from evaluate import Evaluation, evaluate, named_folders, score_pair
 from evaluation.pair_scorer import _read
 from evaluation.pairs import EvaluationError, Pair, find_pairs, listed_rates
@@ -77,7 +77,6 @@ def result(folders) -> Evaluation:
     methods = {"good": folders / "good", "poor": folders / "poor"}
     return evaluate(
         folders / "driving", folders / "out", methods, truth_dir=folders / "truth", identity=False, workers=2,
-        progress=False,
     )  # fmt: skip
 
 
@@ -155,7 +154,7 @@ def test_pictures_of_a_very_large_report_stay_beside_it(folders, tmp_path, monke
     (tmp_path / "pairs.csv").write_text("driving,source\nsmile,hopper\n")
     evaluate(
         folders / "driving", tmp_path / "out", {"good": folders / "good"}, tmp_path / "pairs.csv", identity=False,
-        yardsticks=(), progress=False,
+        yardsticks=(),
     )  # fmt: skip
     text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     files = re.findall(r'(?:src|data-sheet)="([^":]+)"', text)
@@ -192,7 +191,7 @@ def test_yardsticks_alone_are_results_in_themselves(folders, tmp_path):
     pairs.write_text("distance,source,driving,frame\n0.1,hopper,smile,0\n")
     found = evaluate(
         folders / "driving", tmp_path / "out", pairs=pairs, source_dir=folders / "sources",
-        yardsticks=("warp", "still"), identity=False, progress=False,
+        yardsticks=("warp", "still"), identity=False,
     )  # fmt: skip
     assert {row.method: row.status for row in found.rows} == {"warp": SCORED, "still": SCORED}
     clips = {name: media.open_clip(tmp_path / "out" / name / "smile-hopper").read_all() for name in ("warp", "still")}
@@ -216,7 +215,7 @@ def test_bad_pairs_are_named_and_the_others_scored(folders, smile, truth, tmp_pa
     (results / "smile-broken.mp4").write_bytes(b"not a video")
     (results / "smile-empty").mkdir()
     media.write_frame_folder(results / "stranger-hopper", truth.frames)
-    found = evaluate(driving, tmp_path / "out", {"m": results}, yardsticks=(), identity=False, progress=False)
+    found = evaluate(driving, tmp_path / "out", {"m": results}, yardsticks=(), identity=False)
     problems = {row.pair: row.problem for row in found.rows}
     assert {row.pair for row in found.rows if row.status == SCORED} == {"smile-hopper"}
     for pair, words in {
@@ -237,7 +236,6 @@ def test_a_result_of_another_size_is_scored_and_its_truth_figures_explained(fold
     media.write_frame_folder(tmp_path / "m" / "smile-hopper", truth.frames[:, 10:-20])
     found = evaluate(
         folders / "driving", tmp_path / "out", {"m": tmp_path / "m"}, truth_dir=folders / "truth", yardsticks=(),
-        progress=False,
     )  # fmt: skip
     (row,) = found.rows
     assert 0 < row.figures["id_drift"] < 0.6
@@ -293,7 +291,7 @@ def test_nothing_to_do_says_so(folders, tmp_path):
     ]
     for driving, generated, options, message in calls:
         with pytest.raises(EvaluationError, match=message):
-            evaluate(driving, tmp_path / "out", generated, progress=False, **options)
+            evaluate(driving, tmp_path / "out", generated, **options)
 
 
 def test_folders_of_results_have_names():
@@ -392,7 +390,7 @@ def test_rates_come_from_the_clip_list(tmp_path, smile):
     media.write_clip(tmp_path / "m" / "smile.mp4", smile.frames[::2], 100.0)
     assert listed_rates(tmp_path / "test") == {"smile": 200.0}
     assert listed_rates(tmp_path) == {}
-    options = {"yardsticks": (), "identity": False, "progress": False}
+    options = {"yardsticks": (), "identity": False}
     found = evaluate(tmp_path / "test", tmp_path / "out", {"m": tmp_path / "m"}, **options)
     assert found.rows[0].alignment == "frame rates"
     assert found.rows[0].figures["rho"] > 0.9

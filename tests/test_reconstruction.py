@@ -113,7 +113,7 @@ def test_errors_of_the_networks_end_the_threads(data, tmp_path, monkeypatch):
         yield frame
         raise RuntimeError("CUDA error")
 
-    monkeypatch.setattr(animator, "frames", fails)
+    monkeypatch.setattr(animator, "take", fails)
     with pytest.raises(RuntimeError, match="CUDA error") as shown:
         reconstruct_clip(animator, "test_0", tmp_path, ".mp4", 100)
     assert threading.active_count() == threads and shown.traceback

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import demo
+from benchmarks.sample_clips import sample_clip
 from benchmarks.supplement import Studio
 from checkpoint import load_for_inference
-from corpora.sample import sample_clip
 from metrics.canonical import REGIONS as PLACES
 from metrics.motion import ClipMotion, compare_motion
 

@@ -95,19 +95,14 @@ class Trainer:
         self.earlier: dict = {}  # what the training modes before this one left in the checkpoint
 
     def _make_loader(self) -> tuple[Iterable[dict], EpochSampler]:
-        params = self.params
-        data = FramesDataset(
-            self.config["dataset_params"],
-            self.family.uses_prior,
-            params["num_repeats"],
-            seed=self.seed,
-            with_tracks=self.family.uses_tracks,
-        )
+        params, family = self.params, self.family
+        repeats, dataset_params = params["num_repeats"], self.config["dataset_params"]
+        data = FramesDataset(dataset_params, family.uses_prior, repeats, self.seed, family.uses_tracks)
         batch_size = params["batch_size"]
         if len(data) < batch_size:
             raise DataError(
                 f"batch_size is {batch_size}, but an epoch has only {len(data)} samples ({len(data.groups)} clips × "
-                f"num_repeats {params['num_repeats']}). Lower batch_size or raise num_repeats."
+                f"num_repeats {repeats}). Lower batch_size or raise num_repeats."
             )
         shares = self.parts * self.team.size
         if batch_size % shares:

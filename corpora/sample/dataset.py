@@ -20,6 +20,7 @@ from __future__ import annotations
 import functools
 import json
 import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,10 +30,10 @@ import media
 from corpora import ClipRecord, read_clips, write_clips, write_json, write_table
 from corpora.parallel import run_parallel
 from corpora.sample.action_units import CLASS3, EMOTIONS
-from corpora.sample.clips import amplitude_in_iod, render_frames
-from corpora.sample.identities import FaceModel, Identity, describe, face_shape, make_face
-from corpora.sample.motion import Motion, Timeline, draw_timeline
+from corpora.sample.identities import FaceModel, Identity, describe, face_shape, make_face, to_picture
+from corpora.sample.motion import REFERENCE_SIZE, Motion, Timeline, draw_timeline
 from corpora.sample.portraits import CANONICAL_IOD, upright
+from corpora.sample.warps import sample_image
 
 VERSION = 1  # raised when the same settings would give other pictures
 TRAIN_CLIPS = 96
@@ -42,6 +43,11 @@ _TRAIN, _TEST = 1, 2  # first number of every random stream
 
 
 _face = functools.lru_cache(maxsize=8)(make_face)  # the truth needs each face of the test part again and again
+
+
+def amplitude_in_iod(amplitude_px: float, face: FaceModel) -> float:
+    """An amplitude in pixels at 256×256 as a share of a face's inter-ocular distance."""
+    return amplitude_px * face.size / REFERENCE_SIZE / face.iod
 
 
 @dataclass(frozen=True)
@@ -141,6 +147,28 @@ def test_pairs(plans: list[ClipPlan]) -> list[tuple[ClipPlan, ClipPlan]]:
 
 
 # ------------------------------------------------------------------------------------------------------ writing
+def render_frames(face: FaceModel, motion: Motion, noise_key: Sequence[int]) -> Iterator[np.ndarray]:
+    """The frames of a clip, each rendered straight from the still picture: uint8 (H, W, 3) RGB.
+
+    Frame 0 passes through the same interpolation as the others.  The camera's noise is fresh in every frame and
+    follows from ``noise_key``; its first draw makes frame 0, so clips of one face and key start identically.
+    """
+    rng = np.random.default_rng(list(noise_key))
+    for t in range(len(motion.timeline)):
+        image = sample_image(face.picture, to_picture(motion.origin(t), face.size))
+        yield photograph(image, face, rng)
+
+
+def photograph(image: np.ndarray, face: FaceModel, rng: np.random.Generator) -> np.ndarray:
+    """Add the face's camera noise to float32 (H, W, 3) and round to uint8.
+
+    Most of the noise is common to the channels, as brightness noise is; a grey face gets only that.
+    """
+    luma = rng.standard_normal((*image.shape[:2], 1), dtype=np.float32)
+    grain = luma if face.grey else 0.9 * luma + 0.43 * rng.standard_normal(image.shape, dtype=np.float32)
+    return np.clip(np.rint(image + np.float32(face.noise) * grain), 0, 255).astype(np.uint8)
+
+
 @dataclass(frozen=True)
 class _Job:
     """A folder of frames to write: a clip, or with ``source`` the driving clip's movement on the source's face."""
@@ -189,7 +217,6 @@ def build(
     workers: int = 1,
     only: str | None = None,
     overwrite: bool = False,
-    progress: bool = True,
 ) -> int:
     """Write the sample data set, or what is missing of it.
 
@@ -212,8 +239,7 @@ def build(
     plans = _plans(seed, train_clips, only)
     missing = [job for job in _jobs(out, plans) if overwrite or not job.is_done()]
     run = functools.partial(_Job.run, size=size)
-    for _ in run_parallel(run, missing, list(map(len, missing)), workers, progress):
-        pass
+    list(run_parallel(run, missing, list(map(len, missing)), workers))
     _write_lists(out, plans)
     return len(missing)
 

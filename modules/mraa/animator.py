@@ -55,13 +55,7 @@ class RegionAnimator(Animator):
         self.bg_predictor = networks["bg_predictor"] if reconstruction else None
 
     @torch.inference_mode()
-    def start(
-        self,
-        source: Tensor,
-        driving_initial: Tensor,
-        keypoint_source: Tensor | None = None,
-        keypoint_driving: Tensor | None = None,
-    ) -> None:
+    def start(self, source: Tensor, driving_initial: Tensor, *keypoints: Tensor | None) -> None:
         """Prepare a pair: source and initial driving frame (1, C, H, W); MRAA has no use for key points."""
         self.encode(source)
         self.kp_source = self.region_predictor(source)
@@ -85,11 +79,8 @@ class RegionAnimator(Animator):
         return from_keypoints(self.control(source, keypoints))
 
     @torch.inference_mode()
-    def motion(self, driving: Tensor, keypoints: Tensor | None = None) -> Regions:
-        """The regions that the source is to have in the next T driving frames (T, C, H, W).
-
-        ``keypoints`` belongs to the interface; MRAA has no use for it.
-        """
+    def motion(self, driving: Tensor) -> Regions:
+        """The regions that the source is to have in the next T driving frames (T, C, H, W)."""
         regions = self._carry_over(self.region_predictor(driving), repeat_all(self.kp_source, len(driving)))
         if self.bg_predictor is not None:
             regions["background"] = self.bg_predictor(repeat(self.source, len(driving)), driving)

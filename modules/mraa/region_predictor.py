@@ -5,13 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from modules.mraa.regions import (
-    Regions,
-    affine_covariance,
-    symmetric_svd_2x2,
-    weighted_covariance,
-    weighted_mean,
-)
+from modules.mraa.regions import Regions, affine_covariance, symmetric_svd_2x2, weighted_covariance, weighted_mean
 from modules.util import AntiAliasInterpolation2d, Hourglass, pooled_maps, spatial_softmax
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import supplement
-from corpora.sample import SampleClip, sample_clip
+from benchmarks.sample_clips import SampleClip, sample_clip
 from media import open_clip, read_image
 
 

@@ -44,7 +44,7 @@ def test_frames_are_in_time_order_and_of_the_right_person(tmp_path):
         casme2_row(2, "EP02_01f", 8, 9, 12, "12", "happiness"),
     )
     out = tmp_path / "out"
-    prepared = prepare(read("casme2", tmp_path), out, "casme2", Settings(), SplitOptions(), progress=False)
+    prepared = prepare(read("casme2", tmp_path), out, "casme2", Settings(), SplitOptions())
     assert [record.clip for record in prepared.records] == ["sub01_EP02_01f", "sub02_EP02_01f"]
     for subject in (1, 2):
         clip = out / "train" / f"sub{subject:02d}_EP02_01f"

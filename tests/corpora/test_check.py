@@ -30,13 +30,13 @@ def root(tmp_path) -> Path:
 
 
 def found(*roots: Path, keypoints: Path | None = None) -> set[tuple[str, str, str]]:
-    problems, _ = check(roots, keypoints, progress=False)
+    problems, _ = check(roots, keypoints)
     return {(problem.level, problem.kind, problem.where.split("/")[-1]) for problem in problems}
 
 
 def test_a_sound_data_set(root):
     assert found(root, keypoints=root / "keypoints") == set()
-    _, summary = check([root], workers=2, progress=False)
+    _, summary = check([root], workers=2)
     assert summary == f"5 clips, 25 frames in {root}"
 
 
@@ -73,7 +73,7 @@ def test_copies_by_content(root):
         *read_clips(root / "clips.csv"),
         *(ClipRecord(name, "train", "samm", name, "", 200.0, n) for name, n in (("copy", 5), ("part", 3))),
     ])  # fmt: skip
-    problems, _ = check([root], progress=False)
+    problems, _ = check([root])
     assert {(p.level, p.kind) for p in problems} == {("error", "copy"), ("warning", "copy")}
     assert any("copy is the same as" in f"{p.where} {p.text}" or "is the same as" in p.text for p in problems)
     assert any("shares 3 frames with" in p.text for p in problems)
@@ -108,7 +108,7 @@ def test_key_points(root):
     update_manifest(folder, {"test_0": {"status": "template", "frame_size": [128, 128]}})
     got = found(root, keypoints=folder)
     assert {(level, kind) for level, kind, _ in got} == {("error", "key points"), ("warning", "key points")}
-    problems, _ = check([root], folder, progress=False)
+    problems, _ = check([root], folder)
     text = "\n".join(map(str, problems))
     assert "1 clips have none: kpmaker.py --root" in text
     assert "test_0: no face was found" in text and "made for frames of 128×128, not 64×64" in text
@@ -124,7 +124,7 @@ def test_stills(root):
 def test_errors_come_first_and_no_data_set_is_an_error(root, tmp_path):
     (root / "train/train_0/0000003.png").write_bytes(b"x")
     media.write_frame_folder(root / "train/extra", moving_frames(50))
-    problems, _ = check([root], progress=False)
+    problems, _ = check([root])
     assert problems[0].level == ERROR and problems[-1].level != ERROR
     with pytest.raises(CorpusError, match="is no data set: expected"):
-        check([tmp_path], progress=False)
+        check([tmp_path])

@@ -31,7 +31,7 @@ def test_videos_and_frame_folders(tmp_path):
     ]
     listing = read("folder", raw / "test")  # a video says its rate
     crop = Settings(Crop(64, "square", 0.1))
-    prepared = prepare(listing, out, "folder", crop, SplitOptions("train"), progress=False)
+    prepared = prepare(listing, out, "folder", crop, SplitOptions("train"))
     assert [(r.clip, r.fps, r.frames) for r in prepared.records] == [("bob", 60.0, 6)]
     assert media.open_clip(out / "train/bob").first().shape == (64, 64, 3)
     assert (np.diff(brightness(out / "train/bob")) > 0.5).all()
@@ -42,7 +42,7 @@ def test_truncated_video_and_what_is_no_clip(tmp_path):
     write_frames(tmp_path / "still", [3], "%d.png")
     listing = read("folder", tmp_path, fps=100.0)
     assert rules(listing, "no-frames") == ["still"]
-    prepared = prepare(listing, tmp_path / "out", "folder", Settings(), SplitOptions("train"), progress=False)
+    prepared = prepare(listing, tmp_path / "out", "folder", Settings(), SplitOptions("train"))
     assert not prepared.records
     assert {"unreadable-frame", "no-frames"} <= {notice.rule for notice in prepared.notices if notice.clip == "broken"}
 

@@ -49,7 +49,7 @@ def test_the_archive_becomes_the_papers_test_tree(tmp_path):
             file.write(path, path.relative_to(tmp_path))
         file.writestr("__MACOSX/MEGC2021_generation/._x.jpg", b"x")
     out = tmp_path / "out"
-    prepared = prepare(read("megc2021", archive), out, "megc2021", Settings(), SplitOptions(), progress=False)
+    prepared = prepare(read("megc2021", archive), out, "megc2021", Settings(), SplitOptions())
     assert not (out / "train").exists()
     names = [entry.clip for entry in read_challenge(CHALLENGE_FILE)]
     assert sorted(path.name for path in (out / "test").iterdir()) == sorted([*names, *FACES])

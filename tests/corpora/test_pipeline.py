@@ -32,7 +32,7 @@ def make_raw(root: Path, subjects=(1, 2, 3), frames: int = 3) -> Path:
 
 
 def run(raw: Path, out: Path, settings: Settings = SMALL, split: SplitOptions = SplitOptions(), **options):  # noqa: B008
-    return prepare(read("smic_hs", raw), out, "smic_hs", settings, split, progress=False, **options)
+    return prepare(read("smic_hs", raw), out, "smic_hs", settings, split, **options)
 
 
 def rules_of(prepared, clip):
@@ -213,5 +213,5 @@ def test_a_clip_with_a_dot_in_its_name_is_made_once(tmp_path):
         write_frames(tmp_path / f"raw/s1/{name}", range(3), "%d.png", 1)
     for written in (2, 0):
         listing = read("folder", tmp_path / "raw", fps=100.0)
-        prepared = prepare(listing, tmp_path / "out", "folder", SMALL, SplitOptions("train"), progress=False)
+        prepared = prepare(listing, tmp_path / "out", "folder", SMALL, SplitOptions("train"))
         assert (prepared.written, len(prepared.records)) == (written, 2)

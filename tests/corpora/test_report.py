@@ -7,8 +7,7 @@ from urllib.parse import quote
 import pytest
 
 import media
-from corpora.contact import draw_onset
-from corpora.cutting import Settings
+from corpora.cutting import Settings, draw_onset
 from corpora.pipeline import Prepared, prepare
 from corpora.report import write_reports
 from corpora.rules import Notice
@@ -28,7 +27,7 @@ def report(tmp_path_factory):
     media.write_image(folder / "image0.png", noise(60, 80))
     media.write_image(folder / "image1.png", noise(60, 80))
     out, settings = root / "out", Settings(Crop(32))
-    prepared = prepare(read("smic_hs", root / "raw"), out, "smic_hs", settings, SplitOptions(), progress=False)
+    prepared = prepare(read("smic_hs", root / "raw"), out, "smic_hs", settings, SplitOptions())
     write_reports(out, "A <title>", prepared, settings.as_dict("smic_hs"))
     return out
 

@@ -32,7 +32,7 @@ def test_sheet_with_notes_above_its_header(tmp_path):
     assert rules(listing, "apex-outside") == ["028_4_1"]
     assert rules(listing, "class-of-one")  # every emotion here has one clip
     out = tmp_path / "out"
-    prepare(listing, out, "samm", Settings(), SplitOptions(), progress=False)
+    prepare(listing, out, "samm", Settings(), SplitOptions())
     assert (np.diff(brightness(out / "train" / "006_1_2")) > 0.5).all()  # 9999 before 10000
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import media
+from benchmarks.sample_clips import face_model, sample_clip, still_face
 from corpora import read_clips
-from corpora.sample import build, dataset, face_model, sample_clip, still_face
+from corpora.sample import build, dataset
 from corpora.sample.action_units import ACTION_UNITS, EMOTIONS, SIDES, FaceAxes, parse_units, unit_field
 from corpora.sample.identities import describe
 from corpora.sample.motion import Motion, draw_timeline, largest, smooth_step
@@ -295,7 +296,7 @@ def _fingerprint(folder):
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     out = tmp_path_factory.mktemp("sample") / "data"
-    assert build(out, size=64, train_clips=3, workers=1, progress=False) == 3 + 7 + 12
+    assert build(out, size=64, train_clips=3, workers=1) == 3 + 7 + 12
     return out
 
 
@@ -353,38 +354,38 @@ def test_training_holds_micro_and_macro_clips_of_every_movement():
 
 
 def test_same_bytes_with_two_workers(written, tmp_path):
-    build(tmp_path, size=64, train_clips=3, workers=2, only="train", progress=False)
+    build(tmp_path, size=64, train_clips=3, workers=2, only="train")
     assert _fingerprint(tmp_path / "train") == _fingerprint(written / "train")
 
 
 def test_second_run_makes_only_what_is_missing(written):
     before = _fingerprint(written)
-    assert build(written, size=64, train_clips=3, progress=False) == 0
+    assert build(written, size=64, train_clips=3) == 0
     victim = next((written / "train").iterdir())
     (victim / "0000003.png").unlink()
-    assert build(written, size=64, train_clips=3, progress=False) == 1
+    assert build(written, size=64, train_clips=3) == 1
     assert _fingerprint(written) == before
 
 
 def test_parts_come_one_by_one(written, tmp_path):
-    build(tmp_path, size=64, train_clips=2, only="train", progress=False)
+    build(tmp_path, size=64, train_clips=2, only="train")
     assert {record.split for record in read_clips(tmp_path / "clips.csv")} == {"train"}
     assert not (tmp_path / "test").exists()
-    assert build(tmp_path, size=64, train_clips=3, only="train", progress=False) == 1
-    assert build(tmp_path, size=64, only="test", progress=False) == 7 + 12
+    assert build(tmp_path, size=64, train_clips=3, only="train") == 1
+    assert build(tmp_path, size=64, only="test") == 7 + 12
     assert _fingerprint(tmp_path) == _fingerprint(written)
 
 
 def test_other_settings_are_refused_or_replace_everything(tmp_path):
-    build(tmp_path, size=32, train_clips=2, only="train", progress=False)
+    build(tmp_path, size=32, train_clips=2, only="train")
     for changed in ({"seed": 1}, {"size": 40}, {"train_clips": 1}):
         with pytest.raises(ValueError, match="--out"):
-            build(tmp_path, **{"size": 32, "train_clips": 2, "only": "train", **changed}, progress=False)
+            build(tmp_path, **{"size": 32, "train_clips": 2, "only": "train", **changed})
     with pytest.raises(ValueError, match="without --only"):
-        build(tmp_path, size=40, train_clips=1, only="train", overwrite=True, progress=False)
+        build(tmp_path, size=40, train_clips=1, only="train", overwrite=True)
     assert json.loads((tmp_path / "sample.json").read_text())["size"] == 32
     old = {path.name for path in (tmp_path / "train").iterdir()}
-    build(tmp_path, seed=1, size=32, train_clips=1, overwrite=True, progress=False)
+    build(tmp_path, seed=1, size=32, train_clips=1, overwrite=True)
     names = {path.name for path in (tmp_path / "train").iterdir()}
     assert len(names) == 1
     assert names == {record.clip for record in read_clips(tmp_path / "clips.csv") if record.split == "train"}
@@ -398,11 +399,11 @@ def test_other_settings_are_refused_or_replace_everything(tmp_path):
 )  # fmt: skip
 def test_bad_values_are_named_before_anything_is_written(tmp_path, value, complaint):
     with pytest.raises(ValueError, match=complaint):
-        build(tmp_path / "out", **value, progress=False)
+        build(tmp_path / "out", **value)
     assert not (tmp_path / "out").exists()
 
 
 def test_damaged_settings_are_reported(tmp_path):
     (tmp_path / "sample.json").write_text("{}")
     with pytest.raises(ValueError, match="damaged"):
-        build(tmp_path, size=32, progress=False)
+        build(tmp_path, size=32)

@@ -9,9 +9,9 @@ import pytest
 import torch
 import yaml
 
+from benchmarks.sample_clips import sample_clip
 from checkpoint import write_checkpoint
 from corpora import ClipRecord, write_clips
-from corpora.sample import sample_clip
 from media import write_clip, write_frame_folder, write_image
 from modules import build_networks
 from tests.conftest import ROOT, make_data, training_config

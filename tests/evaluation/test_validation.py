@@ -13,8 +13,8 @@ import torch
 import train as engine
 from animate import animate
 from animation.clip_animator import ClipAnimator
+from benchmarks.sample_clips import sample_clip
 from checkpoint import load_for_inference, read_checkpoint
-from corpora.sample import sample_clip
 from evaluate import evaluate
 from evaluation.validation import BestCheckpoint, Validation, Validator, evenly
 from faces.keypoint_files import save_keypoints
@@ -96,7 +96,7 @@ def test_figures_are_those_of_evaluate_and_are_logged(faces, tmp_path, monkeypat
     (second, third) = read_lines(folder / "validation.jsonl")
     assert [second["epoch"], third["epoch"]] == [1, 2]  # every second epoch, and the last
     animate(load_for_inference(last, config, CPU), last, tmp_path / "out", CPU)
-    found = evaluate(faces / "test", tmp_path / "report", {"m": tmp_path / "out"}, yardsticks=(), progress=False)
+    found = evaluate(faces / "test", tmp_path / "report", {"m": tmp_path / "out"}, yardsticks=())
     assert set(third["pairs"]) == {row.pair for row in found.rows} == {"smile-surprise", "surprise-smile"}
     for row in found.rows:
         for name, value in third["pairs"][row.pair].items():
@@ -189,7 +189,7 @@ def test_a_failing_validation_does_not_cost_the_epoch(faces, tmp_path, monkeypat
         raise torch.OutOfMemoryError("out of memory")
 
     config = settings("fomm", faces, num_epochs=1, validate_every=1)
-    monkeypatch.setattr(ClipAnimator, "frames", out_of_memory)
+    monkeypatch.setattr(ClipAnimator, "take", out_of_memory)
     with pytest.raises(engine.TrainingError, match="animate_params.batch_size.*interrupted-checkpoint"):
         engine.train(config, tmp_path / "run", CPU)
     monkeypatch.undo()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from corpora.sample import sample_clip
+from benchmarks.sample_clips import sample_clip
 from faces.keypoint_files import KeypointError, MissingKeypoints, read_tensors, write_tensors
 from faces.tracking import camera_noise, load_track, save_track, still_jitter, track_keypoints
 from modules.facial_prior import select_keypoints

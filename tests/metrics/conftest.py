@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from corpora.sample import SampleClip, sample_clip
+from benchmarks.sample_clips import SampleClip, sample_clip
 from metrics.motion import ClipMotion, MotionScore, compare_motion, measure_motion
 
 FRAMES = 16

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import media
-from corpora.sample import SampleClip
+from benchmarks.sample_clips import SampleClip
 from evaluation.clip_scorer import find_landmarks
 from faces import DetectorUnavailable
 from metrics.motion import FIGURES, ClipMotion, compare_motion, measure_motion

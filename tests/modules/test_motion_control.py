@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from corpora.sample import still_face
+from benchmarks.sample_clips import still_face
 from metrics.canonical import REGIONS as PLACES_OF_FIGURES
 from metrics.canonical import locate_face, region_centres
 from modules.animator import KeyPointAnimator, interpolate, movement

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from corpora.sample.action_units import EMOTIONS
+from corpora.sample.dataset import amplitude_in_iod, photograph, render_frames
 from corpora.sample.identities import FaceModel, make_face, to_picture
-from corpora.sample.motion import REFERENCE_SIZE, Motion, Timeline, draw_timeline
+from corpora.sample.motion import Motion, Timeline, draw_timeline
 from corpora.sample.portraits import NAMES
 from corpora.sample.warps import dense_grid, sample_image
 
@@ -30,28 +31,6 @@ class SampleClip:
     offset: int
     units: str  # action units, as in `action_units.parse_units`
     iod: float  # inter-ocular distance in pixels
-
-
-def render_frames(face: FaceModel, motion: Motion, noise_key: Sequence[int]) -> Iterator[np.ndarray]:
-    """The frames of a clip, each rendered straight from the still picture: uint8 (H, W, 3) RGB.
-
-    Frame 0 passes through the same interpolation as the others.  The camera's noise is fresh in every frame and
-    follows from ``noise_key``; its first draw makes frame 0, so clips of one face and key start identically.
-    """
-    rng = np.random.default_rng(list(noise_key))
-    for t in range(len(motion.timeline)):
-        image = sample_image(face.picture, to_picture(motion.origin(t), face.size))
-        yield photograph(image, face, rng)
-
-
-def photograph(image: np.ndarray, face: FaceModel, rng: np.random.Generator) -> np.ndarray:
-    """Add the face's camera noise to float32 (H, W, 3) and round to uint8.
-
-    Most of the noise is common to the channels, as brightness noise is; a grey face gets only that.
-    """
-    luma = rng.standard_normal((*image.shape[:2], 1), dtype=np.float32)
-    grain = luma if face.grey else 0.9 * luma + 0.43 * rng.standard_normal(image.shape, dtype=np.float32)
-    return np.clip(np.rint(image + np.float32(face.noise) * grain), 0, 255).astype(np.uint8)
 
 
 def still_face(identity: str | int = "collins", size: int = 256, seed: int = 0) -> tuple:
@@ -116,11 +95,6 @@ def sample_clip(
         np.random.default_rng([seed, 1]), units, amplitude_in_iod(amplitude_px, face), fps, 0.3, head, variety, frames
     )
     return clip_of(face, timeline, [seed, 2])
-
-
-def amplitude_in_iod(amplitude_px: float, face: FaceModel) -> float:
-    """An amplitude in pixels at 256×256 as a share of a face's inter-ocular distance."""
-    return amplitude_px * face.size / REFERENCE_SIZE / face.iod
 
 
 def clip_of(face: FaceModel, timeline: Timeline, noise_key: Sequence[int]) -> SampleClip:
