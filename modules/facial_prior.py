@@ -10,8 +10,8 @@ NUM_KEYPOINTS = 18
 REGION_SIGMA = 0.75
 CUT = 1.0 - 1e-7  # of a map's mean: what equals it is kept, whatever the division rounds it to
 
-# iBUG landmarks, from 0, in the order of the released code; key point files keep it.  Rows 0-11: taken as they are: brows,
-# nose bridge, eyelids, mouth.  Rows 12-17: taken again, and moved by the distance d of the inner eye corners.
+# iBUG landmarks, from 0, in the order of the released code, which key point files keep.  Rows 0-11 (brows, nose bridge,
+# lids, mouth) are taken as they are, rows 12-17 are moved by the distance d of the inner eye corners.
 UNMOVED = (19, 24, 27, 38, 41, 43, 46, 48, 54, 55, 57, 59)
 MOVED = (  # (landmark, (x, y) shift in units of d)
     (31, (-0.5, 0.0)), (35, (0.5, 0.0)),  # nose wings, towards the cheeks

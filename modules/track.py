@@ -16,7 +16,7 @@ from torch import Tensor
 from modules.coords import make_coordinate_grid
 from modules.facial_prior import FLIP_PERMUTATION
 
-# Rows of the 18 key points (``modules/facial_prior.py``) on the rims of the eyes: upper and lower lid of the image-left, image-right eye.
+# Rows of the 18 key points on the rims of the eyes: upper and lower lid of the image-left, of the image-right eye.
 LEFT_EYE, RIGHT_EYE = (3, 4), (5, 6)
 # The face in inter-ocular distances, upright, from the middle between the eyes: centre and half axes of an ellipse
 # around it, forehead and chin included, and the width over which a carried motion fades out at its border.

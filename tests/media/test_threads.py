@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from media.threads import WriteBehind, read_ahead
+from media.threads import WriteBehind, read_ahead, threads_pay
 
 PATIENCE = 30.0  # seconds, for what happens at once unless something is wrong
 
