@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from modules import build_networks, training
+from modules import build_networks, training_layers
 from modules.discriminator import MultiScaleDiscriminator
 from modules.inference import prepare_for_inference
 from modules.training_layers import DoublingBlock2d, FourPixelConv2d, SampleNorm2d, prepare_for_training
@@ -33,9 +33,9 @@ def check(network: nn.Module, call) -> nn.Module:
     return prepared
 
 
-@pytest.mark.parametrize("largest", [training.LARGEST_DOUBLING, 0])
+@pytest.mark.parametrize("largest", [training_layers.LARGEST_DOUBLING, 0])
 def test_up_block(monkeypatch, largest):
-    monkeypatch.setattr(training, "LARGEST_DOUBLING", largest)
+    monkeypatch.setattr(training_layers, "LARGEST_DOUBLING", largest)
     x = torch.randn(2, 5, 6, 7, dtype=torch.float64)
     assert isinstance(check(UpBlock2d(5, 3).double(), lambda block: [block(x)]), DoublingBlock2d)
 
