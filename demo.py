@@ -27,6 +27,8 @@ from faces import DetectorUnavailable, make_detector
 from faces.crop import Crop, add_crop_options
 
 if TYPE_CHECKING:  # PyTorch, and what needs it, is imported once the options are read: --help answers at once
+    import torch
+
     from animation.clip_animator import Take, TwoClips
     from checkpoint import LoadedModel
     from faces.photo import Paster
@@ -50,7 +52,7 @@ def run(options: argparse.Namespace) -> Path:
 
     check_options(options)
     device = choose_device(options.device)
-    model = load_model(options)
+    model = load_model(options, device)
     inputs = sample_inputs(SAMPLE_DATA) if options.source is None else Inputs(options.source, options.driving)
 
     # Both faces are found in their first frames, and cut out as those were that the model was trained on.
@@ -104,16 +106,15 @@ def sample_inputs(data: Path) -> Inputs:
     return Inputs(data / "test" / pair.source, data / "test" / pair.driving, truth, label)
 
 
-def load_model(options: argparse.Namespace) -> LoadedModel:
+def load_model(options: argparse.Namespace, device: torch.device) -> LoadedModel:
     """The checkpoint's networks, with the controls of the command line in their settings."""
     from animation.clip_animator import CONTROLS
     from checkpoint import load_for_inference
     from modules import get_family
     from settings import load_config
-    from settings.devices import choose_device
 
     config = None if options.config is None else load_config(options.config)
-    model = load_for_inference(options.checkpoint, config, choose_device(options.device), single_use=True)
+    model = load_for_inference(options.checkpoint, config, device, single_use=True)
     controls = {**vars(options), "output_fps": options.fps, "fps": options.driving_fps}
     params = {"batch_size": 4, **(model.config.get("animate_params") or {})}
     model.config["animate_params"] = {**params, **{name: controls[name] for name in (*CONTROLS, "fps")}}
