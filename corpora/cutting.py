@@ -10,7 +10,6 @@ import functools
 import hashlib
 import itertools
 import re
-import shutil
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -152,7 +151,7 @@ def prepare_clip(task: Task) -> tuple[str, dict]:
     elif not head:
         source.note("no-frames", "no frame of it can be read")
     if entry["status"] == SKIPPED:
-        shutil.rmtree(task.folder, ignore_errors=True)  # of an earlier run, when it could be used
+        media.remove_own(task.folder)  # of an earlier run, when it could be used
     entry |= _describe(head, face, crop, matrix)
     entry["notices"] = [(notice.rule, notice.clip, notice.text) for notice in source.notices]
     if head:

@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from media.ownership import check_own
+
 
 @contextlib.contextmanager
 def scratch_folder(destination: str | Path) -> Iterator[Path]:
@@ -29,10 +31,14 @@ def scratch_folder(destination: str | Path) -> Iterator[Path]:
 def atomic_path(destination: str | Path) -> Iterator[Path]:
     """Write to the yielded temporary path; it takes the name ``destination`` only when the block ends well.
 
-    Works for files and folders; an existing folder of that name is replaced.  On any error, an interruption
+    Works for files and folders; what this program wrote under that name is replaced.  On any error, an interruption
     included, the temporary is removed and what was there stays.
+
+    Raises:
+        OutputError: there is what this program did not write.
     """
     destination = Path(destination)
+    check_own(destination)
     with scratch_folder(destination) as folder:
         temporary = folder / destination.name
         yield temporary
@@ -48,6 +54,19 @@ def clear_leftovers(destination: str | Path) -> None:
     if len(destination.name) <= 60:  # a longer one cannot be told from its neighbours
         for folder in destination.parent.glob(f".{glob.escape(destination.name)}.*.part"):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_own(path: Path) -> None:
+    """Remove a folder of frames, or a file, that this program wrote; nothing where there is none.
+
+    Raises:
+        OutputError: it is not this program's, or holds what is not.
+    """
+    check_own(path)
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _replace_folder(new: Path, destination: Path) -> None:

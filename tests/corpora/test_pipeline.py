@@ -196,7 +196,7 @@ def test_other_settings_need_overwrite_and_foreign_clips_are_safe(raw, tmp_path)
     assert (out / "train/mine/1.png").is_file()
     assert rules_of(prepared, "mine") == ["stale-clip"]
     write_frames(tmp_path / "foreign/train/clip", [1], "%d.png")
-    with pytest.raises(CorpusError, match="holds clips that this command did not make"):
+    with pytest.raises(media.OutputError, match="holds train, which this program did not write"):
         run(raw, tmp_path / "foreign")
     (out / "prepare.json").write_text("{")
     with pytest.raises(CorpusError, match="prepare.json is damaged"):
