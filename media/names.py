@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff")
-VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".gif")
+# What in a folder could be a picture or a clip; what a file is, its content says (:mod:`media.content`).
+IMAGE_SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".apng", ".avif", ".jp2", ".pgm", ".ppm",
+)  # fmt: skip
+VIDEO_SUFFIXES = (
+    ".mp4", ".mov", ".avi", ".mkv", ".webm", ".gif", ".m4v", ".mts", ".m2ts", ".wmv", ".asf", ".mpg", ".mpeg", ".3gp",
+    ".3g2", ".flv", ".f4v", ".ogv", ".mxf",
+)  # fmt: skip
 CLIP_SUFFIXES = IMAGE_SUFFIXES + VIDEO_SUFFIXES
-
+# What lies beside recordings and is none: nobody misses it among the clips.
+DOCUMENT_SUFFIXES = (
+    ".csv", ".txt", ".md", ".json", ".yaml", ".yml", ".xml", ".html", ".pdf", ".doc", ".docx", ".xls", ".xlsx", ".ods",
+    ".log", ".py", ".m", ".ini", ".db", ".zip",
+)  # fmt: skip
 
 # What systems, network drives and archives leave beside one's files.
 SYSTEM_FOLDERS = (
@@ -20,6 +31,20 @@ SYSTEM_FOLDERS = (
 
 class MediaError(ValueError):
     """A clip or picture that cannot be used; the message names the file, what is wrong and what would be legal."""
+
+
+class MediaWarning(UserWarning):
+    """Something about a clip or picture that is used all the same; the message begins with its path."""
+
+
+def warn_in_one_line() -> None:
+    """Let this process show a :class:`MediaWarning` as a line for its user, and not as Python's two for a developer."""
+    usual = warnings.formatwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: object, **line: object) -> str:
+        return f"warning: {message}\n" if issubclass(category, MediaWarning) else usual(message, category, *place, **line)
+
+    warnings.formatwarning = show
 
 
 def natural_key(name: str | Path) -> list:

@@ -22,7 +22,7 @@ from PIL import Image, PngImagePlugin
 from media.atomic import atomic_path, remove_own, scratch_folder
 from media.names import MediaError
 from media.ownership import MARK
-from media.reading import _last_line
+from media.video import last_line
 
 MAX_STRIP_WIDTH = 65_500  # wider images are refused by JPEG and by many viewers
 _PNG_HEADER = 33  # bytes: signature and IHDR chunk, after which other chunks may come
@@ -132,7 +132,7 @@ def _finish_encoder(process: subprocess.Popen, path: str | Path) -> None:
         return
     text = output.decode(errors="replace")
     full = "No space left" in text
-    reason = _last_line(text) if text.strip() else f"exit status {process.returncode}"
+    reason = last_line(text) or f"exit status {process.returncode}"
     raise OSError(errno.ENOSPC if full else errno.EIO, f"cannot write {path}: ffmpeg failed: {reason}")
 
 
