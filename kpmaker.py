@@ -34,7 +34,8 @@ from faces.keypoint_files import MANIFEST, KeypointError, keypoint_path, load_ke
 from faces.onset import Onset, OnsetDetector, read_onset
 from faces.preview import MAX_TILES, Tile, contact_sheet, draw_tile, spread
 from faces.records import Plan, Recorder, make_entry, make_plan
-from media import MediaError, clip_name, list_clips, open_clip, open_output_folder, write_image
+from media import MediaError, clip_name, describe_error, list_clips, open_clip, open_output_folder, warn_in_one_line
+from media import write_image
 from media.names import is_passed_over
 from parallel.work_sharing import Claims
 from parallel.workers import global_rank, global_size
@@ -363,10 +364,11 @@ def track_clips(clips: dict[str, Path], renewed: set[Path], arguments: argparse.
 def main(argv: list[str] | None = None) -> int:
     """Entry point; errors a user can mend are one line on stderr and exit code 2."""
     arguments = parse_arguments(argv)
+    warn_in_one_line()
     try:
         return KeypointMaker(arguments).run()
-    except (UsageError, MediaError, KeypointError, DetectorUnavailable, OSError) as error:
-        print(f"kpmaker.py: error: {error}", file=sys.stderr)
+    except (UsageError, MediaError, KeypointError, DetectorUnavailable, OSError, MemoryError) as error:
+        print(f"kpmaker.py: error: {describe_error(error)}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("interrupted: finished clips are kept, and the same command goes on from here", file=sys.stderr)

@@ -240,14 +240,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     argv = sys.argv[1:] if argv is None else argv
     arguments = build_parser(next(iter(argv), None)).parse_args(argv)
+    from media import describe_error, warn_in_one_line
+
+    warn_in_one_line()
     try:
         return arguments.command(arguments)
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:
         from faces import DetectorUnavailable
 
-        if not isinstance(error, (ValueError, OSError, DetectorUnavailable)):
+        if not isinstance(error, (ValueError, OSError, DetectorUnavailable, MemoryError)):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {describe_error(error)}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("interrupted: finished clips are kept, and the same command goes on from here", file=sys.stderr)

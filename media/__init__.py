@@ -8,8 +8,9 @@ from media.atomic import atomic_path, clear_leftovers, explain_write_error, remo
 from media.names import CLIP_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES, MediaError, clip_name, frame_files, list_clips
 from media.ownership import MARKER, OutputError, check_outputs, open_output_folder
 from media.clips import ArrayClip, Clip, FolderClip
-from media.names import MediaWarning, natural_key, natural_sorted, nested, warn_in_one_line
-from media.pictures import decode_image, read_image, resize_frame, to_rgb8
+from media.names import DamageWarning, MediaWarning, describe_left_out, natural_key, natural_sorted, nested
+from media.names import describe_error, warn_in_one_line
+from media.pictures import decode_image, has_pages, read_image, resize_frame, to_rgb8
 from media.reading import open_clip, split_strip
 from media.video import VideoClip
 from media.writing import clip_writer, fast_png, folder_writer, gif_rate, gif_slowdown, gif_writer, mp4_writer

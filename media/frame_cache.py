@@ -15,6 +15,7 @@ import numpy as np
 
 from media import ArrayClip, Clip, MediaError, atomic_path, open_clip, open_output_folder
 
+READING = 2  # raised when the same files are read as other frames
 ABANDONED = 3600.0  # seconds: what has been half-written for so long is of a process that was killed
 
 
@@ -94,11 +95,11 @@ class FrameCache:
 
 
 def _stamp(path: Path) -> str:
-    """Changes whenever a file of a clip does."""
+    """Changes whenever a file of a clip does, or how it is read."""
     if not path.is_dir():
-        return _digest(*_state(path.stat()))
+        return _digest(READING, *_state(path.stat()))
     with os.scandir(path) as entries:
-        return _digest(sorted((entry.name, *_state(entry.stat())) for entry in entries))
+        return _digest(READING, *sorted((entry.name, *_state(entry.stat())) for entry in entries))
 
 
 def _state(stat: os.stat_result) -> tuple[int, int, int]:

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from media import content
-from media.names import MediaError, MediaWarning
+from media.names import DamageWarning, MediaError, MediaWarning
 from media.timing import describe_variation, rate_of_delays
 
 MAX_PIXELS = 250_000_000  # of one picture: 0.75 GB of RGB, and as much again while it is decoded
@@ -108,17 +108,27 @@ def read_pages(path: Path) -> tuple[np.ndarray, float | None]:
             except (OSError, SyntaxError, EOFError) as error:
                 if not frames:
                     raise
-                _warn(f"{path} is truncated: decoding stopped after {len(frames)} frames ({error})")
+                text = f"{path} is truncated: decoding stopped after {len(frames)} frames ({error})"
+                warnings.warn(text, DamageWarning, stacklevel=3)
                 break
             delays.append(float(picture.info.get("duration") or 0))
     sizes = {frame.shape for frame in frames}
     if len(sizes) > 1:
         shown = ", ".join(f"{width}×{height}" for height, width, _ in sorted(sizes))
-        raise MediaError(f"the pictures in {path} differ in size ({shown}, width × height): give the one you mean alone")
+        raise MediaError(f"the pictures in {path} differ in size ({shown}, width × height): give one alone")
     fps = rate_of_delays(delays)
     if len(frames) > 1 and (variation := describe_variation(np.array(delays) / 1000, fps)):
         _warn(f"{path}: {variation}")
     return np.stack(frames), fps
+
+
+def has_pages(path: Path) -> bool:
+    """Whether a file holds several pictures, which make a clip; a broken one and what is no picture do not."""
+    try:
+        with _opened(path, str(path)) as picture:
+            return len(_pages(picture, str(path))) > 1
+    except MediaError:
+        return False
 
 
 @contextlib.contextmanager
@@ -199,7 +209,7 @@ def _deep_grey(values: np.ndarray, tags: dict, name: str) -> np.ndarray:
 
 
 def _to_srgb(picture: Image.Image, icc: bytes, name: str) -> Image.Image:
-    """A picture of the mode L, LA, RGB, RGBA or CMYK in sRGB; as it is, with a warning, where its profile is of no use."""
+    """A picture of the mode L, LA, RGB, RGBA or CMYK in sRGB; as it is, with a warning, if the profile is of no use."""
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
         if "srgb" in ImageCms.getProfileDescription(profile).lower():

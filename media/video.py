@@ -19,11 +19,14 @@ import imageio_ffmpeg
 import numpy as np
 
 from media.clips import Clip
-from media.names import MediaError, MediaWarning
+from media.names import DamageWarning, MediaError, MediaWarning
 from media.timing import describe_variation, rate_of_times
 
-# Frames as they come (no constant rate is made of theirs), each with a line in ffmpeg's log; square pixels.
-_PASS = ["-fps_mode", "passthrough", "-vf", "showinfo=checksum=0,scale=w='round(iw*sar)':h=ih,setsar=1"]
+# ffmpeg's quickest conversion to RGB is a grey level too dark.
+_EXACTLY = "flags=bilinear+full_chroma_int+accurate_rnd"
+_SQUARE = f"scale=w='round(iw*sar)':h=ih:{_EXACTLY},setsar=1"
+# Frames as they come (no constant rate is made of theirs), each with a line in ffmpeg's log.
+_PASS = ["-fps_mode", "passthrough", "-vf", f"showinfo=checksum=0,{_SQUARE}"]
 _TO_PIPE = ["-pix_fmt", "rgb24", "-c:v", "ppm", "-f", "image2pipe", "-"]
 _NOWHERE = ["-f", "null", "-"]
 
@@ -38,13 +41,14 @@ class _Record:
 
     frames: int
     fps: float | None
-    remarks: tuple[str, ...]  # what a person should know
+    damage: str = ""  # what is wrong with the file
+    remarks: tuple[str, ...] = ()  # what else a person should know
 
 
 class VideoClip(Clip):
     """A video, streamed frame by frame; what a damaged file still holds is kept, with a warning.
 
-    ``len`` and ``fps`` come from the frames themselves: before all have been read once, they let ffmpeg decode the file.
+    ``len`` and ``fps`` come from the frames themselves: before all have been read once, they cost decoding them.
 
     Raises:
         MediaError: no frame of it can be decoded.
@@ -94,6 +98,8 @@ class VideoClip(Clip):
         if record.frames == 0:
             raise MediaError(f"cannot read the video {self.path}: {_why_nothing(text)}")
         self._record = record
+        if record.damage:
+            warnings.warn(f"{self.path}: {record.damage}", DamageWarning, stacklevel=3)
         for remark in record.remarks:
             warnings.warn(f"{self.path}: {remark}", MediaWarning, stacklevel=3)
 
@@ -119,10 +125,9 @@ def _read_log(text: str) -> _Record:
     found = _FRAME.findall(text)
     clock = _CLOCK.search(text)
     if not found or clock is None:
-        return _Record(0, None, ())
-    remarks = []
-    if errors := _ERROR.findall(text):
-        remarks.append(f"truncated or damaged: {len(found)} frames can be read ({errors[-1].strip()})")
+        return _Record(0, None)
+    errors, remarks = _ERROR.findall(text), []
+    damage = f"truncated or damaged: {len(found)} frames can be read ({errors[-1].strip()})" if errors else ""
     tick_over, tick_under, rate_over, rate_under = map(int, clock.groups())
     tick = tick_over / max(1, tick_under)
     fps = rate_over / rate_under if rate_over and rate_under else None
@@ -134,7 +139,7 @@ def _read_log(text: str) -> _Record:
             remarks.append(variation)
     if "color_trc:smpte2084" in text or "color_trc:arib-std-b67" in text:
         remarks.append("HDR, which is not mapped to ordinary brightness: it looks pale. Record or export it as SDR")
-    return _Record(len(found), fps, tuple(remarks))
+    return _Record(len(found), fps, damage, tuple(remarks))
 
 
 def _why_nothing(text: str) -> str:
