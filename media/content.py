@@ -83,5 +83,6 @@ def _identify_boxes(head: bytes) -> Content:
 
 def refusal(name: str, content: Content) -> str:
     """Why a file of ``foreign`` content cannot be read, and the remedy."""
-    what = "a camera's raw photo" if content.name == "raw" else f"a {content.name} file"
+    photo = {"raw": "a camera's raw photo", "HEIC": "a HEIC photo", "AVIF": "an AVIF photo"}
+    what = photo.get(content.name, f"a {content.name} file")
     return f"{name} is {what} by its content, which is not read here: export it as JPEG or PNG"

@@ -16,7 +16,7 @@ from media import content
 from media.names import DamageWarning, MediaError, MediaWarning
 from media.timing import describe_variation, rate_of_delays
 
-MAX_PIXELS = 250_000_000  # of one picture: 0.75 GB of RGB, and as much again while it is decoded
+MAX_PIXELS = 178_000_000  # of one picture: 0.5 GB of RGB, three times as much while it is decoded
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, which warns of an attack from 89 megapixels
 
 BITS_PER_SAMPLE, WHITE_IS_ZERO, SAMPLE_FORMAT, MAX_SAMPLE, SUBFILE = 258, 262, 339, 281, 254  # tags of TIFF
@@ -203,7 +203,7 @@ def _deep_grey(values: np.ndarray, tags: dict, name: str) -> np.ndarray:
     bits = tags.get(BITS_PER_SAMPLE, (16,))[0]
     top = tags.get(MAX_SAMPLE, ((1 << bits) - 1,))[0] if bits <= 16 else 65535
     if values.dtype.kind != "f" and (bits > 16 or tags.get(SAMPLE_FORMAT, (1,))[0] == 2):
-        raise MediaError(f"{name} holds {bits}-bit or signed whole numbers; legal are 8-bit, 16-bit and float")
+        raise MediaError(f"{name} holds {bits}-bit whole numbers, or signed ones; legal are 8-bit, 16-bit and float")
     grey = _to_8_bits(values, name, top)
     return 255 - grey if tags.get(WHITE_IS_ZERO) == 0 else grey
 
