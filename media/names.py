@@ -98,9 +98,10 @@ def describe_left_out(names: Iterable[str]) -> str:
     if not names:
         return ""
     shown = ", ".join(natural_sorted(names)[:5]) + (" …" if len(names) > 5 else "")
+    count = f"{len(names)} file{'s' * (len(names) > 1)}"
     return (
-        f"left out, as their names do not end like a clip's: {len(names)} files ({shown}). Make videos .mp4 "
-        "(ffmpeg -i FILE FILE.mp4), export photos as JPEG or PNG, unpack archives"
+        f"{count} left out that no clip's name ends like: {shown}. Make videos .mp4 (ffmpeg -i FILE FILE.mp4), export "
+        "photos as JPEG or PNG, unpack archives"
     )
 
 

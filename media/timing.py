@@ -54,4 +54,4 @@ def describe_variation(durations: Sequence[float], fps: float | None, tick: floa
     if np.abs(durations - durations.mean()).max() <= allowed:
         return ""
     low, high = 1000 * durations.min(), 1000 * durations.max()
-    return f"its frame rate varies ({low:.4g} to {high:.4g} ms a frame): {fps:.4g} frames a second are taken for all"
+    return f"its frame rate varies ({low:.4g} to {high:.4g} ms a frame): read as {fps:.4g} frames a second"

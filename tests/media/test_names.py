@@ -95,7 +95,7 @@ def test_what_is_left_out_is_listed(tmp_path):
     for name in ("a.mp4", "b.cine", "IMG_1.HEIC", "c.braw", "notes.txt", "clips.csv", "Thumbs.db", ".hidden.raw"):
         (tmp_path / name).touch()
     with pytest.warns(
-        MediaWarning, match=r"left out.*3 files \(b\.cine, c\.braw, IMG_1\.HEIC\).*ffmpeg -i.*JPEG"
+        MediaWarning, match=r"3 files left out.*: b\.cine, c\.braw, IMG_1\.HEIC\. .*ffmpeg -i.*JPEG"
     ) as caught:
         assert [path.name for path in media.list_clips(tmp_path)] == ["a.mp4"]
     assert len(caught) == 1 and str(caught[0].message).startswith(str(tmp_path))

@@ -41,7 +41,7 @@ def test_varying_rates_are_frames_over_duration():
     fps = rate_of_times(times, 1 / 24, 1 / 90000, 120.0)
     assert len(times) / fps == pytest.approx(times[-1] + 1 / 24)
     assert describe_variation(np.diff(times), fps) == (
-        f"its frame rate varies (33.33 to 41.67 ms a frame): {fps:.4g} frames a second are taken for all"
+        f"its frame rate varies (33.33 to 41.67 ms a frame): read as {fps:.4g} frames a second"
     )
 
 
