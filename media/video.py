@@ -146,7 +146,8 @@ def _why_nothing(text: str) -> str:
     """The reason of a log without frames."""
     if " Video: " not in text and " Audio: " in text:
         return "it holds no picture, only sound"
-    return last_line("\n".join(_ERROR.findall(text))) or "it holds no frame that can be decoded"
+    nothing = "it holds no frame that can be decoded" if text.strip() else "ffmpeg has crashed"
+    return last_line("\n".join(_ERROR.findall(text))) or nothing
 
 
 def last_line(text: str) -> str:
