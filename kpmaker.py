@@ -34,9 +34,8 @@ from faces.keypoint_files import MANIFEST, KeypointError, keypoint_path, load_ke
 from faces.onset import Onset, OnsetDetector, read_onset
 from faces.preview import MAX_TILES, Tile, contact_sheet, draw_tile, spread
 from faces.records import Plan, Recorder, make_entry, make_plan
-from media import MediaError, clip_name, describe_error, list_clips, open_clip, open_output_folder, warn_in_one_line
-from media import write_image
-from media.names import is_passed_over
+from media import MediaError, clip_name, list_clips, open_clip, open_output_folder, write_image
+from media.names import describe_error, is_passed_over, warn_in_one_line
 from parallel.work_sharing import Claims
 from parallel.workers import global_rank, global_size
 
