@@ -122,7 +122,6 @@ def _run_portraits(arguments: argparse.Namespace) -> int:
         arguments.workers, arguments.overwrite,
     )  # fmt: skip
     print(f"{arguments.out}: {done}")
-    print(f"next: python kpmaker.py --root {arguments.out} --detector dlib")
     return FINISHED
 
 

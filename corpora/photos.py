@@ -6,10 +6,9 @@ reason.  Pictures of one person are found by dlib's embedding, so that nobody is
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +58,12 @@ class Photo:
         """A number of the file's content, for the keys of random streams."""
         return int(self.digest[:12], 16)
 
-    def face(self, size: int, key: Iterable[int]) -> FaceModel:
+    def landmarks_in(self, size: int, key: Sequence[int]) -> np.ndarray:
+        """Landmarks (68, 2) of :meth:`face`, without reading the photo."""
+        to_frame = random_crop(np.random.default_rng([*key, 1]), size)
+        return transform_points(_photo_to_frame(self.landmarks, to_frame), self.landmarks)
+
+    def face(self, size: int, key: Sequence[int]) -> FaceModel:
         """The face in a crop, a colour and a camera that follow from ``key``; frames have ``size`` pixels a side."""
         rng = np.random.default_rng([*key, 1])
         matrix = _photo_to_frame(self.landmarks, random_crop(rng, size))

@@ -5,6 +5,7 @@ Layout under the output folder, as the sample data has it (`corpora.sample.datas
     train/<person>_<emotion>_<n>/0000000.png …   clips of every training face, of macro- and micro-expressions
     test/<person>_<emotion>_1/0000000.png …      one micro-expression of each held-out face
     truth/<driving>-<source>/…                   for each pair: the driving clip's movement on the source's face
+    keypoints/<clip>.pt                          the facial prior's key points, from the photo's landmarks
     clips.csv, pairs.csv                         the clips; the pairs, every test clip once as source and as driving
     left_out.csv                                 photos that were not used, and why
     portraits.json, faces.json                   the settings; what was found in the photos
@@ -25,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from corpora import open_table, read_clips, write_clips, write_json, write_table
 from corpora.parallel import run_parallel
@@ -33,11 +35,14 @@ from corpora.sample.action_units import EMOTIONS
 from corpora.sample.dataset import MICRO, ClipPlan, Job
 from corpora.sample.identities import FaceModel
 from corpora.sample.portraits import CANONICAL_IOD, upright
+from faces.keypoint_files import keypoint_path, save_keypoints
+from modules.facial_prior import select_keypoints
 
 VERSION = 1  # raised when the same settings would give other pictures
 FACTORS = (1, 2, 4)  # of the peaks in training
 TRAIN_FRAMES, TRAIN_FPS, TEST_FPS = 12, 50.0, 100.0
 MOVEMENTS = tuple((emotion, units) for emotion, combinations in EMOTIONS.items() for units in combinations)
+KEYPOINTS = "keypoints"
 PAIR_COLUMNS = ("distance", "source", "driving", "frame")
 _STREAMS = {"train": 1, "test": 2}  # first number of every random stream
 
@@ -136,6 +141,10 @@ def build(
     _remove_others(out, {job.folder for job in jobs})
     missing = [job for job in jobs if overwrite or not job.is_done()]
     list(run_parallel(functools.partial(Job.run, size=size), missing, list(map(len, missing)), workers))
+    for plan in (*plans["train"], *plans["test"]):
+        if overwrite or not keypoint_path(out / KEYPOINTS, plan.name).is_file():
+            points = select_keypoints(torch.from_numpy(plan.identity.landmarks_in(size, plan.key)))
+            save_keypoints(out / KEYPOINTS, plan.name, points)
     write_table(out / "left_out.csv", ("file", "reason"), sorted((left_out | too_near).items()))
     _write_lists(out, plans)
     return (

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
 
 from faces import dlib_model_file
-from faces.dlib_backend import LANDMARK_MODEL, identity_model, load_finder, load_model
+from faces.dlib_backend import LANDMARK_MODEL, load_finder, load_model
 from faces.versions import file_digest
 from metrics.canonical import MetricError
 from metrics.flow import clip_flow, end_point_error, moving_pixels
