@@ -20,7 +20,6 @@ from __future__ import annotations
 import fnmatch
 import functools
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+import media
 from corpora import open_table, read_clips, write_clips, write_json, write_table
 from corpora.parallel import run_parallel
 from corpora.photos import Photo, check_photos, keep_apart
@@ -42,7 +42,7 @@ VERSION = 1  # raised when the same settings would give other pictures
 FACTORS = (1, 2, 4)  # of the peaks in training
 TRAIN_FRAMES, TRAIN_FPS, TEST_FPS = 12, 50.0, 100.0
 MOVEMENTS = tuple((emotion, units) for emotion, combinations in EMOTIONS.items() for units in combinations)
-KEYPOINTS = "keypoints"
+SETTINGS, KEYPOINTS = "portraits.json", "keypoints"
 PAIR_COLUMNS = ("distance", "source", "driving", "frame")
 _STREAMS = {"train": 1, "test": 2}  # first number of every random stream
 
@@ -123,7 +123,8 @@ def build(
     if not 1 <= clips <= len(MOVEMENTS):
         raise ValueError(f"--clips is {clips}; legal are 1 to {len(MOVEMENTS)}, the movements that there are")
     settings = {"version": VERSION, "seed": seed, "size": size, "held_out": held_out}
-    _check_settings(out / "portraits.json", settings, overwrite)
+    media.open_output_folder(out, "--out", {"--faces": folder}, ours=(out / SETTINGS).is_file())
+    _check_settings(out / SETTINGS, settings, overwrite)
     photos, left_out = check_photos(folder, size, workers, out / "faces.json")
     testing = [photo for photo in photos if _is_held_out(photo, held_out)]
     training, too_near = keep_apart([photo for photo in photos if photo not in testing], testing)
@@ -183,7 +184,7 @@ def _remove_others(out: Path, folders: set[Path]) -> None:
         with open_table(out / "pairs.csv") as rows:
             listed += [out / "truth" / f"{row['driving']}-{row['source']}" for row in rows]
     for folder in set(listed) - folders:
-        shutil.rmtree(folder, ignore_errors=True)
+        media.remove_own(folder)
 
 
 def _write_lists(out: Path, plans: dict[str, list[PortraitPlan]]) -> None:
