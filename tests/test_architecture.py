@@ -39,7 +39,7 @@ ALLOWED = {
     "logger": {"media"},
     "checkpoint": {"media", "modules", "settings"},
     "faces": {"media", "metrics", "modules", "parallel"},
-    "corpora": {"faces", "media", "pages", "parallel"},
+    "corpora": {"faces", "media", "metrics", "modules", "pages", "parallel"},
     "frames_dataset": {"augmentation", "corpora", "faces", "media", "modules"},
     "animation": {"checkpoint", "corpora", "faces", "frames_dataset", "media", "modules"},
     "training": {"checkpoint", "frames_dataset", "logger", "media", "modules", "parallel", "settings"},
