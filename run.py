@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,8 +110,10 @@ def run_evaluation(options: argparse.Namespace) -> None:
         workers=options.workers,
     )  # fmt: skip
     for method, figures in found.summary.items():
-        shown = (f"{name} {figures[name].mean:.2f}" for name in ("rho", "vcor", "gain", "skill") if name in figures)
-        print(f"{method}: {', '.join(shown)}")
+        shown = [f"{name} {figures[name].mean:.2f}" for name in ("rho", "vcor", "gain", "skill") if name in figures]
+        counts = Counter(row.status for row in found.rows if row.method == method)
+        none = f"no pair that counts ({', '.join(f'{count} {status}' for status, count in counts.items())})"
+        print(f"{method}: {', '.join(shown) or none}")
     for row in found.failures:
         print(f"failed: {row.pair} ({row.method}): {row.problem}", file=sys.stderr)
     print(f"report: {out / 'report.html'}")
