@@ -15,8 +15,10 @@ from pathlib import Path
 import openpyxl
 import xlrd
 
+from corpora import decode_csv
 from corpora.raw import Listing
 from corpora.tree import CorpusError, RawFile, Tree
+from media.names import composed
 
 SHEET_SUFFIXES = (".xlsx", ".xlsm", ".xls", ".csv")
 _ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # how .xlsx and .xls files begin
@@ -50,7 +52,7 @@ class Row:
             return ""
         if isinstance(value, float) and value.is_integer():
             return str(int(value))
-        return str(value).strip()
+        return composed(str(value)).strip()
 
     def number(self, name: str) -> int | None:
         """A cell as a whole number; None where it holds none."""
@@ -157,7 +159,7 @@ def _tables(file: RawFile) -> Sequence[Sequence[Sequence]]:
 
 def _read_csv(data: bytes, file: RawFile) -> list[list]:
     try:
-        text = data.decode("utf-8-sig")
+        text = decode_csv(data)
     except UnicodeDecodeError as error:
         what = "no CSV file in UTF-8" if file.name.lower().endswith(".csv") else "a spreadsheet in no known format"
         raise CorpusError(

@@ -70,7 +70,7 @@ def test_empty_and_foreign(tmp_path):
     fails(write_sheet(tmp_path / "c.xlsx", [["Name", "Price"], ["a", 3]]), "no header", "its first row is: Name, Price")
     (tmp_path / "d.csv").write_bytes("Subject,Filename\n1,\xe9\n".encode("latin-1"))
     fails(tmp_path / "d.csv", "no CSV file in UTF-8")
-    (tmp_path / "e.xlsx").write_bytes(b"\xff\xfe\x00nothing known")
+    (tmp_path / "e.xlsx").write_bytes(b"\xff\xfd\x00nothing known")
     fails(tmp_path / "e.xlsx", "in no known format")
 
 
