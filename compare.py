@@ -90,7 +90,7 @@ def make_columns(settings: dict, out: Path) -> list[Column]:
         except ConfigError as error:
             raise ComparisonError(f"column {name}: {error}") from error
         checkpoint = Path(entry["checkpoint"])
-        if not checkpoint.is_file():
+        if not checkpoint.exists():
             raise ComparisonError(
                 f"column {name}: no such checkpoint: {checkpoint}. Train it with `python run.py --config "
                 f"{entry['config']}`, put the file there, or take the column out of the comparison"

@@ -137,6 +137,7 @@ def run_comparison(options: argparse.Namespace) -> None:
 
 def run(options: argparse.Namespace, arguments: list[str]) -> int:
     """Carry out a parsed command line, ``arguments``; returns the exit code."""
+    from checkpoint import checkpoint_file
     from modules import build_networks
     from parallel import distributed as team
     from settings import load_config
@@ -154,8 +155,7 @@ def run(options: argparse.Namespace, arguments: list[str]) -> int:
     if "dataset_params" not in config:
         raise ValueError(f"--mode {options.mode} needs dataset_params in the config")
     for path in filter(None, (options.checkpoint, options.init_from)):
-        if not Path(path).is_file():
-            raise ValueError(f"no such checkpoint: {path}")
+        checkpoint_file(path)
     if options.init_from and options.mode not in TRAINING_MODES:
         raise ValueError(f"--init-from starts a training; --mode {options.mode} takes --checkpoint")
     if options.out and options.mode in TRAINING_MODES:

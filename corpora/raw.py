@@ -134,7 +134,7 @@ def describe(tree: Tree) -> str:
 
 # ------------------------------------------------------------------------------------------------------ frames
 def _shape(name: str) -> str:
-    """What is left of a file's name without its suffix when numbers are taken for alike: ``reg_img46.jpg`` → reg_img#."""
+    """A file's name without its suffix, all numbers taken for alike: ``reg_img46.jpg`` → ``reg_img#``."""
     return re.sub(r"\d+", "#", composed(name.rpartition(".")[0]).lower())
 
 
@@ -168,7 +168,8 @@ def numbered_frames(files: Sequence[RawFile], clip: str, listing: Listing) -> tu
 
 def _rising_numbers(files: Sequence[RawFile]) -> Sequence[int] | None:
     """The numbers in the names that rise from file to file, the densest of several, of equally dense ones the last."""
-    columns = [column[::-1] for column in zip(*(_numbers(file.name)[::-1] for file in files[::-1]))]  # the last first
+    backwards = (_numbers(file.name)[::-1] for file in files)  # names may differ in how many numbers they begin with
+    columns = zip(*backwards, strict=False)
     rising = [column for column in columns if all(a < b for a, b in itertools.pairwise(column))]
     return min(rising, key=lambda column: column[-1] - column[0], default=None) if files else ()
 
@@ -213,7 +214,7 @@ def is_whole_clip(frames: Sequence[RawFrame], clip: str, source: str, listing: L
 
 
 def _note_gaps(frames: Sequence[RawFrame], clip: str, listing: Listing) -> None:
-    """Say which numbers are missing between the first frame and the last, which may be so many apart as is usual here."""
+    """Say which numbers are missing between the first frame and the last, by the step that is usual in this clip."""
     numbers = [frame.number for frame in frames]
     steps = [b - a for a, b in itertools.pairwise(numbers)]
     usual = statistics.median_low(steps) if steps else 1

@@ -33,8 +33,8 @@ RULES = {
     "frame-without-number": "a picture without a number in its name: left out",
     "frame-twice": "two pictures of one frame number: the first one counts",
     "frame-named-otherwise": "a picture named otherwise than most of its folder: left out",
-    "numbered-by-order": "no number in the frames' names rises from frame to frame: they are numbered from 0, in natural "
-    "order of their names",
+    "numbered-by-order": "no number in the frames' names rises from frame to frame: they are numbered from 0, in "
+    "natural order of their names",
     "unreadable-frame": "a frame that no decoder reads: left out of its clip",
     "frame-size": "a frame of another size than its clip: left out of it",
     "label-conflict": "the folder and the clip's name give different emotions: the name counts",

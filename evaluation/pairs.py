@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -158,8 +159,8 @@ def _found_pairs(driving: Collection[str], sources: Collection[str], results: It
             fitting = " and ".join(f"{clip} (source: {source or 'itself'})" for clip, source in readings)
             pair = Pair(name, "", problems={"": f"the name fits several driving clips: {fitting}. {REMEDY}"})
         else:
-            problem = f"no driving clip's name is in it: results are called <driving>-<source> or <source>--<driving>. {REMEDY}"
-            pair = Pair(name, "", problems={"": problem})
+            problem = "no driving clip's name is in it: results are called <driving>-<source> or <source>--<driving>"
+            pair = Pair(name, "", problems={"": f"{problem}. {REMEDY}"})
         pairs.setdefault(pair.name, pair)
     if strange:
         shown = ", ".join(dict.fromkeys(strange[:3]))
@@ -175,7 +176,8 @@ def _results(folder: str | Path) -> dict[str, Path]:
     clips = clips_by_name(folder)
     beside = [name for name in clips if name.endswith(SIDE_BY_SIDE) and name.removesuffix(SIDE_BY_SIDE) in clips]
     if beside:
-        tqdm.write(f"left out of {folder}, as they show clips side by side: {', '.join(beside[:3])}{' …' if beside[3:] else ''}")
+        shown = ", ".join(beside[:3]) + (" …" if beside[3:] else "")
+        tqdm.write(f"left out of {folder}, as they show clips side by side: {shown}")
     return {name: path for name, path in clips.items() if name not in beside}
 
 
@@ -210,7 +212,7 @@ def find_pairs(
     if pairs is None:
         found = _found_pairs(driving, sources, results.values())
     else:
-        found = _listed_pairs(Path(pairs), {*driving, *sources, *(name for clips in results.values() for name in clips)})
+        found = _listed_pairs(Path(pairs), {*driving, *sources, *itertools.chain(*results.values())})
     for pair in found:
         pair.driving_path, pair.source_path = driving.get(pair.driving), sources.get(pair.source)
         if pair.driving_path is None and not pair.problems:

@@ -64,7 +64,7 @@ def _format_warning(message: Warning | str, category: type[Warning], *place: obj
 
 
 def composed(name: str) -> str:
-    """A name as names are compared: macOS may write ë as e and a mark (NFD), everything else writes one letter (NFC)."""
+    """A name as names are compared: macOS may write ë as e and a mark (NFD), all else writes one letter (NFC)."""
     return unicodedata.normalize("NFC", name)
 
 
