@@ -29,6 +29,7 @@ from media import OutputError, atomic_path
 from modules import FAMILIES, build_networks, get_family
 from modules.inference import prepare_for_inference
 from modules.vgg import Vgg19
+from parallel.workers import speak_any_alphabet
 from settings.devices import settle_precision
 
 VGG_FILE = "vgg19-dcbb9e9d.pth"
@@ -366,6 +367,7 @@ def load_vgg19(weights: str | None = None) -> Vgg19:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point: write a slim copy of a checkpoint."""
+    speak_any_alphabet()
     parser = argparse.ArgumentParser(description="Write a small copy of a checkpoint, for inference only.")
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("destination", type=Path)

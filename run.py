@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluation import YARDSTICKS
-from parallel.workers import launched
+from parallel.workers import launched, speak_any_alphabet
 
 if TYPE_CHECKING:  # PyTorch and the engines are imported where they are needed: --help answers at once
     import torch
@@ -184,6 +184,7 @@ def message(error: BaseException) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code: 2 for an error of use or data, 1 for a failed training, 130 for Ctrl-C."""
+    speak_any_alphabet()
     arguments = sys.argv[1:] if arguments is None else arguments
     options = build_parser().parse_args(arguments)
     import torch

@@ -269,6 +269,9 @@ def _settle_apex(clip: RawClip, listing: Listing) -> RawClip:
     if not clip.onset <= clip.apex <= clip.offset:
         listing.note("apex-outside", clip.name, f"apex {clip.apex}, onset {clip.onset}, offset {clip.offset}")
         return replace(clip, apex=None)
+    if clip.apex in (clip.onset, clip.offset):
+        end = "onset" if clip.apex == clip.onset else "offset"
+        listing.note("apex-at-the-end", clip.name, f"apex {clip.apex} is the {end}")
     if all(frame.number != clip.apex for frame in clip.frames):
         listing.note("apex-frame-missing", clip.name, f"apex {clip.apex}")
     return clip
