@@ -9,8 +9,8 @@ RULES = {
     # what is left out
     "listed-but-absent": "a row of the coding sheet without frames on disk: left out",
     "listed-twice": "a second row of the coding sheet for one clip: the first one counts",
-    "row-incomplete": "a row of the coding sheet without subject or file name: left out (of merged cells, .csv and .xls "
-    "keep the first row's alone: fill the others)",
+    "row-incomplete": "a row of the coding sheet without subject or file name: left out (of merged cells, .csv and "
+    ".xls keep the first row's alone: fill the others)",
     "not-in-sheet": "frames on disk without a row in the coding sheet: kept without annotations where the folder holds "
     "the expression alone, else left out",
     "several-copies": "a clip that is there more than once: one copy is used",
