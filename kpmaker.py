@@ -37,7 +37,7 @@ from faces.records import Plan, Recorder, make_entry, make_plan
 from media import MediaError, clip_name, list_clips, open_clip, open_output_folder, write_image
 from media.names import describe_error, is_passed_over, warn_in_one_line
 from parallel.work_sharing import Claims
-from parallel.workers import global_rank, global_size
+from parallel.workers import global_rank, global_size, speak_any_alphabet
 
 if TYPE_CHECKING:
     from torch import Tensor  # PyTorch is imported where it is needed: the workers search meanwhile
@@ -362,6 +362,7 @@ def track_clips(clips: dict[str, Path], renewed: set[Path], arguments: argparse.
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point; errors a user can mend are one line on stderr and exit code 2."""
+    speak_any_alphabet()
     arguments = parse_arguments(argv)
     warn_in_one_line()
     try:
