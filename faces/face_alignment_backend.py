@@ -17,7 +17,7 @@ from types import ModuleType
 import numpy as np
 import torch
 
-from faces.detector import Detector, DetectorUnavailable, Face, by_area, check_image
+from faces.detector import Detector, DetectorUnavailable, Face, ranked, check_image
 from faces.versions import file_digest, package_version
 
 LANDMARK_WEIGHTS = "2DFAN4-11f355bf06.pth.tar"
@@ -102,7 +102,7 @@ class FaceAlignmentDetector(Detector):
         for row, points in zip(rows, landmarks, strict=True):
             box = (math.floor(row[0]), math.floor(row[1]), math.ceil(row[2]), math.ceil(row[3]))
             faces.append(Face(box, np.asarray(points, dtype=np.float32), float(row[4])))
-        return by_area(faces)
+        return ranked(faces)
 
 
 def _same_size_batches(images: Sequence[np.ndarray]) -> list[list[int]]:
