@@ -261,7 +261,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--detector", choices=("dlib", "face-alignment"), default="dlib")
     for name, whose in (("--face", "the picture"), ("--driving-face", "the clip")):
         add(name, type=face_choice, default="largest", metavar="N|left|right|largest",
-            help=f"which face of {whose}, where there are several; N counts from the left (default: largest)")  # fmt: skip
+            help=f"which face of {whose} that shows several; N counts from the left (default: largest)")  # fmt: skip
     add("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     add("--cpu", action="store_true", help="the same as --device cpu")
     add("--no-paste", action="store_true", help="the face's crop alone, not put back into the photo")

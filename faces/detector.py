@@ -116,7 +116,9 @@ def choose_face(faces: Sequence[Face], choice: str | int = "largest") -> Face:
         return row[0 if choice == "left" else -1]
     if choice > len(row):
         there = "is 1 face" if len(row) == 1 else f"are {len(row)} faces"
-        raise ValueError(f"face {choice} was asked for, but there {there}; legal: {', '.join(CHOICES)}, 1 to {len(row)}")
+        raise ValueError(
+            f"face {choice} was asked for, but there {there}; legal: {', '.join(CHOICES)}, 1 to {len(row)}"
+        )
     return row[choice - 1]
 
 

@@ -36,9 +36,7 @@ class FaceClip:
     notes: tuple[str, ...] = ()
 
 
-def crop_face(
-    path: Path, detector: Detector, crop: Crop, only_first: bool, choice: str | int = "largest"
-) -> FaceClip:
+def crop_face(path: Path, detector: Detector, crop: Crop, only_first: bool, choice: str | int = "largest") -> FaceClip:
     """Read a clip or picture and cut it to its face, as the training data was cut; frame by frame, as they are read.
 
     Args:

@@ -73,7 +73,7 @@ def test_frames_that_are_cropped_already_are_resized_only_unless_asked(tmp_path)
     prepared = run(tmp_path, tmp_path / "out", Settings(Crop(200)))
     assert np.array_equal(media.open_clip(tmp_path / "out/train/s1_ne_01").first(), face_frame(1, 0))
     assert rules_of(prepared, "") == ["count", "already-cropped"]
-    run(tmp_path, tmp_path / "cut", Settings(Crop(200), keep_cropped=False))
+    run(tmp_path, tmp_path / "cut", Settings(Crop(200)))
     assert not np.array_equal(media.open_clip(tmp_path / "cut/train/s1_ne_01").first(), face_frame(1, 0))
 
 
