@@ -41,7 +41,7 @@ _load_detector = functools.lru_cache(maxsize=1)(make_detector)
 class Settings:
     """What the written frames depend on."""
 
-    crop: Crop = field(default_factory=Crop)  # of all clips
+    crop: Crop = field(default_factory=functools.partial(Crop, adapt=True))  # of all clips
     # See :func:`faces.make_detector`; dlib's ``upsample`` is 0 where it is None, as in the released preprocessing.
     detector: str = "dlib"
     upsample: int | None = None
