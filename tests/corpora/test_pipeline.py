@@ -100,7 +100,7 @@ def test_a_doubtful_face_is_left_out_unless_asked_for(tmp_path, monkeypatch):
     monkeypatch.setattr(Settings, "make_detector", lambda self: Doubting())
     raw = make_raw(tmp_path / "raw", (1, 2))
     for file in (raw / "HS/s2/micro/negative/s2_ne_01").iterdir():
-        frame = media.read_image(file)
+        frame = media.read_image(file).copy()
         frame[0, 0] = 255
         media.write_image(file, frame)
     prepared = run(raw, tmp_path / "out")
