@@ -161,7 +161,10 @@ def animate(
     clips = ClipFolder(config["dataset_params"], "test", family.uses_prior, family.uses_tracks)
     pairs = find_pairs(config, clips) if pairs is None else pairs
     results.check_names(pairs)
-    clips.check_keypoints(dict.fromkeys(name for pair in pairs for name in (pair.driving, pair.source)))
+    names = list(dict.fromkeys(name for pair in pairs for name in (pair.driving, pair.source)))
+    clips.check_keypoints(names)
+    for face in clips.doubtful_faces(names):
+        tqdm.write(f"doubtful face, animated all the same: {face}; look at preview.png in {clips.keypoint_folder}")
     settings = {
         **results.common_settings(model, checkpoint, params["format"]),
         **{name: params.get(name) for name in ("mode", "normalization_params", "fps", "head")},

@@ -23,8 +23,8 @@ import numpy as np
 from tqdm import tqdm
 
 import media
-from faces import DetectorUnavailable, make_detector
-from faces.crop import Crop, add_crop_options
+from faces import DetectorUnavailable, face_choice, make_detector
+from faces.crop import Crop, add_crop_options, chosen_crop
 from parallel.workers import speak_any_alphabet
 
 if TYPE_CHECKING:  # PyTorch, and what needs it, is imported once the options are read: --help answers at once
@@ -59,8 +59,11 @@ def run(options: argparse.Namespace) -> Path:
 
     # Both faces are found in their first frames, and cut out as those were that the model was trained on.
     detector, crop = make_detector(options.detector), crop_of(options, model)
-    source = crop_face(inputs.source, detector, crop, only_first=True)
-    driving = crop_face(inputs.driving, detector, crop, only_first=False)
+    source = crop_face(inputs.source, detector, crop, only_first=True, choice=options.face)
+    driving = crop_face(inputs.driving, detector, crop, only_first=False, choice=options.driving_face)
+    for role, face in (("source", source), ("driving", driving)):
+        for note in face.notes:
+            print(f"{role} {face.clip.path}: {note}")
 
     # The driving clip's key points are followed from frame to frame, and the source's face takes their movement over.
     clips = TwoClips(source, driving, get_family(model.config).uses_tracks)
@@ -148,7 +151,7 @@ def load_model(options: argparse.Namespace, device: torch.device) -> LoadedModel
 def crop_of(options: argparse.Namespace, model: LoadedModel) -> Crop:
     """How faces are cut: as the options say, at the model's size."""
     size = (model.config.get("dataset_params") or {}).get("frame_shape") or [256]
-    return Crop(size[0], options.crop, options.margin, options.align, options.gray)
+    return chosen_crop(options, size[0], "square", MARGIN)
 
 
 def in_photo(take: Take, frames: int, crops: list[np.ndarray], paster: Paster | None) -> Iterator[np.ndarray]:
@@ -257,6 +260,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--compare", nargs="?", type=Path, const=True, metavar="FILE",
         help="driving clip, source and result side by side, .gif or .mp4 (default: <result>-compare.gif)")  # fmt: skip
     add("--detector", choices=("dlib", "face-alignment"), default="dlib")
+    for name, whose in (("--face", "the picture"), ("--driving-face", "the clip")):
+        add(name, type=face_choice, default="largest", metavar="N|left|right|largest",
+            help=f"which face of {whose} that shows several; N counts from the left (default: largest)")  # fmt: skip
     add("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     add("--cpu", action="store_true", help="the same as --device cpu")
     add("--no-paste", action="store_true", help="the face's crop alone, not put back into the photo")
@@ -295,10 +301,8 @@ def check_options(options: argparse.Namespace) -> None:
         raise ValueError(f"--cpu and --device {options.device}: give one of them")
     if options.cpu:
         options.device = "cpu"
-    if options.crop != "square" and options.margin == MARGIN:
-        options.margin = 0.0
     if options.source is None:  # the sample's faces are cut already
-        options.crop, options.margin, options.no_paste = "whole", 0.0, True
+        options.crop, options.no_paste = "whole", True
         options.compare = options.compare or True
     if options.result and options.result.suffix.lower() not in (".mp4", ".gif", ""):
         raise ValueError(f"--result {options.result}: legal are .mp4, .gif and a folder (no suffix)")
@@ -320,6 +324,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except (ValueError, OSError, DetectorUnavailable, OutOfMemoryError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except MemoryError as error:
+        reason = f" ({error})" if str(error) else ""
+        print(f"error: out of memory{reason}: give a shorter or smaller clip, or free memory", file=sys.stderr)
         return 2
     if options.source is None:
         print("Your own: make demo ARGS='--source face.jpg --driving clip.mp4'  (python demo.py --help)")

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from augmentation import build_augmentation
 from corpora import ClipRecord, open_table, read_clips
-from faces.keypoint_files import KeypointError, find_file, load_keypoints
+from faces.keypoint_files import KeypointError, doubtful_faces, find_file, load_keypoints
 from faces.tracking import TRACK_FOLDER, load_track
 from media import Clip, clip_name, list_clips, open_clip, resize_frame
 from media.frame_cache import FrameCache
@@ -172,6 +172,13 @@ class ClipFolder:
             paths += [find_file(folder, name) for folder in folders]
         return max(path.stat().st_mtime for path in paths)
 
+    def doubtful_faces(self, names: Iterable[str] | None = None) -> list[str]:
+        """Which of ``names`` (all clips) have key points of a doubtful face: ``clip (score, place)``."""
+        if self.keypoint_folder is None:
+            return []
+        found = doubtful_faces(self.keypoint_folder, self.names if names is None else names)
+        return [f"{name} ({where})" for name, where in found.items()]
+
     def check_keypoints(self, names: Iterable[str] | None = None) -> None:
         """Read the key point files of ``names`` (all clips), for good: a missing one is reported before work starts."""
         if self.keypoint_folder is not None:
@@ -199,6 +206,13 @@ class FramesDataset(Dataset):
     ):
         self.clips = ClipFolder(dataset_params, "train", with_keypoints, with_tracks)
         self.clips.check_keypoints()
+        if doubtful := self.clips.doubtful_faces():
+            listed = ", ".join(doubtful[:8]) + (" …" if len(doubtful) > 8 else "")
+            raise KeypointError(
+                f"the key points of {len(doubtful)} of {len(self.clips.names)} training clips are of doubtful faces: "
+                f"{listed}. Look at preview.png in {self.clips.keypoint_folder}; remove the clips, or accept them: "
+                f"python kpmaker.py --root <your data folder> --out {self.clips.keypoint_folder} --accept [CLIP ...]"
+            )
         self.num_repeats, self.seed = num_repeats, seed
         self.augment = build_augmentation(dataset_params.get("augmentation_params"))
         cache = dataset_params.get("frame_cache")

@@ -6,6 +6,7 @@
     python kpmaker.py --root data/your_dataset --detector dlib --on-missing error
     python kpmaker.py --root data/your_dataset --device cuda --overwrite
     python kpmaker.py --root data/your_dataset --detector dlib --track   # for model: fpb_tracked
+    python kpmaker.py --root data/your_dataset --detector dlib --accept clip7   # a doubtful face is right after all
     torchrun --nproc_per_node 4 kpmaker.py --root data/your_dataset      # or the same command on many machines
 
 A second run does only what is missing or has changed.  Beside the .pt files it writes manifest.json (how each
@@ -29,8 +30,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from faces import DETECTORS, DetectorUnavailable, make_detector
-from faces.keypoint_files import MANIFEST, KeypointError, keypoint_path, load_keypoints, read_manifest, update_manifest
+from faces import DETECTORS, DetectorUnavailable, Face, choose_face, face_choice, make_detector, several_faces
+from faces.keypoint_files import (
+    MANIFEST,
+    KeypointError,
+    doubtful_faces,
+    keypoint_path,
+    load_keypoints,
+    read_manifest,
+    update_manifest,
+)
 from faces.onset import Onset, OnsetDetector, read_onset
 from faces.preview import MAX_TILES, Tile, contact_sheet, draw_tile, spread
 from faces.records import Plan, Recorder, make_entry, make_plan
@@ -47,6 +56,7 @@ SPLITS = ("train", "test")
 JITTER_CLIPS = 5
 BLOCK = 32  # clips for each of its workers that a run claims at a time
 FINISHED, FAILED, INTERRUPTED = 0, 2, 130  # exit codes
+LABELS = {"found": "found", "doubtful": "doubtful", "template": "average face", "skipped": "skipped"}  # of statuses
 WITHOUT_FACE = {"template": "template", "skip": "skipped", "error": None}  # --on-missing → status; None: an error
 
 
@@ -77,6 +87,10 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--on-missing", choices=("error", "skip", "template"), default="template",
         help="a clip without a face gets an average face (template), no file (skip), or is an error; always "
         "reported, and marked in the manifest (default: %(default)s)")
+    add("--face", type=face_choice, default="largest", metavar="N|left|right|largest",
+        help="which face of a frame that shows several; N counts from the left (default: largest)")
+    add("--accept", nargs="*", metavar="CLIP",
+        help="the doubtful faces of these clips (of all, where none is named) are right: you have looked at them")
     add("--landmark-model", type=Path, metavar="PATH",
         help="dlib: a 68-landmark .dat file; face-alignment: its landmark weights, or a folder with both of "
         "its weight files")
@@ -137,8 +151,8 @@ class KeypointMaker:
             raise UsageError(str(error)) from error
         self.plan = self._plan(list(self.clips))
         self.shown = spread(list(self.clips), MAX_TILES)  # in the preview
-        self.names: dict[str, list[str]] = {"found": [], "template": [], "skipped": []}  # this run's clips, by status
-        self.several: list[str] = []  # names of those with several faces
+        self.names: dict[str, list[str]] = {status: [] for status in LABELS}  # this run's clips, by status
+        self.several: list[str] = []  # of those with several faces, what was taken
         self.errors: list[str] = []
         self.tiles: dict[str, Tile] = {}  # pictures for the preview, by name
 
@@ -154,7 +168,8 @@ class KeypointMaker:
             update_manifest(self.out, self.plan.moved)  # also shows, before the work, that the folder can be written
         if self.plan.todo:
             self.detect_blocks()
-        if self.plan.todo or not (self.out / PREVIEW).exists():
+        accepted = [] if self.arguments.accept is None else self.accept(self.arguments.accept)
+        if self.plan.todo or accepted or not (self.out / PREVIEW).exists():
             self.write_preview()
         self.report()
         if self.arguments.track:
@@ -167,6 +182,24 @@ class KeypointMaker:
         count = f"{len(self.errors)} of {len(self.clips)} clips"
         print(f"kpmaker.py: no key points for {count}{remedy}", file=sys.stderr)
         return FAILED
+
+    def accept(self, names: list[str]) -> list[str]:
+        """Let the doubtful faces of these clips, or of all, count as found; returns the clips' names.
+
+        Raises:
+            UsageError: a named clip has no doubtful face.
+        """
+        with Claims(self.out).exclusive("manifest"):
+            doubtful, entries = doubtful_faces(self.out, self.clips), read_manifest(self.out)
+            if strange := next((name for name in names if name not in doubtful), None):
+                raise UsageError(
+                    f"--accept {strange}: no clip of a doubtful face; there are: {', '.join(doubtful) or 'none'}"
+                )
+            names = names or list(doubtful)
+            update_manifest(self.out, {name: {**entries[name], "status": "found"} for name in names})
+        print(f"{self.out}: {len(names)} doubtful faces accepted{': ' * bool(names)}{_some(names)}")
+        self.tiles.clear()  # drawn as doubtful
+        return names
 
     def detect_blocks(self) -> None:
         """Key points of the clips to be done, block by block, each by one of the processes that share the folder."""
@@ -222,27 +255,40 @@ class KeypointMaker:
                     ends.pop(onset.path).close()
 
     def _record(self, onset: Onset, recorder: Recorder) -> None:
-        """Note, record and perhaps draw a clip; warn about one without a face."""
-        name, status = clip_name(onset.path), "found" if onset.faces else WITHOUT_FACE[self.arguments.on_missing]
+        """Note, record and perhaps draw a clip; warn about one without a sure face."""
+        name, status, face = clip_name(onset.path), WITHOUT_FACE[self.arguments.on_missing], None
+        if onset.faces:
+            try:
+                face = choose_face(onset.faces, self.arguments.face)
+            except ValueError as error:
+                self.errors.append(f"{onset.path}: {error}")
+                return
+            status = "doubtful" if face.doubt else "found"
         if onset.frame is None or status is None:
             self.errors.append(onset.error or f"no face in the onset frame of {onset.path}")
             return
         self.names[status].append(name)
-        if len(onset.faces) > 1:
-            self.several.append(name)
-        if status != "found":
+        if several := face and several_faces(face, onset.faces, self.arguments.face):
+            self.several.append(f"{name}: {several}")
+        if status == "doubtful":
+            tqdm.write(
+                f"warning: a doubtful face in the onset frame of {onset.path}, at {face.place}: {face.doubt}",
+                file=sys.stderr,
+            )
+        elif status != "found":
             gets = "the average face" if status == "template" else "no key points"
             tqdm.write(f"warning: no face in the onset frame of {onset.path}: it gets {gets}", file=sys.stderr)
-        landmarks, points = _points(onset, status)
-        recorder.add(name, make_entry(onset, self.detector, status), points)
+        landmarks, points = _points(onset, face, status)
+        recorder.add(name, make_entry(onset, face, self.arguments.face, self.detector, status), points)
         if name in self.shown or (status != "found" and len(self.tiles) < 2 * MAX_TILES):
             self.tiles[name] = draw_tile(onset.frame, name, status, landmarks, points)
 
     def write_preview(self) -> None:
-        """The contact sheet: clips without a face first, then a sample spread evenly over all."""
+        """The contact sheet: doubtful faces first, clips without a face, then a sample spread evenly over all."""
         entries = read_manifest(self.out)
         missing = [name for name in self.clips if name in entries and entries[name].get("status") != "found"]
         problems = spread(missing, MAX_TILES // 2)
+        problems.sort(key=lambda name: entries[name].get("status") != "doubtful")
         rest = [name for name in self.shown if name not in problems]
         names = problems + spread(rest, MAX_TILES - len(problems))
         drawn = [self.tiles.get(name) or self._draw_again(name, entries.get(name)) for name in names]
@@ -264,22 +310,27 @@ class KeypointMaker:
 
     def report(self) -> None:
         """Print what was done, and what a person should know about it."""
-        labels = {"found": "found", "template": "average face", "skipped": "skipped"}
-        parts = [f"{len(names)} {labels[key]}" for key, names in self.names.items() if names or key == "found"]
+        parts = [f"{len(names)} {LABELS[key]}" for key, names in self.names.items() if names or key == "found"]
         print(f"{self.out}: {', '.join(parts)}; {len(self.plan.done)} done before")
         entries, version = read_manifest(self.out), self.detector.version
+        look = "doubtful faces; look at the first ones of the preview, then remove these clips or --accept them"
         notes = {
+            look: [f"{name} at {where}" for name, where in doubtful_faces(self.out, self.clips).items()],
             "changed since the last run, and done again": self.plan.changed,
-            "several faces, the largest was taken": self.several,
+            "several faces": self.several,
             "files of another program, left as they are (move them away to have them made)": self.plan.kept,
             "done before with another detector or version (--overwrite makes them anew)": [
                 name for name in self.plan.done if entries[name].get("detector_version") != version
             ],
+            "several faces, done before with another --face (--overwrite makes them anew)": [
+                name
+                for name in self.plan.done
+                if entries[name].get("faces", 0) > 1 and entries[name].get("choice", "largest") != self.arguments.face
+            ],
         }
         for note, names in notes.items():
             if names:
-                more = " …" if len(names) > 8 else ""
-                print(f"{note}: {len(names)} ({', '.join(names[:8])}{more})")
+                print(f"{note}: {len(names)} ({_some(names)})")
         print(f"{self.out / MANIFEST} says how; look at {self.out / PREVIEW}")
 
 
@@ -289,14 +340,18 @@ def _holds_keypoints(folder: Path) -> bool:
     return MANIFEST in names and bool(read_manifest(folder)) or all(name.endswith(".pt") for name in names)
 
 
-def _points(onset: Onset, status: str) -> tuple[np.ndarray | None, Tensor | None]:
+def _some(names: list[str]) -> str:
+    return ("; " if any("," in name for name in names) else ", ").join(names[:8]) + (" …" if len(names) > 8 else "")
+
+
+def _points(onset: Onset, face: Face | None, status: str) -> tuple[np.ndarray | None, Tensor | None]:
     """Landmarks (68, 2) in whole pixels and key points (18, 2), None where there are none."""
     import torch
 
     from modules.facial_prior import select_keypoints, template_keypoints
 
-    if status == "found":
-        landmarks = np.rint(onset.faces[0].landmarks)
+    if face is not None:
+        landmarks = np.rint(face.landmarks)
         return landmarks, select_keypoints(torch.from_numpy(landmarks))
     return None, template_keypoints(*onset.frame.shape[:2]) if status == "template" else None
 

@@ -158,11 +158,12 @@ def _add_corpus(commands: argparse._SubParsersAction, corpus: str, chosen: bool)
 
 
 def _add_cutting(parser: argparse.ArgumentParser) -> None:
+    from faces import face_choice
     from faces.crop import add_crop_options
 
     add = parser.add_argument
     add("--size", type=_whole_number(16), default=256, help="side of the crops, pixels (default: 256)")
-    add_crop_options(parser, "paper; whole for frames that are cut to the face already")
+    add_crop_options(parser)
     # fmt: off
     add("--detector", choices=("dlib", "face-alignment"), default="dlib", help="default: %(default)s, offline")
     add("--device", default="auto", help="where face-alignment runs: auto, cpu, cuda or mps")
@@ -173,6 +174,10 @@ def _add_cutting(parser: argparse.ArgumentParser) -> None:
     add("--on-missing", choices=("skip", "whole", "error"), default="skip",
         help="a clip without a face is left out (skip), used uncut (whole), or is an error; always reported "
         "(default: %(default)s)")
+    add("--keep-doubtful", action="store_true",
+        help="use clips whose face is doubtful, too: look at the first onsets of the report; else they are left out")
+    add("--face", type=face_choice, default="largest", metavar="N|left|right|largest",
+        help="which face of a frame that shows several; N counts from the left (default: largest)")
     # fmt: on
 
 
@@ -199,13 +204,13 @@ def _run_corpus(arguments: argparse.Namespace) -> int:
     from corpora.report import write_reports
     from corpora.splits import CHALLENGE_FILE, SplitOptions
     from corpora.tree import CorpusError, scan
-    from faces.crop import Crop
+    from faces.crop import chosen_crop
 
     out, corpus = arguments.out, arguments.corpus
-    crop = Crop(arguments.size, arguments.crop or "paper", arguments.margin, arguments.align, arguments.gray)
     settings = Settings(
-        crop, keep_cropped=arguments.crop is None, detector=arguments.detector, upsample=arguments.upsample,
+        chosen_crop(arguments, arguments.size), detector=arguments.detector, upsample=arguments.upsample,
         device=arguments.device, landmark_model=arguments.landmark_model, on_missing=arguments.on_missing,
+        face=arguments.face, keep_doubtful=arguments.keep_doubtful,
     )  # fmt: skip
     subjects = tuple(name.strip() for name in arguments.test_subjects.split(",") if name.strip())
     split = SplitOptions(

@@ -79,6 +79,8 @@ def reconstruction(
     names = clips.names[: params["num_videos"]]
     clips.check_keypoints(names)
     out = open_output_folder(out, "--out", {**inputs_of(config["dataset_params"]), "--checkpoint": checkpoint})
+    for face in clips.doubtful_faces(names):
+        tqdm.write(f"doubtful face, reconstructed all the same: {face}; look at preview.png in {clips.keypoint_folder}")
     settings = common_settings(model, checkpoint, params["format"])
     check_settings(out, settings, overwrite)
     animator = ClipAnimator(model, clips, device, config["animate_params"]["batch_size"], reconstruction=True)

@@ -203,7 +203,7 @@ def _some(names: Sequence[str], count: int) -> str:
 
 
 def _check_keypoints(clips: Sequence[_Clip], folder: Path) -> Iterator[Problem]:
-    from faces.keypoint_files import KeypointError, load_keypoints, read_manifest
+    from faces.keypoint_files import KeypointError, describe_doubt, load_keypoints, read_manifest
 
     try:
         manifest = read_manifest(folder)
@@ -222,6 +222,9 @@ def _check_keypoints(clips: Sequence[_Clip], folder: Path) -> Iterator[Problem]:
         if entry.get("status") == "template":
             text = "no face was found, the average face stands in: look at preview.png"
             yield Problem(WARNING, "key points", clip.label, text)
+        if entry.get("status") == "doubtful":
+            text = f"a doubtful face ({describe_doubt(entry)}): look at preview.png; kpmaker.py --accept accepts it"
+            yield Problem(ERROR if clip.split == "train" else WARNING, "key points", clip.label, text)
         size = entry.get("frame_size")
         if size and clip.sizes and tuple(size) != clip.sizes[0]:
             text = f"made for frames of {_sizes([size])}, not {_sizes(clip.sizes[:1])}: run kpmaker.py again"

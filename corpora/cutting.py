@@ -23,7 +23,7 @@ from corpora import write_json
 from corpora.raw import RawClip
 from corpora.rules import Notice
 from corpora.tree import CorpusError
-from faces import Detector, Face, make_detector
+from faces import Detector, Face, choose_face, make_detector, several_faces
 from faces.crop import Crop, apply_crop, box_matrix, invert_matrix, transform_points
 from faces.preview import LANDMARK_COLOUR, TILE
 
@@ -41,14 +41,15 @@ _load_detector = functools.lru_cache(maxsize=1)(make_detector)
 class Settings:
     """What the written frames depend on."""
 
-    crop: Crop = field(default_factory=Crop)  # of all clips
-    keep_cropped: bool = True  # frames that are cut to the face already are resized only
+    crop: Crop = field(default_factory=functools.partial(Crop, adapt=True))  # of all clips
     # See :func:`faces.make_detector`; dlib's ``upsample`` is 0 where it is None, as in the released preprocessing.
     detector: str = "dlib"
     upsample: int | None = None
     device: str = "auto"
     landmark_model: str | None = None
     on_missing: str = "skip"  # ``skip``, ``whole`` (the whole frame) or ``error`` for a clip without a face
+    face: str | int = "largest"  # which of several, see :func:`faces.choose_face`
+    keep_doubtful: bool = False  # clips whose face is doubtful are used too
 
     def __post_init__(self) -> None:
         if self.on_missing not in ON_MISSING:
@@ -56,9 +57,7 @@ class Settings:
 
     def crop_of(self, clip: RawClip) -> Crop:
         """The crop of one clip."""
-        if clip.cropped and self.keep_cropped:
-            return replace(self.crop, recipe="whole", margin=0.0)
-        return self.crop
+        return self.crop.whole if clip.cropped and self.crop.adapt else self.crop
 
     def make_detector(self) -> Detector:
         """The detector, loaded once a process."""
@@ -146,6 +145,9 @@ def prepare_clip(task: Task) -> tuple[str, dict]:
     matrix = None
     if head:
         crop, matrix = _crop_matrix(crop, face, head[0][1].shape[:2], source, task.settings)
+        if crop.recipe == "whole" and task.settings.crop.adapt and matrix is not None:
+            why = "as the corpus says" if clip.cropped else f"the face at {face.place} fills them"
+            source.note("already-cropped", f"{head[0][1].shape[1]}×{head[0][1].shape[0]} pixels, {why}")
     if matrix is not None:
         entry["frames"] = _write_frames(task, crop, matrix, itertools.chain(head, frames), source)
         entry["status"] = WRITTEN if entry["frames"] else SKIPPED
@@ -165,29 +167,44 @@ def prepare_clip(task: Task) -> tuple[str, dict]:
 def _find_face(
     head: list[tuple[int, np.ndarray]], frames: Iterator[tuple[int, np.ndarray]], source: _Frames, settings: Settings
 ) -> Face | None:
-    """The largest face of the first frame that shows one; frames that are read on the way join ``head``."""
-    detector = settings.make_detector()
+    """The face of the first frame that shows a sure one, else a doubtful one; frames read on the way join ``head``."""
+    detector, doubtful = settings.make_detector(), None
     for later in range(LATER_FRAMES + 1):
         if later:
             head += itertools.islice(frames, 1)
         if later == len(head):
-            return None
+            break
         found = detector.detect(head[-1][1])
-        if found:
-            if later:
-                source.note("face-in-later-frame", f"frame {head[-1][0]} instead of {head[0][0]}")
-            if len(found) > 1:
-                source.note("several-faces", f"{len(found)} in frame {head[-1][0]}")
-            return found[0]
-    return None
+        if not found:
+            continue
+        try:
+            face = choose_face(found, settings.face)
+        except ValueError as error:
+            source.note("no-face", f"frame {head[-1][0]}: {error}")
+            return None
+        if face.doubt:
+            doubtful = doubtful or face
+            continue
+        if later:
+            source.note("face-in-later-frame", f"frame {head[-1][0]} instead of {head[0][0]}")
+        if several := several_faces(face, found, settings.face):
+            source.note("several-faces", f"frame {head[-1][0]}: {several}")
+        return face
+    return doubtful
 
 
 def _crop_matrix(
     crop: Crop, face: Face | None, size: tuple[int, int], source: _Frames, settings: Settings
 ) -> tuple[Crop, np.ndarray | None]:
     """The crop that is used, and its matrix; None for a clip that is left out."""
-    if face is not None or not crop.needs_face:
+    if not crop.needs_face:
         return crop, crop.matrix(face, size)
+    if face is not None:
+        if face.doubt:
+            use = "used all the same" if settings.keep_doubtful else "left out"
+            source.note("doubtful-face", f"at {face.place}, {face.doubt}: {use}")
+        crop = crop.adapted(face, size)
+        return crop, None if face.doubt and not settings.keep_doubtful else crop.matrix(face, size)
     where = f"{source.clip.source}, {size[1]}×{size[0]} pixels"
     if settings.on_missing == "error":
         raise CorpusError(
@@ -197,7 +214,7 @@ def _crop_matrix(
     source.note("no-face", f"{where}: {'used whole' if settings.on_missing == 'whole' else 'left out'}")
     if settings.on_missing == "skip":
         return crop, None
-    whole = replace(crop, recipe="whole", margin=0.0, align="none")
+    whole = replace(crop.whole, align="none")
     return whole, whole.matrix(None, size)
 
 
@@ -221,14 +238,14 @@ def _write_frames(
 
 def _describe(head: list, face: Face | None, crop: Crop, matrix: np.ndarray | None) -> dict:
     """The record's geometry, in raw pixels."""
-    found: dict = dict.fromkeys(("frame_size", "box", "recipe", "matrix", "landmarks", "score", "attempt"))
+    found: dict = dict.fromkeys(("frame_size", "box", "recipe", "matrix", "landmarks", "score", "attempt", "doubt"))
     if head:
         found["frame_size"] = list(head[0][1].shape[:2])
     if matrix is not None:
         found["box"] = list(crop.box(face, tuple(found["frame_size"])))
         found["recipe"], found["matrix"] = crop.recipe, matrix.tolist()
     if face is not None:
-        found |= {"score": round(face.score, 4), "attempt": face.attempt}
+        found |= {"score": round(face.score, 4), "attempt": face.attempt, "doubt": face.doubt}
         found["landmarks"] = np.round(face.landmarks.astype(float), 2).tolist()
     return found
 

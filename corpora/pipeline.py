@@ -56,9 +56,12 @@ class Prepared:
         parts = Counter(record.split for record in self.records)
         frames = sum(record.frames for record in self.records)
         count = len(self.records)
+        doubtful = [name for name, entry in self.entries.items() if entry.get("doubt")]
+        listed = ", ".join(doubtful[:8]) + (" …" if len(doubtful) > 8 else "")
         return (
             f"{parts['train']} clips in train, {parts['test']} in test ({frames} frames), "
             f"{len(self.entries) - count} left out; {self.written} written now, {count - self.written} were there"
+            + (f"; {len(doubtful)} doubtful faces: {listed}" if doubtful else "")
         )
 
 
@@ -96,7 +99,7 @@ def prepare(
     records = [_record(clip, splits[clip.name], entries[clip.name]) for clip in kept]
     write_clips(out / "clips.csv", records)
     write_splits(out / "splits", kept, split)
-    notices = [*listing.notices, *notices, *_cropped_notice(listing.clips, settings), *_stale(out, set(names))]
+    notices = [*listing.notices, *notices, *_stale(out, set(names))]
     for name in names:
         notices += [Notice(*parts) for parts in entries[name]["notices"]]
     return Prepared(records, {name: entries[name] for name in names}, notices, written)
@@ -193,11 +196,6 @@ def _record(clip: RawClip, split: str, entry: dict) -> ClipRecord:
         action_units=clip.action_units, emotion=clip.emotion, class3=clip.class3,
         box=tuple(entry["box"]), objective_class=clip.objective_class,
     )  # fmt: skip
-
-
-def _cropped_notice(clips: Sequence[RawClip], settings: Settings) -> list[Notice]:
-    count = sum(clip.cropped for clip in clips)
-    return [Notice("already-cropped", "", f"{count} clips")] if count and settings.keep_cropped else []
 
 
 def _stale(out: Path, names: set[str]) -> list[Notice]:

@@ -18,7 +18,12 @@ from pages import write_page
 Table = tuple[str, Sequence[str], Sequence[Sequence[object]]]  # heading, columns, rows
 NAMES_IN_TABLE = 6  # clips that a rule's row names; all are in the list below
 LEGEND = "red: what was cut   green dots: 68 landmarks"
-MEANINGS = {"found": "cut to the face", "template": "no face, used whole", "skipped": "left out"}
+MEANINGS = {
+    "found": "cut to the face",
+    "doubtful": "doubtful face: look",
+    "template": "no face, used whole",
+    "skipped": "left out",
+}
 
 
 def write_reports(out: Path, title: str, prepared: Prepared, settings: dict) -> list[Path]:
@@ -31,6 +36,7 @@ def write_reports(out: Path, title: str, prepared: Prepared, settings: dict) -> 
     notices = [(notice.rule, notice.clip or "(all)", notice.text) for notice in prepared.notices]
     records = {record.clip: record for record in prepared.records}
     onsets = [_onset(name, status_of(entry), records.get(name)) for name, entry in prepared.entries.items()]
+    onsets.sort(key=lambda onset: onset[1] != "doubtful")
     page = {"title": title, "tables": tables, "notices": notices, "onsets": onsets, "legend": LEGEND, "facts": facts}
     write_page(out / "report.html", "corpus.html", **page)
     with media.atomic_path(out / "report.md") as temporary:
@@ -109,18 +115,21 @@ def _onset(name: str, status: str, record: ClipRecord | None) -> tuple[str, str,
 # ------------------------------------------------------------------------------------------------------ onsets
 def status_of(entry: dict) -> str:
     """The key of :data:`MEANINGS` for a clip's record."""
+    if entry.get("doubt"):
+        return "doubtful"
     if entry["status"] != "written":
         return "skipped"
     return "found" if entry["landmarks"] is not None else "template"
 
 
 def write_contact_sheets(out: Path, pictures: Path, entries: dict[str, dict], title: str) -> list[Path]:
-    """``contact_sheet_1.png`` … of all clips that have an onset picture; returns the files."""
+    """``contact_sheet_1.png`` … of all clips that have an onset picture, doubtful ones first; returns the files."""
     tiles = [
         Tile(media.read_image(pictures / f"{name}.png"), name, status_of(entry))
         for name, entry in entries.items()
         if (pictures / f"{name}.png").is_file()
     ]
+    tiles.sort(key=lambda tile: tile.status != "doubtful")
     for old in out.glob("contact_sheet_*.png"):
         if re.fullmatch(r"contact_sheet_\d+", old.stem):
             media.remove_own(old)

@@ -19,6 +19,7 @@ RULES = {
     "no-frames": "fewer than two frames can be used: left out",
     "no-clip": "files that are neither frames nor videos by their names, nor documents: left out",
     "no-face": "no face in the onset frame or shortly after it: left out, or used whole with --on-missing whole",
+    "doubtful-face": "what was found may be no face, or a covered one: left out, or used with --keep-doubtful",
     # what is put right
     "apex-not-a-number": "the apex cell holds no number: no apex",
     "apex-outside": "the apex lies outside onset … offset: no apex",
@@ -42,7 +43,7 @@ RULES = {
     "frame-size": "a frame of another size than its clip: left out of it",
     "label-conflict": "the folder and the clip's name give different emotions: the name counts",
     "face-in-later-frame": "no face in the onset frame, but in one shortly after it: the crop comes from that one",
-    "several-faces": "several faces in the onset frame: the largest is used",
+    "several-faces": "several faces in the onset frame: the largest is used, or the one that --face says",
     # what is only said
     "as-recorded": "a video out of the ordinary, as by a varying frame rate: all its frames are used as they are",
     "several-sheets": "several coding sheets: one is used",

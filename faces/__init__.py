@@ -1,7 +1,7 @@
 """Faces in pictures: detectors behind one function, one crop per clip, key point files.
 
     detector = make_detector("dlib")           # or "face-alignment"; never one in place of the other
-    face = largest_face(detector, frame)       # Face(box, landmarks (68, 2), score) or None
+    face = largest_face(detector, frame)       # Face(box, landmarks (68, 2), score, doubt) or None
 
 `crop` cuts one square out of all frames of a clip; `photo` puts a moving face back into its photo; `keypoint_files`
 reads and writes the key points of clips, `tracking` follows them.
@@ -11,7 +11,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from faces.detector import Detector, DetectorUnavailable, Face, largest_face
+from faces.detector import (
+    Detector,
+    DetectorUnavailable,
+    Face,
+    choose_face,
+    face_choice,
+    largest_face,
+    number_of,
+    several_faces,
+)
 from faces.dlib_backend import DlibDetector, dlib_model_file
 
 DETECTORS = ("face-alignment", "dlib")

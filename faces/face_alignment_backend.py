@@ -17,13 +17,14 @@ from types import ModuleType
 import numpy as np
 import torch
 
-from faces.detector import Detector, DetectorUnavailable, Face, by_area, check_image
+from faces.detector import Detector, DetectorUnavailable, Face, check_image, ranked
 from faces.versions import file_digest, package_version
 
 LANDMARK_WEIGHTS = "2DFAN4-11f355bf06.pth.tar"
 FACE_WEIGHTS = "s3fd-619a316812.pth"
 ORIGIN = "https://www.adrianbulat.com/downloads/python-fan/"
 DOWNLOAD_TIMEOUT = 20.0  # seconds without an answer
+SURE_SCORE = 0.9  # of S3FD, which drops what it gives less than 0.5; not measured here, for want of its weights
 MAX_BATCH = 16  # images, and faces, that go through a network together
 
 
@@ -101,8 +102,9 @@ class FaceAlignmentDetector(Detector):
         faces = []
         for row, points in zip(rows, landmarks, strict=True):
             box = (math.floor(row[0]), math.floor(row[1]), math.ceil(row[2]), math.ceil(row[3]))
-            faces.append(Face(box, np.asarray(points, dtype=np.float32), float(row[4])))
-        return by_area(faces)
+            doubt = "" if row[4] >= SURE_SCORE else f"score {row[4]:.2f}"
+            faces.append(Face(box, np.asarray(points, dtype=np.float32), float(row[4]), doubt=doubt))
+        return ranked(faces)
 
 
 def _same_size_batches(images: Sequence[np.ndarray]) -> list[list[int]]:

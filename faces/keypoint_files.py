@@ -11,7 +11,7 @@ import json
 import pickle
 import unicodedata
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,6 +117,22 @@ def update_manifest(folder: str | Path, entries: Mapping[str, dict]) -> dict[str
     with atomic_path(Path(folder) / MANIFEST) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return clips
+
+
+def doubtful_faces(folder: str | Path, names: Iterable[str]) -> dict[str, str]:
+    """Those of the clips whose key points are of a doubtful face, by the manifest: the score and place of each.
+
+    A clip whose faces a person has accepted (``kpmaker.py --accept``) is none of them.
+    """
+    entries = read_manifest(folder)
+    found = {name: entries.get(name, entries.get(Path(name).stem, {})) for name in names}
+    return {name: describe_doubt(entry) for name, entry in found.items() if entry.get("status") == "doubtful"}
+
+
+def describe_doubt(entry: dict) -> str:
+    """Score and place of a manifest entry's face: ``score 0.12, x 270 to 333, y 332 to 396``."""
+    x0, y0, x1, y1 = entry["box"]
+    return f"score {entry['score']:.2f}, x {x0} to {x1}, y {y0} to {y1}"
 
 
 def find_file(folder: str | Path, name: str) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import numpy as np
 import torch
 
 from faces.crop import Crop, paste_crop, transform_points
-from faces.detector import Detector, largest_face
+from faces.detector import Detector, Face, choose_face, several_faces
 from media import IMAGE_SUFFIXES, ArrayClip, Clip, MediaError, open_clip, read_image
 from modules.facial_prior import select_keypoints
 
@@ -24,36 +26,62 @@ class FaceClip:
         keypoints: (18, 2), (x, y) in pixels of the cut frame 0.
         photo: frame 0, uncut: uint8 (H, W, 3).
         matrix: (2, 3), photo → cut.
+        notes: what a person should know about the face and how it was cut, a line each.
     """
 
     clip: ArrayClip
     keypoints: torch.Tensor
     photo: np.ndarray
     matrix: np.ndarray
+    notes: tuple[str, ...] = ()
 
 
-def crop_face(path: Path, detector: Detector, crop: Crop, only_first: bool) -> FaceClip:
-    """Read a clip or picture and cut it to its face, as the training data was cut.
+def crop_face(path: Path, detector: Detector, crop: Crop, only_first: bool, choice: str | int = "largest") -> FaceClip:
+    """Read a clip or picture and cut it to its face, as the training data was cut; frame by frame, as they are read.
 
     Args:
         path: picture, video, GIF or folder of frames.
         detector: finds the face in frame 0.
         crop: how it is cut.
         only_first: keep frame 0 alone (a source), and take a picture for one, however wide, not for a strip of frames.
+        choice: which face, where there are several (:func:`faces.choose_face`).
 
     Raises:
-        MediaError: nothing to read, or no face in frame 0.
+        MediaError: nothing to read, or no such face in frame 0.
     """
     is_photo = only_first and path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
     clip: Clip = ArrayClip(path, read_image(path)[None]) if is_photo else open_clip(path)
-    frames = clip.read([0]) if only_first else clip.read_all()
-    face = largest_face(detector, frames[0])
-    if face is None:
+    frames = iter(clip)
+    photo = next(frames)
+    faces = detector.detect(photo)
+    if not faces:
         raise MediaError(f"no face found in the first frame of {path}: use a frontal, evenly lit face")
-    matrix = crop.matrix(face, frames.shape[1:3])
-    cut = np.stack([crop.apply(frame, matrix) for frame in frames])
+    try:
+        face = choose_face(faces, choice)
+    except ValueError as error:
+        raise MediaError(f"{path}: {error}") from error
+    notes = _notes(faces, face, choice, crop, photo.shape[:2])
+    crop = crop.adapted(face, photo.shape[:2])
+    matrix = crop.matrix(face, photo.shape[:2])
+    cut = [crop.apply(frame, matrix) for frame in ([photo] if only_first else itertools.chain([photo], frames))]
     points = select_keypoints(torch.from_numpy(np.rint(transform_points(matrix, face.landmarks))))
-    return FaceClip(ArrayClip(path, cut, clip.fps), points, frames[0], matrix)
+    return FaceClip(ArrayClip(path, np.stack(cut), clip.fps), points, photo, matrix, tuple(notes))
+
+
+def _notes(
+    faces: Sequence[Face], face: Face, choice: str | int, crop: Crop, image_size: tuple[int, int]
+) -> Iterator[str]:
+    """Several faces, a doubtful one, and how it is cut."""
+    if several := several_faces(face, faces, choice):
+        yield several
+    if face.doubt:
+        yield f"doubtful face at {face.place} ({face.doubt}): look whether it is a face, and the one you mean"
+    adapted = crop.adapted(face, image_size)
+    if adapted.recipe == "whole":
+        yield "taken whole" + (", as it is cut to its face already (--crop square cuts it)" if crop.adapt else "")
+    else:
+        x0, y0, x1, y1 = adapted.box(face, image_size)
+        yield f"cut to x {x0} to {x1}, y {y0} to {y1}"
 
 
 class Paster:

@@ -17,17 +17,19 @@ MAX_TILES = 200
 TILE = 160  # pixels
 LABEL = 18
 GAP = 4
-HEADING = 4 * LABEL + 2 * GAP
+HEADING = 5 * LABEL + 2 * GAP  # title, legend, and the meanings in two columns
 MAX_COLUMNS = 16
 VIEW_MARGIN = 0.15  # around the points, as a share of their extent
 COLOURS = {
     "found": (40, 150, 40),
+    "doubtful": (150, 50, 200),
     "template": (230, 120, 0),
     "skipped": (210, 40, 40),
     "kept": (110, 110, 110),
 }
 MEANINGS = {
     "found": "face found",
+    "doubtful": "doubtful face: look",
     "template": "no face, average face used",
     "skipped": "no face, no key points",
     "kept": "file of another program",

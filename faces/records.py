@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from faces.detector import Detector
+from faces.detector import Detector, Face, number_of
 from faces.keypoint_files import KeypointError, keypoint_path, read_manifest, save_keypoints, update_manifest
 from faces.onset import ONSET_INDEX, Onset, clip_stamp, frame_digest, read_onset
 from media import MediaError
@@ -133,13 +133,13 @@ class Recorder:
         self._entries, self._points, self._last = {}, {}, time.monotonic()
 
 
-def make_entry(onset: Onset, detector: Detector, status: str) -> dict:
-    """The manifest's entry of a clip: status found, template or skipped, and how the face was found.
+def make_entry(onset: Onset, face: Face | None, choice: str | int, detector: Detector, status: str) -> dict:
+    """The manifest's entry of a clip: status found, doubtful, template or skipped, and how its ``face`` was found.
 
-    ``frame_size`` is (height, width), ``box`` (x0, y0, x1, y1), ``landmarks`` 68 × (x, y), in whole pixels;
-    ``box``, ``score``, ``attempt`` and ``landmarks`` are null where there is no face.
+    ``frame_size`` is (height, width), ``box`` (x0, y0, x1, y1), ``landmarks`` 68 × (x, y), in whole pixels; ``taken``,
+    as ``choice`` said, is the face's number among the ``faces``, from the left, from 1; ``doubt`` says why it is
+    doubtful, and is empty for a sure one.  What is of a face is null where there is none.
     """
-    face = onset.faces[0] if onset.faces else None
     return {
         "status": status,
         "detector": detector.name,
@@ -147,9 +147,12 @@ def make_entry(onset: Onset, detector: Detector, status: str) -> dict:
         "frame": ONSET_INDEX,
         "frame_size": list(onset.frame.shape[:2]),
         "faces": len(onset.faces),
+        "taken": face and number_of(face, onset.faces),
+        "choice": choice,
         "box": face and list(face.box),
         "score": face and round(face.score, 4),
         "attempt": face and face.attempt,
+        "doubt": face and face.doubt,
         "landmarks": face and np.rint(face.landmarks).astype(int).tolist(),
         "source": str(onset.path.resolve()),
         "stamp": clip_stamp(onset.path),

@@ -92,21 +92,21 @@ def jittered_boxes(image: np.ndarray, detector: object) -> list[Box]:
     return jitter_box(edges, JITTERED_BOXES, JITTER, SEED)
 
 
-def median_landmarks(image: np.ndarray, predictor: object, boxes: list[Box]) -> np.ndarray:
-    """Median of the predictor's answers (68, 2) float64, pixels of ``image``, over ``boxes``; edges are inclusive."""
+def predicted_landmarks(image: np.ndarray, predictor: object, boxes: list[Box]) -> np.ndarray:
+    """The predictor's answers (N, 68, 2) float64, pixels of ``image``, in N ``boxes``, whose edges are inclusive."""
     import dlib
 
     shapes = []
     for box in boxes:
         shape = predictor(image, dlib.rectangle(*(round(edge) for edge in box)))
         shapes.append([(point.x, point.y) for point in shape.parts()])
-    return np.median(np.array(shapes, np.float64), axis=0)
+    return np.array(shapes, np.float64)
 
 
 def landmarks_in(image: np.ndarray, predictor: object, boxes: list[Box]) -> np.ndarray:
     """Median landmarks (68, 2) float64, pixels (x, y) of ``image``, over ``boxes`` of :func:`jittered_boxes`."""
     grey, scale, padding = _enlarged(image)
-    points = median_landmarks(grey, predictor, boxes)
+    points = np.median(predicted_landmarks(grey, predictor, boxes), axis=0)
     return (points + 0.5) / scale - 0.5 - padding  # cv2.resize puts pixel centres at (p + 0.5) · scale − 0.5
 
 

@@ -296,6 +296,16 @@ def test_a_detector_that_cannot_be_had(inputs, monkeypatch, capsys):
     assert capsys.readouterr().err == "error: its weights are not here; use --detector dlib\n"
 
 
+def test_out_of_memory_is_one_line(monkeypatch, capsys):
+    def full(options) -> None:
+        raise MemoryError("Unable to allocate 2.00 GiB")
+
+    monkeypatch.setattr(demo, "run", full)
+    assert demo.main([]) == 2
+    reason = "error: out of memory (Unable to allocate 2.00 GiB)"
+    assert capsys.readouterr().err == f"{reason}: give a shorter or smaller clip, or free memory\n"
+
+
 def test_half_of_the_inputs_is_an_error(capsys):
     assert demo.main(["--source", "face.png"]) == 2
     assert "give both --source and --driving" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from PIL import Image
 
 import frames_dataset
 from corpora import ClipRecord, write_clips
-from faces.keypoint_files import KeypointError, save_keypoints
+from faces.keypoint_files import KeypointError, save_keypoints, update_manifest
 from faces.tracking import load_track, save_track
 from frames_dataset import (
     ClipFolder,
@@ -308,6 +308,19 @@ def test_keypoint_files_are_found_by_exact_name(tmp_path):
     with pytest.raises(KeypointError, match=r"'006_1_2'.*kpmaker\.py"):
         clips.check_keypoints()
     clips.check_keypoints(names[1:])
+
+
+def test_training_refuses_doubtful_faces(tmp_path):
+    """Until a person has accepted them; other clips of the manifest do not matter."""
+    entry = {"status": "doubtful", "score": 0.123, "box": [270, 332, 333, 396]}
+    for name in ("a", "b"):
+        write_frame_folder(tmp_path / "train" / name, numbered(2, 64))
+        save_keypoints(tmp_path / "keypoints", name, random_keypoints(0))
+    update_manifest(tmp_path / "keypoints", {"b": entry, "elsewhere": entry})
+    with pytest.raises(KeypointError, match=r"1 of 2 training.*b \(score 0.12, x 270 to 333, y 332.*--accept"):
+        FramesDataset(params(tmp_path), True)
+    update_manifest(tmp_path / "keypoints", {"b": {**entry, "status": "found"}})
+    assert len(FramesDataset(params(tmp_path), True)) == 2
 
 
 def test_missing_and_broken_frames(tmp_path):

@@ -18,14 +18,14 @@ from benchmarks.reference_kpmaker import make_keypoints as make_reference_keypoi
 from faces import make_detector, records
 from faces.keypoint_files import MANIFEST, load_keypoints, read_manifest, save_keypoints
 from faces.onset import OnsetDetector
-from faces.preview import MAX_TILES, TILE, Tile, contact_sheet, spread
+from faces.preview import COLOURS, HEADING, MAX_TILES, TILE, Tile, contact_sheet, spread
 from faces.records import Recorder
 from media import read_image, write_clip, write_frame_folder, write_image
 from media.ownership import MARKER
 from modules.facial_prior import select_keypoints, template_keypoints
 from parallel.work_sharing import Claims
 from tests.conftest import ROOT
-from tests.faces.pictures import dlib_detector, face_crop, noise
+from tests.faces.pictures import dlib_detector, face_crop, noise, portrait
 from tests.pictures import write_strip
 from tests.real import REAL, needs_real
 
@@ -97,6 +97,44 @@ def test_key_points_are_the_specified_selection(tmp_path):
     assert points[12].tolist() == [landmarks[31, 0] - distance / 2, landmarks[31, 1]]
 
 
+def test_doubtful_faces_are_counted_apart_shown_first_and_accepted(tmp_path, capsys):
+    """A face that is all but covered: what is found may be the face or a badge elsewhere, and is sure in no case."""
+    covered = portrait("astronaut").copy()
+    covered[100:130, 195:260] = 10  # the eyes
+    covered[135:185, 190:270] = (120, 170, 215)  # nose and mouth
+    still(tmp_path / "in/a_sure", FACE["hopper"])
+    still(tmp_path / "in/b_covered", covered)
+    assert run(tmp_path / "in", tmp_path / "out") == 0
+    said = capsys.readouterr()
+    assert "1 found, 1 doubtful; 0 done before" in said.out and "doubtful face in the onset frame of" in said.err
+    entry = read_manifest(tmp_path / "out")["b_covered"]
+    assert entry["status"] == "doubtful" and entry["doubt"].startswith(f"score {entry['score']:.2f}")
+    tiles = read_image(tmp_path / "out/preview.png")[HEADING + 10, [1, TILE + 9]].tolist()
+    assert tiles == [list(COLOURS["doubtful"]), list(COLOURS["found"])]
+    assert run(tmp_path / "in", tmp_path / "out", "--accept", "a_sure") == 2
+    assert "--accept a_sure: no clip of a doubtful face; there are: b_covered" in capsys.readouterr().err
+    assert run(tmp_path / "in", tmp_path / "out", "--accept") == 0
+    assert read_manifest(tmp_path / "out")["b_covered"] == {**entry, "status": "found"}
+    capsys.readouterr()
+    assert run(tmp_path / "in", tmp_path / "out") == 0
+    assert "doubtful faces" not in capsys.readouterr().out
+
+
+def test_a_face_is_chosen_among_several(tmp_path, capsys):
+    still(tmp_path / "in/two", np.hstack([FACE["astronaut"], np.pad(FACE["hopper"], ((0, 0), (20, 0), (0, 0)))]))
+    said, taken = {}, {}
+    for choice in ("left", "right", "1", "3"):
+        code = run(tmp_path / "in", tmp_path / choice, "--face", choice)
+        said[choice] = "".join(capsys.readouterr())
+        assert code == (2 if choice == "3" else 0)
+        taken[choice] = None if code else float(load_keypoints(tmp_path / choice, "two")[:, 0].mean())
+    assert taken["left"] == taken["1"] < SIZE < taken["right"]
+    assert "two: 2 faces, the one asked for was taken (right)" in said["right"]
+    assert "face 3 was asked for, but there are 2 faces" in said["3"]
+    run(tmp_path / "in", tmp_path / "left", "--face", "right")
+    assert "done before with another --face (--overwrite makes them anew): 1 (two)" in capsys.readouterr().out
+
+
 def test_manifest(tmp_path):
     clip = still(tmp_path / "in/clip", np.pad(FACE["hopper"], ((0, 0), (0, 20), (0, 0)), mode="edge"))
     still(tmp_path / "in/empty", noise(SIZE, SIZE))
@@ -158,7 +196,7 @@ def test_several_faces(tmp_path, capsys):
     assert run(tmp_path / "in", tmp_path / "out") == 0
     assert read_manifest(tmp_path / "out")["pair"]["faces"] == 2
     assert (load_keypoints(tmp_path / "out", "pair")[:12, 0] > 64).all()  # the larger one
-    assert "several faces, the largest was taken: 1 (pair)" in capsys.readouterr().out
+    assert "several faces: 1 (pair: 2 faces, the largest was taken (right))" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

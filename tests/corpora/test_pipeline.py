@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,14 @@ import media
 from corpora import read_clips
 from corpora.cutting import Settings
 from corpora.pipeline import prepare
+from corpora.report import write_reports
 from corpora.rules import Notice
 from corpora.splits import SplitOptions
 from corpora.tree import CorpusError
 from faces import largest_face
 from faces.crop import Crop, to_gray
 from tests.corpora.trees import face_frame, read, write_frames
-from tests.faces.pictures import dlib_detector, noise
+from tests.faces.pictures import dlib_detector, face_crop, noise
 
 SMALL = Settings(Crop(32))
 
@@ -70,11 +72,48 @@ def test_all_frames_are_cut_as_the_onset(raw, tmp_path, crop):
 def test_frames_that_are_cropped_already_are_resized_only_unless_asked(tmp_path):
     clip = tmp_path / "SMIC_all_cropped/HS/s1/micro/negative/s1_ne_01"
     write_frames(clip, range(2), "reg_image%06d.png", 1)
-    prepared = run(tmp_path, tmp_path / "out", Settings(Crop(200)))
+    prepared = run(tmp_path, tmp_path / "out", Settings(Crop(200, adapt=True)))
     assert np.array_equal(media.open_clip(tmp_path / "out/train/s1_ne_01").first(), face_frame(1, 0))
-    assert rules_of(prepared, "") == ["count", "already-cropped"]
-    run(tmp_path, tmp_path / "cut", Settings(Crop(200), keep_cropped=False))
+    assert rules_of(prepared, "s1_ne_01") == ["already-cropped"]
+    run(tmp_path, tmp_path / "cut", Settings(Crop(200)))
     assert not np.array_equal(media.open_clip(tmp_path / "cut/train/s1_ne_01").first(), face_frame(1, 0))
+
+
+def test_a_face_that_fills_its_frames_is_seen_to_be_cut_already(tmp_path):
+    raw, face = tmp_path / "raw", face_crop("hopper", 96, "square", 0.1)
+    for number in range(2):
+        media.write_image(raw / "HS/s1/micro/negative/s1_ne_01" / f"image{number:06d}.png", face)
+    prepared = run(raw, tmp_path / "out", Settings(Crop(96, adapt=True)))
+    assert np.array_equal(media.open_clip(tmp_path / "out/train/s1_ne_01").first(), face)
+    assert rules_of(prepared, "s1_ne_01") == ["already-cropped"]
+
+
+def test_a_doubtful_face_is_left_out_unless_asked_for(tmp_path, monkeypatch):
+    """It comes first in the report, in its own colour, and the summary counts it."""
+    detector = dlib_detector(0)
+
+    class Doubting:
+        def detect(self, image):
+            faces = detector.detect(image)
+            return [replace(face, doubt="it may be a badge") for face in faces] if image[0, 0, 0] == 255 else faces
+
+    monkeypatch.setattr(Settings, "make_detector", lambda self: Doubting())
+    raw = make_raw(tmp_path / "raw", (1, 2))
+    for file in (raw / "HS/s2/micro/negative/s2_ne_01").iterdir():
+        frame = media.read_image(file).copy()
+        frame[0, 0] = 255
+        media.write_image(file, frame)
+    prepared = run(raw, tmp_path / "out")
+    assert [record.clip for record in prepared.records] == ["s1_ne_01"]
+    assert rules_of(prepared, "s2_ne_01") == ["doubtful-face"]
+    assert "1 left out" in prepared.summary() and "1 doubtful faces: s2_ne_01" in prepared.summary()
+    assert prepared.entries["s2_ne_01"]["doubt"] == "it may be a badge"
+    write_reports(tmp_path / "out", "faces", prepared, {})
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert page.index("onsets/s2_ne_01.png") < page.index("onsets/s1_ne_01.png")
+    kept = run(raw, tmp_path / "kept", Settings(Crop(32), keep_doubtful=True))
+    assert [record.clip for record in kept.records] == ["s1_ne_01", "s2_ne_01"]
+    assert rules_of(kept, "s2_ne_01") == ["doubtful-face"]
 
 
 # ------------------------------------------------------------------------------------------ what is not as it should be

@@ -14,8 +14,10 @@ from faces.crop import (
     add_crop_options,
     apply_crop,
     box_matrix,
+    chosen_crop,
     eye_roll,
     invert_matrix,
+    is_face_crop,
     paste_crop,
     to_gray,
     transform_points,
@@ -28,6 +30,48 @@ def smooth(height: int, width: int) -> np.ndarray:
     """A picture whose values are known everywhere: red is x, green is y (both up to 255), blue is 100."""
     rows, columns = np.indices((height, width))
     return np.stack([columns, rows, np.full_like(rows, 100)], axis=-1).astype(np.uint8)
+
+
+# ------------------------------------------------------------------------------------------ cut already?
+ADAPTING = Crop(64, "square", 0.1, adapt=True)
+
+
+@pytest.mark.parametrize(
+    ("box", "size", "whole"),
+    [
+        ((18, 19, 242, 243), (256, 256), True),  # as SMIC's own crops
+        ((-37, -37, 261, 261), (256, 256), True),  # forehead and ears are cut off
+        ((5, 40, 225, 260), (282, 231), True),  # as CASME II's own crops
+        ((30, 60, 190, 220), (256, 256), False),
+        ((10, 60, 220, 270), (320, 240), False),  # a selfie
+        ((700, 300, 1100, 700), (1080, 1920), False),
+    ],
+)
+def test_pictures_that_are_cut_already(box, size, whole):
+    face = made_up_face(box)
+    assert is_face_crop(face, size) == whole
+    assert (ADAPTING.adapted(face, size).recipe == "whole") == whole
+    assert Crop(64, "square", 0.1).adapted(face, size).recipe == "square", "only where it is asked for"
+
+
+@pytest.mark.parametrize(
+    ("box", "expected"),
+    [
+        ((60, 60, 110, 110), (55, 55, 115, 115)),  # as without
+        ((-10, 60, 40, 110), (0, 55, 60, 115)),  # moved inside
+        ((170, 100, 220, 150), (140, 90, 200, 150)),
+        ((40, 10, 180, 150), (35, 0, 185, 150)),  # made smaller
+    ],
+)
+def test_an_adapting_square_stays_inside(box, expected):
+    assert ADAPTING.box(made_up_face(box), (150, 200)) == expected
+
+
+def test_a_crop_of_all_the_picture_is_pasted_to_its_edges():
+    image, crop = smooth(60, 60), np.zeros((60, 60, 3), np.uint8)
+    assert paste_crop(image, crop, box_matrix((0, 0, 60, 60), 60)).max() == 0
+    left = paste_crop(image, crop, box_matrix((0, 0, 30, 30), 60))
+    assert left[:20, :20].max() == 0 and left[29, 0].max() > 20 and left[0, 29].max() > 20
 
 
 # ------------------------------------------------------------------------------------------ which box
@@ -205,11 +249,16 @@ def test_gray_is_luma_in_three_channels():
 def test_crop_options_of_a_command_line():
     parser = argparse.ArgumentParser()
     add_crop_options(parser, recipe="square", margin=0.1)
-    found = parser.parse_args([])
-    assert (found.crop, found.margin, found.align, found.gray) == ("square", 0.1, "none", False)
-    found = parser.parse_args(["--crop", "paper", "--margin", "0", "--align", "eyes", "--gray"])
-    crop = Crop(256, found.crop, found.margin, found.align, found.gray)
-    assert crop == Crop(align="eyes", gray=True)
+
+    def chosen(*words: str) -> Crop:
+        return chosen_crop(parser.parse_args(words), 256, "square", 0.1)
+
+    assert chosen() == Crop(256, "square", 0.1, adapt=True)
+    assert chosen("--margin", "0") == Crop(256, "square", 0.0, adapt=True)
+    assert chosen("--crop", "square") == Crop(256, "square", 0.1)
+    assert chosen("--crop", "paper", "--align", "eyes", "--gray") == Crop(align="eyes", gray=True)
+    with pytest.raises(ValueError, match="use recipe 'square'"):
+        chosen("--crop", "whole", "--margin", "0.1")
     with pytest.raises(ValueError, match="legal are 1 pixel"):
         Crop(size=0)
     with pytest.raises(ValueError, match="use recipe 'square'"):

@@ -11,7 +11,7 @@ import pytest
 import skimage.data
 
 from faces import DetectorUnavailable, Face, dlib_model_file, largest_face, make_detector
-from faces.detector import by_area
+from faces.detector import ranked
 from media import open_clip, read_image, resize_frame
 from tests.faces.pictures import dlib_detector, face_crop, made_up_face, noise, portrait
 from tests.real import REAL, needs_real
@@ -250,7 +250,7 @@ def test_face_area_and_order():
     small, large = made_up_face((0, 0, 4, 4)), made_up_face((0, 0, 5, 4))
     sure = made_up_face((1, 0, 5, 4), score=2.0)
     assert (small.area, large.area) == (16, 20)
-    assert by_area([small, sure, large]) == [large, sure, small]
+    assert ranked([small, sure, large]) == [large, sure, small]
 
 
 def test_impossible_faces_are_refused():

@@ -123,9 +123,7 @@ def test_no_face(library):
 
 def test_batches_hold_pictures_of_one_size(library):
     detector = make_detector("face-alignment", device="cpu")
-    images = [
-        picture(small=i % 2 == 0, large=i % 3 == 0, height=64 + 16 * (i == 4)) for i in range(MAX_BATCH + 3)
-    ]
+    images = [picture(small=i % 2 == 0, large=i % 3 == 0, height=64 + 16 * (i == 4)) for i in range(MAX_BATCH + 3)]
     found = detector.detect_batch(images)
     assert [len(faces) for faces in found] == [(i % 2 == 0) + (i % 3 == 0) for i in range(MAX_BATCH + 3)]
     sizes = [shape[0] for shape in detector._aligner.face_detector.batches]
@@ -140,9 +138,7 @@ def test_weights_from_the_user(library, tmp_path):
         saved = torch.load(tmp_path / LANDMARK_WEIGHTS, weights_only=True)
         assert torch.equal(detector._aligner.network.weight, saved["weight"])
         assert not detector._aligner.network.training
-        assert detector._aligner.options["face_detector_kwargs"] == {
-            "path_to_detector": str(tmp_path / FACE_WEIGHTS)
-        }
+        assert detector._aligner.options["face_detector_kwargs"] == {"path_to_detector": str(tmp_path / FACE_WEIGHTS)}
         assert "sha256" in detector.version
 
 

@@ -98,9 +98,7 @@ class Malicious:
         return os.mkdir, (str(self.trace),)
 
 
-@pytest.mark.parametrize(
-    "save", [torch.save, lambda thing, path: path.write_bytes(pickle.dumps(thing, protocol=2))]
-)
+@pytest.mark.parametrize("save", [torch.save, lambda thing, path: path.write_bytes(pickle.dumps(thing, protocol=2))])
 def test_pickle_that_runs_code_is_refused(tmp_path, save):
     save(Malicious(tmp_path / "trace"), tmp_path / "evil.pt")
     with pytest.raises(KeypointError, match="refused"):
@@ -165,9 +163,7 @@ def test_manifest_merges(tmp_path):
     assert os.listdir(tmp_path) == [MANIFEST]
 
 
-@pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"format": 9, "clips": {}}', '{"format": 1, "clips": {"a": 1}}']
-)
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 9, "clips": {}}', '{"format": 1, "clips": {"a": 1}}'])
 def test_something_else_called_manifest(tmp_path, text):
     (tmp_path / MANIFEST).write_text(text)
     with pytest.raises(KeypointError, match="no manifest of kpmaker.py"):

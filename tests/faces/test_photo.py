@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 
 from faces.crop import Crop
 from faces.photo import FaceClip, Paster, crop_face
-from media import MediaError, write_clip, write_image
-from tests.faces.pictures import dlib_detector, noise, portrait
+from media import FolderClip, MediaError, write_clip, write_image
+from tests.faces.pictures import dlib_detector, face_crop, noise, portrait
 
 CROP = Crop(64, "square", 0.1)
 
@@ -34,6 +35,42 @@ def test_a_clip_is_cut_as_its_first_frame(tmp_path, face):
     driving = crop_face(tmp_path / "clip", dlib_detector(), CROP, only_first=False)
     assert np.array_equal(driving.matrix, face.matrix)
     assert np.array_equal(driving.clip.frames[1], CROP.apply(photo[::-1], face.matrix))
+
+
+def test_frames_are_cut_as_they_are_read(tmp_path, face, monkeypatch):
+    """Of a clip, one uncut frame is there at a time, beside the first."""
+    alive, most = weakref.WeakSet(), []
+
+    class Frame(np.ndarray):
+        __hash__ = object.__hash__
+
+    class Stream(FolderClip):
+        def __iter__(self):
+            for _ in range(6):
+                frame = portrait("hopper").copy().view(Frame)
+                alive.add(frame)
+                most.append(len(alive))
+                yield frame
+                del frame
+
+    write_clip(tmp_path / "clip", [portrait("hopper")], 25)
+    monkeypatch.setattr("faces.photo.open_clip", Stream)
+    cut = crop_face(tmp_path / "clip", dlib_detector(), CROP, only_first=False)
+    assert len(cut.clip) == 6 and max(most) <= 3
+
+
+def test_what_was_decided_is_said(tmp_path):
+    write_image(tmp_path / "cut.png", face_crop("hopper", 96, "square", 0.1))
+    write_image(tmp_path / "two.png", np.hstack([portrait("astronaut"), portrait("hopper")[:512]]))
+    adapting = Crop(64, "square", 0.1, adapt=True)
+    cut = crop_face(tmp_path / "cut.png", dlib_detector(), adapting, only_first=True)
+    assert cut.notes == ("taken whole, as it is cut to its face already (--crop square cuts it)",)
+    two = crop_face(tmp_path / "two.png", dlib_detector(), adapting, only_first=True)
+    assert two.notes[0] == "2 faces, the largest was taken (right)" and two.notes[1].startswith("cut to x ")
+    left = crop_face(tmp_path / "two.png", dlib_detector(), adapting, only_first=True, choice="left")
+    assert left.matrix[0, 2] / left.matrix[0, 0] > two.matrix[0, 2] / two.matrix[0, 0]
+    with pytest.raises(MediaError, match="two.png: face 3 was asked for, but there are 2 faces"):
+        crop_face(tmp_path / "two.png", dlib_detector(), adapting, only_first=True, choice=3)
 
 
 def test_a_picture_without_a_face_is_named(tmp_path):
