@@ -149,6 +149,11 @@ def compare_states(network: nn.Module, state: State, name: str) -> list[str]:
     return problems
 
 
+def not_finite(state: State) -> list[str]:
+    """Names of the entries that hold NaN or infinite values."""
+    return [key for key, value in state.items() if isinstance(value, Tensor) and not torch.isfinite(value).all()]
+
+
 def load_networks(networks: dict[str, nn.Module], checkpoint: dict, family: str, path: str | Path = "") -> None:
     """Load all ``networks`` from a checkpoint, or none.
 
@@ -174,6 +179,12 @@ def load_networks(networks: dict[str, nn.Module], checkpoint: dict, family: str,
             f"{path} does not fit the config's networks; nothing was loaded:\n  {shown}\n"
             "Give the model_params it was trained with: in the config, by --set, or as in the resolved.yaml of its run"
         )
+    bad = [f"{name}.{key}" for name, state in states.items() for key in not_finite(state)]
+    if bad:
+        raise CheckpointError(
+            f"{path} holds NaN or infinite values in {len(bad)} of its tensors, such as {bad[0]}: its training went "
+            "wrong, or the file is damaged. Take an earlier checkpoint, or copy it again"
+        )
     for name, state in states.items():
         networks[name].load_state_dict(state)
 
@@ -197,6 +208,8 @@ def warm_start(networks: dict[str, nn.Module], checkpoint: dict) -> tuple[list[s
             other = theirs.get(key)
             if other is None:
                 left.append(f"{label}: not in the file")
+            elif not_finite({key: other}):
+                left.append(f"{label}: holds NaN or infinite values")
             elif other.shape == value.shape:
                 own[key] = other
                 taken.append(label)

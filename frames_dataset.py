@@ -19,8 +19,9 @@ from tqdm import tqdm
 
 from augmentation import build_augmentation
 from corpora import ClipRecord, open_table, read_clips
-from faces.keypoint_files import KeypointError, find_file, load_keypoints
-from faces.tracking import TRACK_FOLDER, load_track
+from faces.keypoint_files import TRACKS, KeypointError, find_file, load_keypoints, read_manifest
+from faces.records import check_source
+from faces.tracking import check_track, load_track
 from media import Clip, clip_name, list_clips, open_clip, resize_frame
 from media.frame_cache import FrameCache
 from modules.track import Track
@@ -154,23 +155,42 @@ class ClipFolder:
                 f"the track of {name!r} has {len(track)} frames, but frame {max(indices)} is wanted: the clip was "
                 "changed. Run kpmaker.py --track --overwrite"
             )
-        return track[indices].to("cpu").resized(self.size or track.size)
+        track = track[indices].to("cpu")
+        if not torch.isfinite(track.field).all():
+            raise KeypointError(
+                f"the track of {name!r} in {self.keypoint_folder / TRACKS} holds NaN or infinite values. Make it anew "
+                "with kpmaker.py --track --overwrite"
+            )
+        return track.resized(self.size or track.size)
 
-    def changed(self, name: str) -> float:
-        """When a clip, its key points or its track changed last: seconds since 1970, as files have them."""
-        paths = [self.paths[name]]
+    def files(self, name: str) -> dict[str, Path]:
+        """What is derived from a clip is derived from these: the clip, its key points and its track, as used."""
+        found = {"clip": self.paths[name]}
         if self.keypoint_folder is not None:
-            folders = [self.keypoint_folder, *([self.keypoint_folder / TRACK_FOLDER] if self.with_tracks else [])]
-            paths += [find_file(folder, name) for folder in folders]
-        return max(path.stat().st_mtime for path in paths)
+            found["key points"] = find_file(self.keypoint_folder, name)
+        if self.with_tracks:
+            found["track"] = find_file(self.keypoint_folder / TRACKS, name)
+        return found
 
     def check_keypoints(self, names: Iterable[str] | None = None) -> None:
-        """Read the key point files of ``names`` (all clips), for good: a missing one is reported before work starts."""
-        if self.keypoint_folder is not None:
-            for name in self.names if names is None else names:
-                self._points[name] = load_keypoints(self.keypoint_folder, name).numpy().copy()
-                if self.with_tracks:
-                    load_track(self.keypoint_folder, name)
+        """Read the key point files of ``names`` (all clips), for good: a missing one is reported before work starts,
+        and one that was made from another clip than there is now.
+        """
+        if self.keypoint_folder is None:
+            return
+        entries, unknown = read_manifest(self.keypoint_folder), []
+        for name in self.names if names is None else names:
+            points = load_keypoints(self.keypoint_folder, name)
+            self._points[name] = points.numpy().copy()
+            check_source(name, self.paths[name], entries.get(name), self.keypoint_folder)
+            if self.with_tracks and not check_track(self.keypoint_folder, name, self.paths[name], points):
+                unknown.append(name)
+        if unknown:
+            tqdm.write(
+                f"{len(unknown)} tracks in {self.keypoint_folder / TRACKS} do not say which clip they were made from, "
+                f"and are taken as they are: {unknown[0]}{' …' if len(unknown) > 1 else ''}. kpmaker.py --track makes "
+                "them anew"
+            )
 
 
 class FramesDataset(Dataset):

@@ -19,6 +19,7 @@ import contextlib
 import gc
 import importlib
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import zip_longest
@@ -30,11 +31,20 @@ import numpy as np
 from tqdm import tqdm
 
 from faces import DETECTORS, DetectorUnavailable, make_detector
-from faces.keypoint_files import MANIFEST, KeypointError, keypoint_path, load_keypoints, read_manifest, update_manifest
+from faces.keypoint_files import (
+    MANIFEST,
+    TRACKS,
+    KeypointError,
+    keypoint_path,
+    load_keypoints,
+    read_manifest,
+    update_manifest,
+)
 from faces.onset import Onset, OnsetDetector, read_onset
 from faces.preview import MAX_TILES, Tile, contact_sheet, draw_tile, spread
 from faces.records import Plan, Recorder, make_entry, make_plan
-from media import MediaError, clip_name, list_clips, open_clip, write_image
+from media import MediaError, clear_leftovers, clip_name, list_clips, open_clip, write_image
+from media.fingerprint import Fingerprint
 from parallel.work_sharing import Claims
 from parallel.workers import global_rank, global_size
 
@@ -148,7 +158,9 @@ class KeypointMaker:
 
     def run(self) -> int:
         """Everything the command does; returns its exit code."""
-        with Claims(self.out).exclusive("manifest"):
+        clear_leftovers(self.out, self.out / TRACKS)
+        claims = Claims(self.out)
+        with claims.exclusive("manifest"):
             update_manifest(self.out, self.plan.moved)  # also shows, before the work, that the folder can be written
         if self.plan.todo:
             self.detect_blocks()
@@ -156,14 +168,17 @@ class KeypointMaker:
             self.write_preview()
         self.report()
         if self.arguments.track:
-            track_clips(self.clips, set(self.plan.todo), self.arguments)
+            self.errors += track_clips(self.clips, self.arguments)
+        claims.tidy()
+        clear_leftovers(self.out, self.out / TRACKS)
         for error in self.errors:
             print(f"kpmaker.py: error: {error}", file=sys.stderr)
         if not self.errors:
             return FINISHED
         remedy = " (without a face: try --on-missing template or skip)" if self.arguments.on_missing == "error" else ""
         count = f"{len(self.errors)} of {len(self.clips)} clips"
-        print(f"kpmaker.py: no key points for {count}{remedy}", file=sys.stderr)
+        what = "no key points or track" if self.arguments.track else "no key points"
+        print(f"kpmaker.py: {what} for {count}{remedy}", file=sys.stderr)
         return FAILED
 
     def detect_blocks(self) -> None:
@@ -306,42 +321,29 @@ def _import_pytorch() -> None:
         gc.enable()
 
 
-def track_clips(clips: dict[str, Path], renewed: set[Path], arguments: argparse.Namespace) -> None:
-    """Follow the key points through the clips that have some and no track yet, or whose points were made anew."""
-    from faces.tracking import TRACK_FOLDER, save_track, still_jitter, track_keypoints
+def track_clips(clips: dict[str, Path], arguments: argparse.Namespace) -> list[str]:
+    """Follow the key points through the clips that have some, and no track that was made from both as they are now.
 
-    todo = [
-        name
-        for name, path in clips.items()
-        if keypoint_path(arguments.out, name).exists()
-        and (path in renewed or not keypoint_path(arguments.out / TRACK_FOLDER, name).exists())
-    ]
+    Returns:
+        what is wrong with clips that cannot be followed.
+    """
+    from faces.tracking import still_jitter
 
-    def done(name: str) -> bool:
-        points, track = keypoint_path(arguments.out, name), keypoint_path(arguments.out / TRACK_FOLDER, name)
-        try:
-            current = track.stat().st_mtime_ns >= points.stat().st_mtime_ns
-        except FileNotFoundError:
-            return False
-        return current or clips[name] not in renewed
-
-    def track(name: str) -> None:
-        frames = open_clip(clips[name], arguments.frame_size)
-        save_track(arguments.out, name, track_keypoints(frames, load_keypoints(arguments.out, name)))
-
-    bar = tqdm(total=len(todo), unit="clip", desc="tracks", disable=not todo)
-
-    def work(_: int) -> None:
-        for name, _ in Claims(arguments.out).share(todo, lambda name: f"track {name}", done):
-            track(name)
-            bar.update()
-
-    with bar, ThreadPoolExecutor(arguments.workers) as pool:
-        list(pool.map(work, range(arguments.workers)))
-    print(f"{arguments.out / TRACK_FOLDER}: {len(todo)} clips followed, {len(clips) - len(todo)} left as they were")
+    with_points = [name for name in clips if keypoint_path(arguments.out, name).exists()]
+    if arguments.overwrite:  # what is there says nothing: each process of a team does its share anew
+        todo = with_points[global_rank() :: global_size()]
+    else:
+        state = {name: track_is_current(name, clips[name], arguments.out) for name in with_points}
+        todo = [name for name in with_points if not state[name]]
+        if unknown := sum(current is None for current in state.values()):
+            print(f"{unknown} tracks do not say which clip they were made from, and are made anew")
+    failed = follow(todo, clips, arguments)
+    done = [name for name in todo if name not in failed]
+    left = len(clips) - len(todo)
+    print(f"{arguments.out / TRACKS}: {len(done)} clips followed, {left} left as they were, {len(failed)} failed")
     jitters = [
         jitter
-        for name in spread(todo, JITTER_CLIPS)
+        for name in spread(done, JITTER_CLIPS)
         if (jitter := still_jitter(open_clip(clips[name], arguments.frame_size), load_keypoints(arguments.out, name)))
     ]
     if jitters:
@@ -350,6 +352,57 @@ def track_clips(clips: dict[str, Path], renewed: set[Path], arguments: argparse.
             f"jitter, on stills with the cameras' noise: key points {points:.2f}, field {field:.2f} pixels (RMS, "
             f"median of {len(jitters)} clips)"
         )
+    return list(failed.values())
+
+
+def track_is_current(name: str, clip: Path, folder: Path) -> bool | None:
+    """Whether the track of a clip was made from it and from its key points as they are now; None: it does not say."""
+    from faces.tracking import is_current
+
+    try:
+        return is_current(folder, name, clip, load_keypoints(folder, name))
+    except (KeypointError, MediaError, OSError):  # there is none, or what is there is broken
+        return False
+
+
+def follow(todo: list[str], clips: dict[str, Path], arguments: argparse.Namespace) -> dict[str, str]:
+    """Track the clips ``todo``, in threads; name → what is wrong, of those that cannot be followed."""
+    from faces.tracking import save_track, track_keypoints
+
+    folder, failed, waiting = arguments.out, {}, deque(todo)
+
+    def mine() -> Iterator[str]:
+        """Clips that no other thread or process works on."""
+        claims = Claims(folder)
+        if not arguments.overwrite:
+            for name, _ in claims.share(todo, "track {}".format, is_done):
+                yield name
+            return
+        while waiting:
+            try:
+                name = waiting.popleft()
+            except IndexError:  # another thread has taken the last one
+                return
+            with claims.exclusive(f"track {name}"):
+                yield name
+
+    def is_done(name: str) -> bool:
+        return name in failed or bool(track_is_current(name, clips[name], folder))
+
+    def work(_: int) -> None:
+        for name in mine():
+            try:
+                clip = Fingerprint.of(clips[name])
+                frames = open_clip(clips[name], arguments.frame_size)
+                save_track(folder, name, track_keypoints(frames, load_keypoints(folder, name)), clip)
+            except (MediaError, KeypointError) as error:
+                failed[name] = f"{name}: {error}"
+            bar.update()
+
+    bar = tqdm(total=len(todo), unit="clip", desc="tracks", disable=not todo)
+    with bar, ThreadPoolExecutor(arguments.workers) as pool:
+        list(pool.map(work, range(arguments.workers)))
+    return failed
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -100,7 +100,7 @@ def reconstruction(
     if mean is not None:
         tqdm.write(f"Reconstruction loss (L1, frame 0 left out): {mean:.6f} over {len(measured)} clips: {out}")
     if failures:
-        raise DataError(f"{len(failures)} of {len(names)} clips failed:\n  " + "\n  ".join(failures))
+        raise DataError("\n  ".join(["these failed:", *failures]) + f"\n{len(failures)} of {len(names)} clips failed")
     if mean is None:
         raise DataError("there is nothing to measure: every clip has one frame, which is its own source")
     return {**errors, "mean": mean}

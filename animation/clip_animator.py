@@ -77,6 +77,11 @@ class Take:
             for motion in self._motions:
                 out = self._animator.animator.render(motion)
                 self._grids = out.get("deformation", out.get("optical_flow"))
+                if not torch.isfinite(out["prediction"]).all():
+                    raise DataError(
+                        f"frame {self.count} and later ones of {self.pair.name} come out as NaN or infinite: the "
+                        "checkpoint, the key points or the controls of the movement do not make sense"
+                    )
                 self._watch(out["prediction"].shape[-2:])
                 for index, frame in enumerate(to_frames(self._animator.coloured(out))):
                     self._index = index

@@ -19,7 +19,7 @@ from checkpoint import LoadedModel, file_hash
 from corpora import ClipRecord, open_table, write_table
 from corpora.generated import GeneratedSet, generated_record
 from frames_dataset import ClipFolder, DataError, Pair, clip_record, root_folders
-from media import atomic_path, clear_leftovers, clip_writer, folder_writer, strip_writer
+from media import atomic_path, clip_writer, folder_writer, strip_writer
 from media.threads import WriteBehind
 
 SETTINGS_FILE = "settings.json"
@@ -64,12 +64,6 @@ def result_paths(out: Path, name: str, suffix: str) -> tuple[Path, Path]:
 def finished(video: Path, lossless: Path) -> bool:
     """Whether a result is there, whole; long clips have a folder in place of the strip."""
     return video.exists() and (lossless.exists() or lossless.with_suffix("").is_dir())
-
-
-def is_outdated(result: Result, clips: ClipFolder) -> bool:
-    """Whether a clip of its pair, or that clip's key points, changed after the result was written."""
-    written = result.video.stat().st_mtime
-    return any(clips.changed(name) > written for name in (result.pair.driving, result.pair.source))
 
 
 def write_result(
@@ -155,8 +149,6 @@ def write_manifest(out: Path, results: list[Result], clips: ClipFolder, settings
         own = {"reference": result.pair.reference} if settings["reference"] is None else {}
         table.append({**row, **settings, **own})
     listing, sheet = out / "results.json", out / "results.csv"
-    for path in (listing, sheet):
-        clear_leftovers(path)
     if listing.is_file():
         rows += _earlier(json.loads(listing.read_text(encoding="utf-8")), rows, out)
     if sheet.is_file():

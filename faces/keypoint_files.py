@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 MANIFEST_FORMAT = 1
+TRACKS = "tracks"  # folder of the key points and fields of all frames
 
 
 class KeypointError(ValueError):

@@ -75,6 +75,25 @@ def _is_skipped(entry: dict | None, skipped_by: str | None) -> bool:
     return skipped_by is not None and before == ("skipped", skipped_by)
 
 
+def check_source(name: str, path: Path, entry: dict | None, folder: Path) -> None:
+    """Refuse key points in ``folder`` that were made from another clip than ``path`` is now.
+
+    What another program made, and so has no ``entry`` in the manifest, cannot be told from what is right.
+
+    Raises:
+        KeypointError: they were.
+    """
+    if entry is None or "onset" not in entry or entry.get("stamp") == clip_stamp(path):
+        return
+    size = entry.get("frame_size")
+    onset = read_onset(path, tuple(size) if size else None)
+    if onset.frame is not None and frame_digest(onset.frame) != entry["onset"]:
+        raise KeypointError(
+            f"the key points of {name!r} in {folder} were made from another clip than {path} is now: run kpmaker.py "
+            "again"
+        )
+
+
 def _is_current(name: str, path: Path, entry: dict, plan: Plan, frame_size: FrameSize) -> bool:
     """Whether an entry was made from this clip as it is now; the pixels decide where place or date differ."""
     try:

@@ -8,7 +8,6 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
-from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -654,19 +653,36 @@ def test_finished_results_are_skipped(run, capsys):
     assert all(result.made for result in run(overwrite=True).values())
 
 
-def test_results_before_their_key_points_are_named(run, tmp_path, capsys):
-    first, second = run().values()
-    assert "are older than" not in capsys.readouterr().out
-    points = next(tmp_path.rglob(f"{first.pair.driving}.pt"))
-    later = first.video.stat().st_mtime + 10
-    os.utime(points, (later, later))
-    assert not any(result.made for result in run().values()), "they are kept"
-    names = sorted(result.pair.name for result in (first, second) if first.pair.driving in astuple(result.pair))
-    assert f"{len(names)} of these are older than their clips or key points: {', '.join(names)}. --overwrite" in (
-        capsys.readouterr().out
-    )
-    run(overwrite=True)
-    assert "are older than" not in capsys.readouterr().out
+def made(results: dict) -> set[str]:
+    return {name for name, result in results.items() if result.made}
+
+
+def test_results_are_of_the_clips_and_key_points_there_are_now(run, data, tmp_path, capsys):
+    """Content decides, not dates: what was touched or copied is the same, what was replaced is not."""
+    names = made(run())
+    frame = data / "test" / "test_0" / "0000003.png"
+    os.utime(frame, (0, 0))
+    os.replace(shutil.copy(frame, tmp_path / "copy.png"), frame)
+    assert not made(run())
+    write_frame_folder(data / "test" / "test_0", moving_frames(7))
+    assert made(run()) == names and not made(run())
+    save_keypoints(data / "keypoints", "test_1", random_keypoints(9))
+    assert made(run()) == names and not made(run())
+    capsys.readouterr()
+    next((tmp_path / "out" / ".made_from").iterdir()).write_text("{")
+    assert len(made(run())) == 1
+    shutil.rmtree(tmp_path / "out" / ".made_from")  # an earlier version's folder
+    assert made(run()) == names
+    assert "2 results in" in (said := capsys.readouterr().out) and "do not say what they were made from" in said
+
+
+def test_clips_of_a_labelled_set_are_of_the_clips_there_are_now(run, data, tmp_path):
+    """Also where the result itself was made again without it."""
+    label(data)
+    run(dataset_out=str(tmp_path / "made"))
+    write_frame_folder(data / "test" / "test_0", moving_frames(7))
+    assert made(run(dataset_out=None))
+    assert made(run(dataset_out=str(tmp_path / "made"))) and not made(run(dataset_out=str(tmp_path / "made")))
 
 
 @pytest.mark.parametrize("overlap", [False, True])
