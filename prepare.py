@@ -34,7 +34,7 @@ CORPORA = {
     "folder": ("any tree of videos or folders of frames", ("train", "subject")),
 }
 FRAMES = {"casme2": ("selected", "raw", "cropped"), "smic_hs": ("raw", "cropped", "extended")}
-FINISHED, FAILED, INTERRUPTED = 0, 1, 130  # exit codes
+FINISHED, FAILED, INTERRUPTED = 0, 2, 130  # exit codes
 
 
 def _number(kind: type, is_legal: Callable[[float], bool], what: str) -> Callable[[str], float]:
@@ -195,7 +195,12 @@ def _run_corpus(arguments: argparse.Namespace) -> int:
     # SAMM's and SMIC's clips of the challenge are called alike in their corpus: key points of their own.
     points = f" --out {out / 'keypoints'}" if corpus == "megc2021" else ""
     print(f"look at {report}; next: python kpmaker.py --root {out}{points} --detector dlib")
-    return FINISHED if prepared.records else FAILED
+    if unreadable := prepared.unreadable():
+        some = f"{len(unreadable)} of {len(prepared.entries)} clips cannot be read: {unreadable[0]}"
+        print(f"error: {some}{' …' if len(unreadable) > 1 else ''}", file=sys.stderr)
+    elif not prepared.records:
+        print(f"error: no clip of {arguments.raw} could be used; {report} says why", file=sys.stderr)
+    return FINISHED if prepared.records and not unreadable else FAILED
 
 
 # ------------------------------------------------------------------------------------------------------ check

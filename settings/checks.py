@@ -71,7 +71,8 @@ def check_keys(config: dict, keys: dict, family: str | None, prefix: str = "") -
             raise ConfigError(_unknown_key(str(name), prefix, keys, family))
         if isinstance(keys[name], dict) and value is not None:
             if not isinstance(value, dict):
-                raise ConfigError(f"{path} should be a section with {', '.join(keys[name])}; it is {shorten(repr(value), 200)}")
+                shown = shorten(repr(value), 200)
+                raise ConfigError(f"{path} should be a section with {', '.join(keys[name])}; it is {shown}")
             check_keys(value, keys[name], family, path + ".")
         elif isinstance(keys[name], Rule) and not keys[name].accepts(value):
             raise ConfigError(f"{path} is {shorten(repr(value), 200)}; legal: {keys[name].legal}")
