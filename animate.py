@@ -172,5 +172,5 @@ def animate(
     found = job.finish()
     if job.failures:
         listed = [job.failures[pair] for pair in job.pairs if pair in job.failures]
-        raise DataError("\n  ".join(["these failed:", *listed]) + f"\n{len(listed)} of {len(job.pairs)} pairs failed")
+        raise results.some_failed(listed, len(job.pairs), "pairs")
     return found

@@ -16,7 +16,7 @@ import torch
 from tqdm import tqdm
 
 from animation.clip_animator import ClipAnimator, driving_rate
-from animation.results import check_settings, common_settings, result_paths, write_result
+from animation.results import check_settings, common_settings, result_paths, some_failed, write_result
 from checkpoint import LoadedModel
 from frames_dataset import ClipFolder, DataError, Pair
 from media import MediaError, atomic_path
@@ -100,7 +100,7 @@ def reconstruction(
     if mean is not None:
         tqdm.write(f"Reconstruction loss (L1, frame 0 left out): {mean:.6f} over {len(measured)} clips: {out}")
     if failures:
-        raise DataError("\n  ".join(["these failed:", *failures]) + f"\n{len(failures)} of {len(names)} clips failed")
+        raise some_failed(failures, len(names), "clips")
     if mean is None:
         raise DataError("there is nothing to measure: every clip has one frame, which is its own source")
     return {**errors, "mean": mean}

@@ -23,6 +23,7 @@ from media import atomic_path, clip_writer, folder_writer, strip_writer
 from media.threads import WriteBehind
 
 SETTINGS_FILE = "settings.json"
+SHOWN = 5  # failures in an error's line
 EARLIER = {**CONTROLS, "precision": "float32"}  # what folders were made with before settings had these
 LABELS = ("corpus", "subject", "emotion", "class3", "action_units", "onset_index", "apex_index", "offset_index")
 
@@ -91,6 +92,12 @@ def write_result(
         for frame in frames:
             for append in writers:
                 append(frame)
+
+
+def some_failed(failures: list[str], total: int, what: str) -> DataError:
+    """The error of a run that has made the others: how many of ``total``, and the first of them, in one line."""
+    more = f"; and {len(failures) - SHOWN} more, said above" if len(failures) > SHOWN else ""
+    return DataError(f"{len(failures)} of {total} {what} failed: {'; '.join(failures[:SHOWN])}{more}")
 
 
 def common_settings(model: LoadedModel, checkpoint: str | Path, suffix: str) -> dict:

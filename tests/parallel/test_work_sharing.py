@@ -455,7 +455,8 @@ def animation(folder: Path, pairs: int) -> list[str]:
 
 def check_results(out: Path, pairs: int) -> None:
     """Every result once and whole, listed once, and nothing else."""
-    assert not [path for path in out.rglob("*") if path.name.startswith(".")], "no claims, no half-written files"
+    hidden = [path.name for path in out.rglob("*") if path.name.startswith(".")]
+    assert hidden == [".made_from"], "no claims, no half-written files"
     videos, strips = sorted(out.glob("*.mp4")), sorted((out / "png").iterdir())
     assert [path.stem for path in videos] == [path.stem for path in strips]
     assert len(videos) == pairs
