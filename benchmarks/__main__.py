@@ -25,7 +25,9 @@ import torch
 from benchmarks.scenes import CONFIG
 from benchmarks.turns import machine
 
-NAMES = ("animate", "train", "kpmaker", "data", "busy", "region_map", "memory", "kills", "damage", "prepare", "evaluate")
+NAMES = (
+    "animate", "train", "kpmaker", "data", "busy", "region_map", "memory", "kills", "damage", "prepare", "evaluate",
+)  # fmt: skip
 PRECISIONS = ("float32", "bf16")
 
 
