@@ -22,8 +22,8 @@ from animation.made_from import FOLDER as MADE_FROM
 from animation.made_from import MadeFrom
 from animation.retiming import RetimingError
 from checkpoint import LoadedModel
-from frames_dataset import ClipFolder, DataError, Pair, find_pairs
-from media import MediaError, clear_leftovers, gif_slowdown
+from frames_dataset import ClipFolder, DataError, Pair, find_pairs, inputs_of
+from media import MediaError, clear_leftovers, gif_slowdown, open_output_folder
 from media.threads import WriteBehind
 from modules import get_family
 from modules.animator import normalize_kp  # noqa: F401 - users look for it here
@@ -36,13 +36,25 @@ class Animation:
 
     Raises:
         DataError: clips without labels for a labelled set, or a folder that holds results of other settings.
+        OutputError: a folder that is one of ``inputs``, or holds what this program did not write.
     """
 
-    def __init__(self, animator: ClipAnimator, pairs: list[Pair], params: dict, settings: dict, out: Path, anew: bool):
+    def __init__(
+        self,
+        animator: ClipAnimator,
+        pairs: list[Pair],
+        params: dict,
+        settings: dict,
+        inputs: dict[str, str | Path | None],
+        out: Path,
+        anew: bool,
+    ):
         self.animator, self.clips, self.pairs = animator, animator.clips, pairs
         self.params, self.settings, self.out, self.overwrite = params, settings, out, anew
         self.dataset = results.labelled_set(params, self.clips, pairs)
+        open_output_folder(out, "--out", inputs)
         if self.dataset:  # takes in results of many data sets
+            open_output_folder(self.dataset.root, "animate_params.dataset_out", inputs)
             results.check_settings(self.dataset.root, {k: v for k, v in settings.items() if k != "root_dir"}, anew)
         results.check_settings(out, settings, anew)
         self.claims = Claims(self.out)
@@ -152,6 +164,7 @@ def animate(
     Raises:
         DataError: two pairs whose results would have one name, clips without key points, or a folder that holds
             results of other settings.
+        OutputError: ``out`` is an input, or holds what this program did not write.
         torch.OutOfMemoryError: the device's memory does not suffice; the message says which batch size to try.
         DataError, MediaError: data that do not fit; every other pair is still made, then the failed ones are listed.
         RetimingError: a timing that is none.
@@ -167,7 +180,8 @@ def animate(
         **results.control_settings(params),
     }
     animator = ClipAnimator(model, clips, device, params["batch_size"], overlap=overlap)
-    job = Animation(animator, pairs, params, settings, Path(out), overwrite)
+    inputs = {**inputs_of(config["dataset_params"]), "--checkpoint": checkpoint}
+    job = Animation(animator, pairs, params, settings, inputs, Path(out), overwrite)
     job.run()
     found = job.finish()
     if job.failures:

@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from media import atomic_path
+from media import OutputError, atomic_path
 from modules import FAMILIES, build_networks, get_family
 from modules.inference import prepare_for_inference
 from modules.vgg import Vgg19
@@ -349,6 +349,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("destination", type=Path)
     options = parser.parse_args(arguments)
     try:
+        if options.destination.exists():
+            raise OutputError(f"{options.destination} is there: choose another name, or move it away")
         write_checkpoint(options.destination, slim_checkpoint(read_checkpoint(options.checkpoint)))
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -23,8 +23,8 @@ from animate import animate
 from animation.clip_animator import driving_rate
 from checkpoint import file_hash, load_for_inference
 from evaluation.pairs import EvaluationError, clips_by_name
-from frames_dataset import ClipFolder, DataError, Pair, frame_size, read_pairs
-from media import gif_rate, open_clip, png_bytes, resize_frame, write_clip
+from frames_dataset import ClipFolder, DataError, Pair, frame_size, inputs_of, read_pairs
+from media import gif_rate, open_clip, open_output_folder, png_bytes, resize_frame, write_clip
 from media.side_by_side import side_by_side
 from pages import data_url, lay_out, write_page
 from settings import ConfigError, load_config, merge
@@ -206,7 +206,7 @@ def compare(settings: dict, out: str | Path, device: torch.device, overwrite: bo
         ComparisonError: a column that cannot be had or animated; all of them are looked at before any work.
         DataError: rows or a truth that are not there.
     """
-    out = Path(out)
+    out = open_output_folder(out, "--out", {**inputs_of(settings["dataset_params"]), "truth": settings["truth"]})
     columns = make_columns(settings, out)
     clips = ClipFolder(settings["dataset_params"], "test", with_keypoints=False)
     pairs = make_pairs(settings, clips)

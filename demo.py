@@ -44,7 +44,7 @@ HARDLY = 0.3  # pixels at 256×256: the noise gate of the motion figures, 0.003 
 def run(options: argparse.Namespace) -> Path:
     """Animate one face as a parsed command line says; returns the path of the result, or of the comparison."""
     from animation.clip_animator import PAIR, ClipAnimator, TwoClips
-    from animation.results import result_paths, write_result
+    from animation.results import write_result
     from faces.photo import Paster, crop_face
     from media.threads import threads_pay
     from modules import get_family
@@ -52,8 +52,9 @@ def run(options: argparse.Namespace) -> Path:
 
     check_options(options)
     device = choose_device(options.device)
-    model = load_model(options, device)
     inputs = sample_inputs(SAMPLE_DATA) if options.source is None else Inputs(options.source, options.driving)
+    video, lossless, comparison = output_paths(options, inputs)
+    model = load_model(options, device)
 
     # Both faces are found in their first frames, and cut out as those were that the model was trained on.
     detector, crop = make_detector(options.detector), crop_of(options, model)
@@ -69,8 +70,6 @@ def run(options: argparse.Namespace) -> Path:
     crops: list[np.ndarray] = []
     frames = in_photo(take, len(driving.clip), crops, None if options.no_paste else Paster(source))
     rate = take.fps / (options.slow or 1)
-    path = options.result or options.out / f"{driving.clip.name}-{source.clip.name}.mp4"
-    video, lossless = result_paths(path.parent, path.name.removesuffix(path.suffix), path.suffix.lower() or ".png")
     write_result(frames, video, lossless, rate, overlap=threads_pay(device))
 
     result = np.stack(crops)
@@ -79,7 +78,7 @@ def run(options: argparse.Namespace) -> Path:
         print(slowdown)
         rate = media.gif_rate(rate)
     print(f"result: {video} ({rate:g} frames a second), lossless: {lossless}")
-    return video if options.compare is None else compare(options, inputs, clips, take, result, video)
+    return video if comparison is None else compare(options, inputs, clips, take, result, comparison)
 
 
 @dataclass(frozen=True)
@@ -104,6 +103,25 @@ def sample_inputs(data: Path) -> Inputs:
     truth = media.open_clip(data / "truth" / pair.name).read_all()
     label = f"{record.emotion}, AU {record.action_units}"
     return Inputs(data / "test" / pair.source, data / "test" / pair.driving, truth, label)
+
+
+def output_paths(options: argparse.Namespace, inputs: Inputs) -> tuple[Path, Path, Path | None]:
+    """Where the result, its lossless frames and the comparison go, if there is one.
+
+    Raises:
+        OutputError: one of these places is an input, or holds what this program did not write.
+    """
+    from animation.results import result_paths
+
+    path = options.result or options.out / f"{media.clip_name(inputs.driving)}-{media.clip_name(inputs.source)}.mp4"
+    video, lossless = result_paths(path.parent, path.name.removesuffix(path.suffix), path.suffix.lower() or ".png")
+    comparison = video.with_name(f"{video.stem}-compare.gif") if options.compare is True else options.compare
+    media.check_outputs(
+        {"--result": video, "its lossless copy": None if lossless == video else lossless, "--compare": comparison},
+        {"--source": inputs.source, "--driving": inputs.driving, "--checkpoint": options.checkpoint,
+         "--config": options.config, "--retime": options.retime},
+    )  # fmt: skip
+    return video, lossless, comparison
 
 
 def load_model(options: argparse.Namespace, device: torch.device) -> LoadedModel:
@@ -198,12 +216,11 @@ def report(options: argparse.Namespace, inputs: Inputs, clips: TwoClips, take: T
 
 
 def compare(
-    options: argparse.Namespace, inputs: Inputs, clips: TwoClips, take: Take, result: np.ndarray, video: Path
+    options: argparse.Namespace, inputs: Inputs, clips: TwoClips, take: Take, result: np.ndarray, path: Path
 ) -> Path:
-    """Write driving clip, source and result side by side, in step and in slow motion; returns where."""
+    """Write driving clip, source and result side by side, in step and in slow motion; returns ``path``."""
     from media.side_by_side import side_by_side
 
-    path = video.with_name(f"{video.stem}-compare.gif") if options.compare is True else options.compare
     shown = slice(None) if take.positions is None else np.rint(take.positions).astype(int)
     columns = {inputs.label: clips.driving.clip.frames[shown], "source": clips.source.clip.frames, "result": result}
     if inputs.truth is not None and is_plain(options):

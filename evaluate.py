@@ -30,6 +30,7 @@ from evaluation.pairs import EvaluationError, find_pairs, listed_rates
 from evaluation.report import ScoredPair, write_report
 from evaluation.tables import FAILED, YARDSTICKS, Row, compare, present_figures, summarise, write_csv, write_json
 from evaluation.workers import score_all
+from media import open_output_folder
 from metrics.flow import flow_settings
 from metrics.landmarks import landmark_settings
 from metrics.motion import MIN_SNR, MotionScore
@@ -149,14 +150,15 @@ def evaluate(
     _check_methods(generated, yardsticks)
     found = find_pairs(driving_dir, generated, pairs, truth_dir, source_dir)
     landmark_model()  # a missing one is reported before any work is done
-    out_dir, rates = Path(out_dir), listed_rates(driving_dir)
+    folders = {"driving": driving_dir, "pairs": pairs, "truth": truth_dir, "sources": source_dir}
+    out_dir = open_output_folder(out_dir, "--out", {f"--{key}": path for key, path in (folders | generated).items()})
+    rates = listed_rates(driving_dir)
     scorer = PairScorer(out_dir, tuple(generated), tuple(yardsticks), identity, rates)
     scored = score_all(found, scorer, workers)
     rows = [row for pair in scored for row in pair.rows]
     if not any(row.status != FAILED for row in rows):
         problems = "\n  ".join(dict.fromkeys(f"{row.pair}: {row.problem}" for row in rows[:5]))
         raise EvaluationError(f"none of {len(found)} pairs could be scored:\n  {problems}")
-    folders = {"driving": driving_dir, "pairs": pairs, "truth": truth_dir, "sources": source_dir}
     settings = _settings(folders, generated, identity)
     return Evaluation(rows, _write(out_dir, rows, scored, settings), out_dir)
 

@@ -78,6 +78,13 @@ def split_folders(dataset_params: dict, split: str) -> list[Path]:
     return [root / split for root in roots]
 
 
+def inputs_of(dataset_params: dict) -> dict[str, str | Path | None]:
+    """What a run reads, by the names that users know it by: no output may take its place."""
+    roots = {f"root_dir ({root})": root for root in root_folders(dataset_params)}
+    splits = {f"{name}'s {split}": root / split for name, root in roots.items() for split in ("train", "test")}
+    return roots | splits | {name: dataset_params.get(name) for name in ("keypoint_folder", "pairs_list")}
+
+
 @functools.lru_cache(maxsize=32)
 def _listed(root: Path) -> dict[str, ClipRecord]:
     path = root / "clips.csv"

@@ -43,8 +43,9 @@ from faces.keypoint_files import (
 from faces.onset import Onset, OnsetDetector, read_onset
 from faces.preview import MAX_TILES, Tile, contact_sheet, draw_tile, spread
 from faces.records import Plan, Recorder, make_entry, make_plan
-from media import MediaError, clear_leftovers, clip_name, list_clips, open_clip, write_image
+from media import MediaError, clear_leftovers, clip_name, list_clips, open_clip, open_output_folder, write_image
 from media.fingerprint import Fingerprint
+from media.names import is_passed_over
 from parallel.work_sharing import Claims
 from parallel.workers import global_rank, global_size
 
@@ -82,7 +83,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--workers", type=int, default=1, metavar="N",
         help="processes that find faces with dlib; threads that read clips for face-alignment, and that follow points "
         "for --track (default: %(default)s)")
-    add("--overwrite", action="store_true", help="make all files anew, those of other programs included")
+    add("--overwrite", action="store_true", help="make all files anew; those of other programs always stay")
     add("--on-missing", choices=("error", "skip", "template"), default="template",
         help="a clip without a face gets an average face (template), no file (skip), or is an error; always "
         "reported, and marked in the manifest (default: %(default)s)")
@@ -158,6 +159,7 @@ class KeypointMaker:
 
     def run(self) -> int:
         """Everything the command does; returns its exit code."""
+        open_output_folder(self.out, "--out", {"--root": self.arguments.root}, ours=_holds_keypoints(self.out))
         clear_leftovers(self.out, self.out / TRACKS)
         claims = Claims(self.out)
         with claims.exclusive("manifest"):
@@ -284,7 +286,7 @@ class KeypointMaker:
         notes = {
             "changed since the last run, and done again": self.plan.changed,
             "several faces, the largest was taken": self.several,
-            "files of another program, left as they are (--overwrite makes them anew)": self.plan.kept,
+            "files of another program, left as they are (move them away to have them made)": self.plan.kept,
             "done before with another detector or version (--overwrite makes them anew)": [
                 name for name in self.plan.done if entries[name].get("detector_version") != version
             ],
@@ -294,6 +296,12 @@ class KeypointMaker:
                 more = " …" if len(names) > 8 else ""
                 print(f"{note}: {len(names)} ({', '.join(names[:8])}{more})")
         print(f"{self.out / MANIFEST} says how; look at {self.out / PREVIEW}")
+
+
+def _holds_keypoints(folder: Path) -> bool:
+    """Whether it is a folder of key points, of whatever program: those without an entry in the manifest stay."""
+    names = [path.name for path in folder.iterdir() if not is_passed_over(path.name)] if folder.is_dir() else []
+    return MANIFEST in names and bool(read_manifest(folder)) or all(name.endswith(".pt") for name in names)
 
 
 def _points(onset: Onset, status: str) -> tuple[np.ndarray | None, Tensor | None]:

@@ -18,8 +18,8 @@ from tqdm import tqdm
 from animation.clip_animator import ClipAnimator, driving_rate
 from animation.results import check_settings, common_settings, result_paths, some_failed, write_result
 from checkpoint import LoadedModel
-from frames_dataset import ClipFolder, DataError, Pair
-from media import MediaError, atomic_path
+from frames_dataset import ClipFolder, DataError, Pair, inputs_of
+from media import MediaError, atomic_path, open_output_folder
 from media.threads import read_ahead
 from modules import get_family
 
@@ -72,12 +72,13 @@ def reconstruction(
     Raises:
         DataError, MediaError: clips that cannot be used; the others are still made, then the failed ones are listed.
     """
-    config, out = model.config, Path(out)
+    config = model.config
     params = config["reconstruction_params"]
     family = get_family(config)
     clips = ClipFolder(config["dataset_params"], "test", family.uses_prior, family.uses_tracks)
     names = clips.names[: params["num_videos"]]
     clips.check_keypoints(names)
+    out = open_output_folder(out, "--out", {**inputs_of(config["dataset_params"]), "--checkpoint": checkpoint})
     settings = common_settings(model, checkpoint, params["format"])
     check_settings(out, settings, overwrite)
     animator = ClipAnimator(model, clips, device, config["animate_params"]["batch_size"], reconstruction=True)

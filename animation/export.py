@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from checkpoint import CheckpointError, LoadedModel
-from media import atomic_path
+from media import atomic_path, open_output_folder
 from modules import get_family
 from modules.facial_prior import template_keypoints
 from modules.inference import prepare_for_inference
@@ -111,7 +111,7 @@ def export(model: LoadedModel, out: str | Path) -> list[Path]:
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
         raise CheckpointError(f"--mode export needs packages that are not installed: pip install {' '.join(missing)}")
-    paths = []
+    out, paths = open_output_folder(out, "--out", {}), []
     for name, (module, inputs, outputs) in graphs(model).items():
         batch = torch.export.Dim("batch", min=1)
         shapes = tuple({0: batch} for _ in inputs)
@@ -122,7 +122,7 @@ def export(model: LoadedModel, out: str | Path) -> list[Path]:
                 module, tuple(inputs.values()), dynamo=True, opset_version=OPSET, verbose=False,
                 input_names=list(inputs), output_names=outputs, dynamic_shapes=shapes,
             )  # fmt: skip
-        with atomic_path(Path(out) / name) as temporary:
+        with atomic_path(out / name) as temporary:
             program.save(temporary, external_data=False)
-        paths.append(Path(out) / name)
+        paths.append(out / name)
     return paths

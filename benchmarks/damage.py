@@ -174,7 +174,7 @@ def try_case(base: Path, scratch: Path, number: int, seed: int) -> tuple[str, st
     shutil.copytree(base, root)
     name = list(COMMANDS)[number % len(COMMANDS)]
     command = COMMANDS[name]
-    planted, done = _plant(root, command) if rng.random() < 0.3 else {}, []
+    planted, done = _plant(root, command) if rng.random() < 0.15 else {}, []
     for _ in range(rng.choice((1, 1, 1, 2))):
         pattern = rng.choice(command.reads)
         files = sorted(path for path in root.glob(pattern) if path.is_file() and not path.is_symlink())

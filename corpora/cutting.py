@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-import shutil
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -161,7 +160,7 @@ def prepare_clip(task: Task) -> tuple[str, dict]:
     elif not head:
         source.note("no-frames", "no frame of it can be read")
     if entry["status"] == SKIPPED:
-        shutil.rmtree(task.folder, ignore_errors=True)  # of an earlier run, when it could be used
+        media.remove_own(task.folder)  # of an earlier run, when it could be used
     entry |= _describe(head, face, crop, matrix)
     entry["notices"] = [(notice.rule, notice.clip, notice.text) for notice in source.notices]
     if head:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -87,6 +86,7 @@ def prepare(
         raise CorpusError(f"two clips of {corpus} get the name {double!r}; this should not happen: rename one on disk")
     splits, notices = assign_splits(listing.clips, split)
     settings.make_detector()  # here too: what it lacks is said before the work
+    media.open_output_folder(out, "--out", {}, ours=(out / SETTINGS).is_file())
     media.clear_leftovers(out, *(out / part for part in (*SPLITS, ONSETS, "splits")))
     _settle(out, settings.as_dict(corpus), overwrite)
     entries, tasks = _plan(listing.clips, out, splits, settings)
@@ -120,8 +120,6 @@ def _settle(out: Path, settings: dict, overwrite: bool) -> None:
             )
         if overwrite:
             _remove_written(out)
-    elif any((out / part).is_dir() and any((out / part).iterdir()) for part in SPLITS):
-        raise CorpusError(f"{out} holds clips that this command did not make. Choose another folder with --out")
     write_json(file, settings)
 
 
@@ -129,7 +127,7 @@ def _remove_written(out: Path) -> None:
     """Remove the clips that have a record, and their records."""
     for record in (out / ONSETS).glob("*.json"):
         for part in SPLITS:
-            shutil.rmtree(out / part / record.stem, ignore_errors=True)
+            media.remove_own(out / part / record.stem)
         record.with_suffix(".png").unlink(missing_ok=True)
         record.unlink()
 

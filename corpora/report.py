@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -121,7 +122,8 @@ def write_contact_sheets(out: Path, pictures: Path, entries: dict[str, dict], ti
         if (pictures / f"{name}.png").is_file()
     ]
     for old in out.glob("contact_sheet_*.png"):
-        old.unlink()
+        if re.fullmatch(r"contact_sheet_\d+", old.stem):
+            media.remove_own(old)
     sheets = []
     for first in range(0, len(tiles), MAX_TILES):
         number = len(sheets) + 1

@@ -52,16 +52,14 @@ def make_plan(
     Raises:
         KeypointError: a file in ``folder`` belongs to another clip of the same name.
     """
-    if overwrite:
-        return Plan(todo=list(clips.values()))
     entries, plan = read_manifest(folder), Plan()
     for name, path in clips.items():
         entry = entries.get(name)
         exists = keypoint_path(folder, name).exists()
-        if not exists and not _is_skipped(entry, skipped_by):
-            plan.todo.append(path)
-        elif entry is None:
+        if exists and entry is None:
             plan.kept.append(name)
+        elif overwrite or (not exists and not _is_skipped(entry, skipped_by)):
+            plan.todo.append(path)
         elif _is_current(name, path, entry, plan, frame_size):
             plan.done.append(name)
         else:

@@ -14,8 +14,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from media.ownership import check_own
+
 ABANDONED = 3600.0  # seconds: what another machine has left half-written for so long is of a process that was killed
-_OWNER = re.compile(r"\.(?P<host>[0-9a-f]{12})-(?P<pid>\d+)\.[^.]*\.part$")  # at the end of a scratch folder's name
+_OWNER = re.compile(r"\..*\.(?P<host>[0-9a-f]{12})-(?P<pid>\d+)\.[^.]*\.part", re.S)  # a scratch folder's name
 _cleared: set[Path] = set()  # folders that this process has cleared of others' leftovers
 
 
@@ -51,10 +53,14 @@ def scratch_folder(destination: str | Path) -> Iterator[Path]:
 def atomic_path(destination: str | Path) -> Iterator[Path]:
     """Write to the yielded temporary path; it takes the name ``destination`` only when the block ends well.
 
-    Works for files and folders; an existing folder of that name is replaced.  On any error, an interruption
+    Works for files and folders; what this program wrote under that name is replaced.  On any error, an interruption
     included, the temporary is removed and what was there stays.
+
+    Raises:
+        OutputError: there is what this program did not write.
     """
     destination = Path(destination)
+    check_own(destination)
     with scratch_folder(destination) as folder:
         temporary = folder / destination.name
         yield temporary
@@ -73,18 +79,17 @@ def clear_leftovers(*folders: str | Path) -> None:
     """
     for folder in folders:
         try:
-            names = [name for name in os.listdir(folder) if name.startswith(".") and name.endswith(".part")]
+            found = [(name, _OWNER.fullmatch(name)) for name in os.listdir(folder)]
         except (FileNotFoundError, NotADirectoryError):
             continue
-        for name in names:
-            if _is_left(Path(folder, name)):
+        for name, owner in found:
+            if owner is not None and _is_left(Path(folder, name), owner):
                 shutil.rmtree(Path(folder, name), ignore_errors=True)
 
 
-def _is_left(part: Path) -> bool:
+def _is_left(part: Path, owner: re.Match) -> bool:
     """Whether nobody is writing into this scratch folder any more."""
-    owner = _OWNER.search(part.name)
-    if os.name == "posix" and owner is not None and owner["host"] == _HOST:
+    if os.name == "posix" and owner["host"] == _HOST:
         try:
             os.kill(int(owner["pid"]), 0)
         except ProcessLookupError:
@@ -94,6 +99,19 @@ def _is_left(part: Path) -> bool:
     with contextlib.suppress(FileNotFoundError):  # its owner has just finished it
         return time.time() - max(path.stat().st_mtime for path in (part, *part.glob("*"))) > ABANDONED
     return False
+
+
+def remove_own(path: Path) -> None:
+    """Remove a folder of frames, or a file, that this program wrote; nothing where there is none.
+
+    Raises:
+        OutputError: it is not this program's, or holds what is not.
+    """
+    check_own(path)
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _replace_folder(new: Path, destination: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from media import ArrayClip, Clip, MediaError, atomic_path, clear_leftovers, open_clip
+from media import ArrayClip, Clip, MediaError, atomic_path, clear_leftovers, open_clip, open_output_folder
 from media.fingerprint import digest, file_state
 
 
@@ -24,10 +24,14 @@ class FrameCache:
         folder: of the cache; made where there is none.
         gigabytes: how much the folder may hold, in 10⁹ bytes.  What doesn't fit is decoded every time, with a warning.
             Processes that begin to write at the same moment can exceed it by a clip each.
+
+    Raises:
+        OutputError: the folder holds what this program did not write.
     """
 
     def __init__(self, folder: str | Path = "frame_cache", gigabytes: float = 20.0):
-        self.folder, self.gigabytes = Path(folder), gigabytes
+        self.folder = open_output_folder(folder, "dataset_params.frame_cache.folder", {})
+        self.gigabytes = gigabytes
         self._left_out: set[Path] = set()
         clear_leftovers(self.folder)
 

@@ -7,7 +7,9 @@ import errno
 import io
 import itertools
 import math
+import struct
 import subprocess
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -15,19 +17,25 @@ from typing import BinaryIO
 
 import imageio_ffmpeg
 import numpy as np
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
-from media.atomic import atomic_path, scratch_folder
+from media.atomic import atomic_path, remove_own, scratch_folder
 from media.names import MediaError
+from media.ownership import MARK
 from media.reading import _last_line
 
 MAX_STRIP_WIDTH = 65_500  # wider images are refused by JPEG and by many viewers
+_PNG_HEADER = 33  # bytes: signature and IHDR chunk, after which other chunks may come
+_PNG_TEXT = b"tEXtSoftware\0" + MARK
+_PNG_MARK = struct.pack(">I", len(_PNG_TEXT) - 4) + _PNG_TEXT + struct.pack(">I", zlib.crc32(_PNG_TEXT))
 
 
 def write_image(path: str | Path, image: np.ndarray) -> None:
     """Write uint8 (H, W, 3) or (H, W), atomically; the suffix chooses the format."""
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Software", MARK)
     with atomic_path(path) as temporary:  # PNG: in half the time of Pillow's level 6, and 7 % larger
-        Image.fromarray(np.asarray(image)).save(temporary, compress_level=3)
+        Image.fromarray(np.asarray(image)).save(temporary, compress_level=3, pnginfo=text)
 
 
 def fast_png(image: np.ndarray) -> bytes:
@@ -45,7 +53,8 @@ def fast_png(image: np.ndarray) -> bytes:
     done, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     if not done:
         raise MediaError(f"OpenCV cannot write a PNG of {image.shape[1]}×{image.shape[0]} (width × height)")
-    return data.tobytes()
+    data = data.tobytes()
+    return data[:_PNG_HEADER] + _PNG_MARK + data[_PNG_HEADER:]
 
 
 def png_bytes(image: np.ndarray) -> bytes:
@@ -112,7 +121,8 @@ def _start_encoder(path: Path, fps: float, height: int, width: int) -> subproces
     pixels = "yuv420p" if height % 2 == 0 and width % 2 == 0 else "yuv444p"
     frames = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(rate), "-i", "-"]
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-xerror", *frames]
-    command += ["-c:v", "libx264", "-crf", "10", "-pix_fmt", pixels, str(path)]
+    command += ["-c:v", "libx264", "-crf", "10", "-pix_fmt", pixels]
+    command += ["-metadata", f"comment={MARK.decode()}", str(path)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -183,7 +193,7 @@ def gif_writer(path: str | Path, fps: float) -> Iterator[Append]:
         palette = Image.fromarray(mosaic).quantize(255, dither=Image.Dither.NONE)
         indexed = (Image.fromarray(f).quantize(palette=palette, dither=Image.Dither.NONE) for f in spool.frames())
         delay = round(1000.0 / gif_rate(fps))  # milliseconds
-        options = {"duration": delay, "loop": 0, "optimize": True, "disposal": 1}
+        options = {"duration": delay, "loop": 0, "optimize": True, "disposal": 1, "comment": MARK}
         with atomic_path(path) as temporary:
             next(indexed).save(temporary, save_all=True, append_images=indexed, **options)
 
@@ -200,7 +210,7 @@ def strip_writer(path: str | Path) -> Iterator[Append]:
         _require_frames(spool.count > 0, path)
         if spool.count * spool.shape[1] > MAX_STRIP_WIDTH:
             write_frame_folder(path.with_suffix(""), spool.frames())
-            path.unlink(missing_ok=True)  # the strip of an earlier, shorter clip
+            remove_own(path)  # the strip of an earlier, shorter clip
             return
         with atomic_path(path) as temporary:
             temporary.write_bytes(fast_png(np.concatenate(list(spool.frames()), axis=1)))

@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+from media.ownership import MARKER  # noqa: E402
+
 GOLDEN = ROOT / "tests" / "golden"
 # A thread a process: tiny networks gain nothing by more, and with others on the machine lose much by waiting for them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # what tests start inherits it
@@ -48,6 +51,20 @@ LOSS_WEIGHTS = {
     "equivariance_value": 10,
     "equivariance_jacobian": 10,
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tests_own_what_they_make(tmp_path_factory) -> None:
+    """pytest's temporary folder is marked as the program's: tests write their inputs with the program's writers, and
+    change them.  Those of :mod:`media.ownership` use :func:`users_folder`."""
+    (tmp_path_factory.getbasetemp() / MARKER).touch()
+
+
+@pytest.fixture
+def users_folder() -> Iterator[Path]:
+    """A temporary folder in which nothing is the program's that does not say so."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder).resolve()
 
 
 def tiny_config(family: str = "fpb_fomm") -> dict:

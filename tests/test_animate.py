@@ -25,6 +25,7 @@ from corpora.generated import GeneratedSet
 from faces.keypoint_files import KeypointError, save_keypoints
 from frames_dataset import ClipFolder, DataError, FramesDataset, Pair
 from media import Clip, open_clip, write_clip, write_frame_folder
+from media.ownership import MARKER
 from modules import FAMILIES, build_networks, get_family
 from modules.animator import KeyPointAnimator
 from parallel.work_sharing import Claims
@@ -622,7 +623,7 @@ def test_out_of_memory_says_which_batch_size_to_try(run, tmp_path, monkeypatch, 
         run(overlap=overlap, batch_size=3)
     with pytest.raises(torch.OutOfMemoryError, match=r"batch_size: 1: set animate_params\.precision to bf16, or"):
         run(overlap=overlap, batch_size=1)
-    assert len(calls) == 2 and leftovers(tmp_path / "out") == ["png", "settings.json"]
+    assert len(calls) == 2 and leftovers(tmp_path / "out") == [MARKER, "png", "settings.json"]
     monkeypatch.setattr(KeyPointAnimator, "motion", full)
     with pytest.raises(torch.OutOfMemoryError, match=r"batch_size: 3: set it to 1$"):
         run(overlap=overlap, batch_size=3, output_fps=50, overwrite=True)

@@ -50,7 +50,7 @@ ALLOWED = {
     "train": {"checkpoint", "evaluation", "logger", "parallel", "training"},
     "animate": {"animation", "checkpoint", "frames_dataset", "media", "modules", "parallel"},
     "reconstruction": {"animation", "checkpoint", "frames_dataset", "media", "modules"},
-    "evaluate": {"evaluation", "metrics"},
+    "evaluate": {"evaluation", "media", "metrics"},
     "compare": {"animate", "animation", "checkpoint", "evaluation", "frames_dataset", "media", "pages", "settings"},
 }  # fmt: skip
 # Import name of a requirement where it is another.

@@ -23,6 +23,7 @@ from faces.preview import MAX_TILES, TILE, Tile, contact_sheet, spread
 from faces.records import Recorder
 from faces.tracking import load_track, save_track
 from media import read_image, write_clip, write_frame_folder, write_image
+from media.ownership import MARKER
 from modules.facial_prior import select_keypoints, template_keypoints
 from parallel.work_sharing import Claims
 from tests.conftest import ROOT
@@ -77,7 +78,7 @@ def test_clips_of_every_kind(tmp_path):
     write_image(tmp_path / "in/test/photo.png", FACE["hopper"])
     assert run(tmp_path / "in", tmp_path / "out") == 0
     clips = ["agif", "folder", "photo", "strip", "video"]
-    assert names(tmp_path / "out") == sorted([*(f"{name}.pt" for name in clips), MANIFEST, kpmaker.PREVIEW])
+    assert names(tmp_path / "out") == sorted([*(f"{name}.pt" for name in clips), MANIFEST, MARKER, kpmaker.PREVIEW])
     expected = points_of(face)
     for name in ("folder", "strip"):
         assert torch.equal(load_keypoints(tmp_path / "out", name), expected)
@@ -323,8 +324,20 @@ def test_files_of_another_program_are_kept(tmp_path, looked_at, capsys):
     assert looked_at == []
     assert torch.equal(load_keypoints(tmp_path / "out", "a"), torch.ones(18, 2))
     assert "files of another program, left as they are" in capsys.readouterr().out
-    run(tmp_path / "in", tmp_path / "out", "--overwrite")
-    assert torch.equal(load_keypoints(tmp_path / "out", "a"), points_of(FACE["hopper"]))
+    still(tmp_path / "in/b", FACE["astronaut"])
+    run(tmp_path / "in", tmp_path / "out", "--overwrite")  # anew is made what is this program's
+    assert torch.equal(load_keypoints(tmp_path / "out", "a"), torch.ones(18, 2))
+    assert torch.equal(load_keypoints(tmp_path / "out", "b"), points_of(FACE["astronaut"]))
+
+
+@pytest.mark.parametrize("file", ["thesis.docx", MANIFEST])
+def test_a_folder_of_something_else_is_refused(users_folder, looked_at, capsys, file):
+    still(users_folder / "in/a", FACE["hopper"])
+    (users_folder / "out").mkdir()
+    (users_folder / "out" / file).write_text('{"name": "a web page"}')
+    assert run(users_folder / "in", users_folder / "out") == 2
+    assert looked_at == [] and names(users_folder / "out") == [file]
+    assert file in capsys.readouterr().err
 
 
 def test_another_detector_is_told_of(tmp_path, capsys, monkeypatch):
@@ -377,7 +390,7 @@ def test_crash_while_writing_leaves_nothing_half_done(tmp_path, monkeypatch, mom
         run(tmp_path / "in", tmp_path / "out")
     for path in (tmp_path / "out").glob("*.pt"):
         load_keypoints(tmp_path / "out", path.stem)
-    assert all(name.endswith(".pt") or name == MANIFEST for name in names(tmp_path / "out"))
+    assert all(name.endswith(".pt") or name in (MANIFEST, MARKER) for name in names(tmp_path / "out"))
     monkeypatch.setattr(records, moment, original)
     assert run(tmp_path / "in", tmp_path / "out") == 0
     assert (

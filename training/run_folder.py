@@ -15,7 +15,7 @@ import torch
 import yaml
 
 from logger import read_lines
-from media import atomic_path, explain_write_error
+from media import atomic_path, explain_write_error, open_output_folder
 
 ENVIRONMENT = "environment.jsonl"  # one line for every start of a run
 
@@ -46,8 +46,8 @@ def new_run_folder(log_dir: str, config_path: str, mode: str = "train") -> Path:
 
 def record_settings(folder: Path, config_path: str, config: dict, mode: str = "train") -> None:
     """What ran: a copy of the YAML, ``resolved.yaml``, and a line in ``environment.jsonl`` with versions and commit."""
+    open_output_folder(folder, "the run folder", {}, ours=is_run_folder(folder, mode))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         if not (folder / Path(config_path).name).exists():
             shutil.copy(config_path, folder)
     except OSError as error:

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import functools
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -235,6 +234,7 @@ def build(
     """
     out = Path(out)
     _check(seed, size, train_clips, workers, only)
+    media.open_output_folder(out, "--out", {}, ours=(out / "sample.json").is_file())
     _settle(out, seed, size, train_clips, only, overwrite)
     plans = _plans(seed, train_clips, only)
     missing = [job for job in _jobs(out, plans) if overwrite or not job.is_done()]
@@ -275,7 +275,7 @@ def _settle(out: Path, seed: int, size: int, train_clips: int, only: str | None,
             count = max(count, there["train_clips"])
         else:
             for job in _jobs(out, _plans(there["seed"], there["train_clips"])):
-                shutil.rmtree(job.folder, ignore_errors=True)
+                media.remove_own(job.folder)
     write_json(file, settings | {"train_clips": count})
 
 

@@ -172,7 +172,7 @@ def test_an_interruption_leaves_no_half_written_clip(raw, tmp_path, monkeypatch)
         with pytest.raises(KeyboardInterrupt):
             run(raw, out)
     assert [path.name for path in (out / "train").iterdir()] == ["s1_ne_01"]
-    (left := out / "train/.s2_ne_01.x.part").mkdir()  # what a killed process of another machine leaves
+    (left := out / "train/.s2_ne_01.0123456789ab-1.x.part").mkdir()  # what a killed process of another machine leaves
     os.utime(left, (0, 0))
     assert run(raw, out).written == 2
     assert sorted(path.name for path in (out / "train").iterdir()) == ["s1_ne_01", "s2_ne_01", "s3_ne_01"]
@@ -198,7 +198,7 @@ def test_other_settings_need_overwrite_and_foreign_clips_are_safe(raw, tmp_path)
     assert (out / "train/mine/1.png").is_file()
     assert rules_of(prepared, "mine") == ["stale-clip"]
     write_frames(tmp_path / "foreign/train/clip", [1], "%d.png")
-    with pytest.raises(CorpusError, match="holds clips that this command did not make"):
+    with pytest.raises(media.OutputError, match="holds train, which this program did not write"):
         run(raw, tmp_path / "foreign")
     (out / "prepare.json").write_text("{")
     with pytest.raises(CorpusError, match="prepare.json is damaged"):

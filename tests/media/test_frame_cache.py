@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 import pytest
 
-from media import MediaError, frame_cache, open_clip, write_clip, write_frame_folder, write_image
+from media import MediaError, OutputError, frame_cache, open_clip, write_clip, write_frame_folder, write_image
 from media.atomic import ABANDONED
 from media.frame_cache import FrameCache
 from tests.pictures import noise, write_strip
@@ -69,7 +69,7 @@ def test_a_changed_clip_is_decoded_anew(tmp_path, decoded):
         change()
         assert np.array_equal(cache.open(path).read_all(), open_clip(path).read_all())
         assert len(decoded) == number
-    assert len(list((tmp_path / "cache").iterdir())) == 1, "what the clip was is not kept"
+    assert len(list((tmp_path / "cache").glob("*.npy"))) == 1, "what the clip was is not kept"
 
 
 def test_a_strip_is_kept_for_each_way_to_cut_it(tmp_path):
@@ -88,7 +88,7 @@ def test_it_holds_no_more_than_it_may(tmp_path, decoded):
     with warnings.catch_warnings():  # said once
         warnings.simplefilter("error")
         assert np.array_equal(cache.open(tmp_path / "c").read([3]), open_clip(tmp_path / "c").read([3]))
-    assert sum(file.stat().st_size for file in (tmp_path / "cache").iterdir()) <= cache.gigabytes * 1e9
+    assert sum(file.stat().st_size for file in (tmp_path / "cache").glob("*.npy")) <= cache.gigabytes * 1e9
     assert [path.name for path in decoded] == ["a", "b", "c", "c"]
 
 
@@ -104,7 +104,7 @@ def test_what_is_being_written_counts(tmp_path):
 
 def test_what_killed_processes_left_is_removed(tmp_path):
     """And what is being written now is not."""
-    old, new = (tmp_path / "cache" / f".{name}.npy.abc.part" for name in ("old", "new"))
+    old, new = (tmp_path / "cache" / f".{name}.npy.0123456789ab-1.abc.part" for name in ("old", "new"))
     for folder in (old, new):
         folder.mkdir(parents=True)
         (folder / "clip.npy").write_bytes(b"some")
@@ -117,10 +117,9 @@ def test_what_killed_processes_left_is_removed(tmp_path):
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
-    write_frame_folder(tmp_path / "a", noise(2, 8, 8))
     (tmp_path / "cache").write_text("a file")
-    with pytest.raises(OSError, match="cache.*a file is where a folder is needed"):
-        FrameCache(tmp_path / "cache").open(tmp_path / "a")
+    with pytest.raises(OutputError, match="frame_cache.folder .*cache is a file; expected a folder"):
+        FrameCache(tmp_path / "cache")
 
 
 def test_a_clip_that_changes_while_it_is_decoded_is_not_kept(tmp_path, monkeypatch):
@@ -135,7 +134,7 @@ def test_a_clip_that_changes_while_it_is_decoded_is_not_kept(tmp_path, monkeypat
 
     monkeypatch.setattr(frame_cache, "open_clip", being_written)
     cache.open(path)
-    assert not (tmp_path / "cache").exists()
+    assert not list((tmp_path / "cache").glob("*.npy"))
 
 
 def test_what_cannot_be_read_is_named(tmp_path):
@@ -144,7 +143,7 @@ def test_what_cannot_be_read_is_named(tmp_path):
         cache.open(tmp_path / "absent")
     write_frame_folder(tmp_path / "clip", noise(3, 8, 8))
     cache.open(tmp_path / "clip")
-    [file] = (tmp_path / "cache").iterdir()
+    [file] = (tmp_path / "cache").glob("*.npy")
     file.write_bytes(file.read_bytes()[:200])
     with pytest.raises(MediaError, match=f"{file.name} is damaged.*delete it"):
         cache.open(tmp_path / "clip")

@@ -46,12 +46,14 @@ def test_live_writers_are_left_alone(tmp_path):
 
 
 def test_other_machines_are_given_an_hour(tmp_path):
-    for name in (".a.0123456789ab-1.xyz.part", ".b.xyz.part", ".c.part", "d.part"):  # the second: an earlier version's
+    """What has another name is not this program's, however old."""
+    names = (".a.0123456789ab-1.xyz.part", ".c.0123456789ab-2.xyz.part", ".d.part", "e.part")
+    for name in names:
         (tmp_path / name).mkdir()
-    (tmp_path / ".c.part" / "frame").touch()
+    (tmp_path / names[1] / "frame").touch()
     clear_leftovers(tmp_path)
     assert len(leftovers(tmp_path)) == 4
     for path in tmp_path.iterdir():
         os.utime(path, (0, 0))
     clear_leftovers(tmp_path)
-    assert leftovers(tmp_path) == [".c.part", "d.part"]
+    assert leftovers(tmp_path) == list(names[1:])

@@ -1,0 +1,135 @@
+"""Nothing of the user's is replaced or removed: whose a file is, and what may be written where.
+
+What this program writes says so: pictures and clips carry :data:`MARK` inside, and a folder of many outputs holds the
+hidden file :data:`MARKER`, so that whatever lies in it under a name that the program uses is the program's own.
+Commands call :func:`check_outputs` or :func:`open_output_folder` before they begin; :mod:`media.atomic` looks once more
+before anything takes the place of something else.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from media.names import MediaError, is_passed_over
+
+MARK = b"made by fpb-fomm"
+MARKER = ".fpb-fomm"
+_FRAME = re.compile(r"\d{7}\.png")
+_HEAD, _TAIL = 4096, 65536  # bytes in which a file carries the mark: an MP4 at its end, pictures at their start
+
+
+class OutputError(MediaError):
+    """An output whose place is taken; the message names it, by what, and the remedy."""
+
+
+def bears_mark(file: str | Path) -> bool:
+    """Whether a picture or clip says that this program wrote it."""
+    with open(file, "rb") as stream:
+        if MARK in stream.read(_HEAD):
+            return True
+        stream.seek(max(0, os.fstat(stream.fileno()).st_size - _TAIL))
+        return MARK in stream.read()
+
+
+def is_output_folder(folder: str | Path) -> bool:
+    """Whether a folder, or one that it lies in, is marked as this program's."""
+    folder = Path(os.path.abspath(folder))
+    return any((parent / MARKER).is_file() for parent in (folder, *folder.parents))
+
+
+def check_own(path: str | Path) -> None:
+    """Nothing, where ``path`` may be written: there is nothing, or what this program wrote.
+
+    A folder is this program's where it holds nothing but frames that it wrote.
+
+    Raises:
+        OutputError: it is somebody else's, or holds what is.
+    """
+    path = Path(path)
+    if not path.exists():
+        return
+    remedy = "it is left as it is. Choose another name, or move it away"
+    ours = is_output_folder(path if path.is_dir() else path.parent)
+    if path.is_dir():
+        foreign = next((entry for entry in path.iterdir() if not _is_frame(entry, ours)), None)
+        if foreign is not None:
+            raise OutputError(f"{path} holds {foreign.name}, which this program did not write: {remedy}")
+    elif not path.is_file() or not (ours or bears_mark(path)):
+        raise OutputError(f"{path} is there and was not written by this program: {remedy}")
+
+
+def _is_frame(entry: Path, ours: bool) -> bool:
+    """Whether an entry of a folder of frames is the program's, in a folder that is ``ours`` by the name alone."""
+    if entry.name == MARKER or not entry.is_file():
+        return entry.name == MARKER
+    return bears_mark(entry) or (ours and _FRAME.fullmatch(entry.name) is not None)
+
+
+def check_outputs(outputs: Mapping[str, Path | None], inputs: Mapping[str, str | Path | None]) -> None:
+    """See that a command's outputs may be written, before it begins.
+
+    Args:
+        outputs: files and folders of frames, by what they are for the user, as ``"--result"``; None: there is none.
+        inputs: what the command reads, alike.
+
+    Raises:
+        OutputError: an output is also an input or another output, a folder of frames holds one, or the place is taken.
+    """
+    outputs = {name: Path(path) for name, path in outputs.items() if path is not None}
+    inputs = {name: Path(path) for name, path in inputs.items() if path is not None}
+    seen: dict[str, Path] = {}
+    for name, path in outputs.items():
+        for other, theirs in (inputs | seen).items():
+            if _is_same(path, theirs):
+                raise OutputError(f"{name} {path} is {other} too: choose another name for one of them")
+            if other in inputs and path.is_dir() and theirs.resolve().is_relative_to(path.resolve()):
+                raise OutputError(f"{name} {path} holds {other} {theirs}: choose another name")
+        seen[name] = path
+        check_own(path)
+
+
+def open_output_folder(
+    folder: str | Path, name: str, inputs: Mapping[str, str | Path | None], ours: bool = False
+) -> Path:
+    """Make and mark a folder for many outputs, before anything is written into it.
+
+    Args:
+        name: what it is for the user, as ``"--out"``.
+        inputs: what the command reads, by what it is for the user.
+        ours: it is known to be this program's though it is not marked (those of earlier versions are not).
+
+    Raises:
+        OutputError: it is an input, no folder, or holds what this program did not write.
+        OSError: it cannot be written.
+    """
+    from media.atomic import explain_write_error
+
+    folder = Path(folder)
+    for other, path in inputs.items():
+        if path is not None and _is_same(folder, Path(path)):
+            raise OutputError(f"{name} {folder} is {other} too: choose another folder")
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{name} {folder} is a file; expected a folder: choose another name")
+    if not ours and not (folder / MARKER).exists() and folder.is_dir():
+        found = next((entry.name for entry in folder.iterdir() if not is_passed_over(entry.name)), None)
+        if found is not None:
+            raise OutputError(
+                f"{name} {folder} holds {found}, which this program did not write: choose a new or an empty folder "
+                f"(if an earlier version of this program made it: touch '{folder / MARKER}')"
+            )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / MARKER).exists():
+            (folder / MARKER).write_bytes(MARK + b": files that it writes here are its own and may be replaced by it\n")
+    except OSError as error:
+        raise explain_write_error(error, folder) from error
+    return folder
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    if one.exists() and other.exists():
+        return os.path.samefile(one, other)
+    return one.resolve() == other.resolve()

@@ -1,0 +1,135 @@
+"""What this program did not write is neither replaced nor removed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import media
+from media.ownership import MARK, MARKER, bears_mark, check_own, is_output_folder
+
+FRAMES = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3), dtype=np.uint8)
+
+
+def listing(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder with what it holds."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.gif", "frames"])
+def test_clips_say_whose_they_are(users_folder, name):
+    path = users_folder / name
+    media.write_clip(path, FRAMES, 25)
+    assert all(bears_mark(file) for file in (path.iterdir() if path.is_dir() else [path]))
+    media.write_clip(path, FRAMES[:2], 25)  # what is ours may be replaced
+    assert len(media.open_clip(path)) == 2
+
+
+@pytest.mark.parametrize("write", [media.write_image, lambda path, image: path.write_bytes(media.fast_png(image))])
+def test_pictures_say_whose_they_are_and_hold_the_same_pixels(users_folder, write):
+    write(users_folder / "x.png", FRAMES[0])
+    with Image.open(users_folder / "x.png") as image:
+        image.load()
+        assert image.text == {"Software": MARK.decode()}
+    assert bears_mark(users_folder / "x.png")
+    np.testing.assert_array_equal(media.read_image(users_folder / "x.png"), FRAMES[0])
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.gif", "strip.png"])
+def test_a_foreign_file_stays(users_folder, name):
+    (users_folder / name).write_bytes(b"a thesis")
+    before = listing(users_folder)
+    with pytest.raises(media.OutputError, match=rf"{name} is there and was not written by this program.*Choose"):
+        media.write_image(users_folder / name, FRAMES[0])
+    assert listing(users_folder) == before
+
+
+@pytest.mark.parametrize("marked", [False, True])
+@pytest.mark.parametrize("foreign", ["thesis.docx", "0000007.PNG", "sub/0000000.png", ".hidden"])
+def test_a_folder_of_frames_with_something_foreign_stays(users_folder, foreign, marked):
+    folder = users_folder / "result"
+    media.write_frame_folder(folder, FRAMES)
+    if marked:
+        (users_folder / MARKER).touch()
+    (folder / foreign).parent.mkdir(exist_ok=True)
+    (folder / foreign).write_bytes(b"mine")
+    before = listing(users_folder)
+    for change in (lambda: media.write_frame_folder(folder, FRAMES), lambda: media.remove_own(folder)):
+        with pytest.raises(media.OutputError, match=f"holds {foreign.split('/')[0]}"):
+            change()
+    assert listing(users_folder) == before
+
+
+def test_frames_of_earlier_versions_are_known_by_their_names_in_a_marked_folder_alone(users_folder):
+    folder = users_folder / "clip"
+    folder.mkdir()
+    Image.fromarray(FRAMES[0]).save(folder / "0000000.png")  # no mark
+    with pytest.raises(media.OutputError):
+        check_own(folder)
+    (users_folder / MARKER).touch()
+    media.remove_own(folder)
+    assert not folder.exists()
+
+
+def test_what_lies_in_a_marked_folder_is_ours_by_its_name(users_folder):
+    media.open_output_folder(users_folder / "out", "--out", {})
+    assert is_output_folder(users_folder / "out" / "deeper") and not is_output_folder(users_folder)
+    table = users_folder / "out" / "table.csv"
+    table.write_text("old")
+    with media.atomic_path(table) as temporary:
+        temporary.write_text("new")
+    assert table.read_text() == "new"
+
+
+def test_a_mark_at_the_end_of_a_long_file_is_found(users_folder):
+    (users_folder / "long.mp4").write_bytes(bytes(200_000) + MARK + bytes(1000))
+    assert bears_mark(users_folder / "long.mp4")
+    (users_folder / "long.mp4").write_bytes(bytes(100_000) + MARK + bytes(100_000))  # somewhere in what is shown
+    assert not bears_mark(users_folder / "long.mp4")
+
+
+# ------------------------------------------------------------------------------------------------ whole commands
+def test_an_output_that_is_an_input_is_refused(users_folder):
+    clip = users_folder / "clip.mp4"
+    media.write_clip(clip, FRAMES, 25)  # ours, and yet an input
+    os.link(clip, users_folder / "linked.mp4")
+    (users_folder / "to").symlink_to(clip)
+    for result in ("clip.mp4", "../" + users_folder.name + "/clip.mp4", "linked.mp4", "to"):
+        with pytest.raises(media.OutputError, match="--result .* is --driving too"):
+            media.check_outputs({"--result": users_folder / result}, {"--source": None, "--driving": clip})
+    with pytest.raises(media.OutputError, match=r"--compare .* is --result too"):
+        media.check_outputs({"--result": users_folder / "new.gif", "--compare": users_folder / "new.gif"}, {})
+    media.check_outputs({"--result": users_folder / "new.gif", "--compare": None}, {"--driving": clip})
+
+
+def test_a_folder_of_frames_that_holds_an_input_is_refused(users_folder):
+    folder = users_folder / "frames"
+    media.write_frame_folder(folder, FRAMES)
+    with pytest.raises(media.OutputError, match="--result .* holds --source"):
+        media.check_outputs({"--result": folder}, {"--source": folder / "0000000.png"})
+
+
+def test_an_output_folder_is_new_or_empty_or_ours(users_folder):
+    folder = users_folder / "out"
+    folder.mkdir()
+    (folder / ".DS_Store").touch()  # a system's
+    assert media.open_output_folder(folder, "--out", {}) == folder
+    (folder / "notes.txt").write_text("mine")
+    media.open_output_folder(folder, "--out", {})  # further files of the user stay, under names of their own
+    (folder / MARKER).unlink()
+    with pytest.raises(media.OutputError, match=r"--out .*out holds notes.txt.*touch '.*out/.fpb-fomm'"):
+        media.open_output_folder(folder, "--out", {})
+    media.open_output_folder(folder, "--out", {}, ours=True)
+    assert (folder / MARKER).is_file() and (folder / "notes.txt").read_text() == "mine"
+
+
+def test_an_output_folder_that_is_an_input_or_a_file_is_refused(users_folder):
+    with pytest.raises(media.OutputError, match="--out .* is --root too"):
+        media.open_output_folder(users_folder, "--out", {"--root": users_folder / "x" / "..", "--sheet": None})
+    (users_folder / "file").touch()
+    with pytest.raises(media.OutputError, match="is a file; expected a folder"):
+        media.open_output_folder(users_folder / "file", "--out", {})
