@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from media import OutputError, atomic_path
+from media.fingerprint import has_flipped_bytes
 from modules import FAMILIES, build_networks, get_family
 from modules.inference import prepare_for_inference
 from modules.vgg import Vgg19
@@ -46,6 +47,8 @@ def read_checkpoint(path: str | Path) -> dict:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"no such checkpoint: {path}")
+    if has_flipped_bytes(path):
+        raise CheckpointError(f"{path} is damaged: its checksums do not fit. Copy or download it again")
     try:
         data = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -141,10 +144,11 @@ def compare_states(network: nn.Module, state: State, name: str) -> list[str]:
     expected = network.state_dict()
     problems = [f"missing: {name}.{key}" for key in expected if key not in state]
     problems += [f"unexpected: {name}.{key}" for key in state if key not in expected]
+    problems += [f"no tensor: {name}.{key}" for key in state if not isinstance(state[key], Tensor)]
     problems += [
         f"shape: {name}.{key} is {list(state[key].shape)} in the file, {list(expected[key].shape)} in the config"
         for key in expected
-        if key in state and state[key].shape != expected[key].shape
+        if isinstance(state.get(key), Tensor) and state[key].shape != expected[key].shape
     ]
     return problems
 

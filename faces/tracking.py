@@ -174,7 +174,7 @@ def load_track(folder: str | Path, name: str) -> Track:
         MissingKeypoints: there is none; the message says which command makes it.
         KeypointError: the file is broken, or of an earlier version.
     """
-    return _read_track(folder, name)[0]
+    return _read_track(folder, name, checked=False)[0]
 
 
 def is_current(folder: str | Path, name: str, clip: Path, keypoints: Tensor) -> bool | None:
@@ -208,10 +208,10 @@ def _command(folder: str | Path) -> str:
     return f"python kpmaker.py --track --root <your data folder> --out {folder}"
 
 
-def _read_track(folder: str | Path, name: str) -> tuple[Track, Fingerprint | None]:
+def _read_track(folder: str | Path, name: str, checked: bool = True) -> tuple[Track, Fingerprint | None]:
     """A track, and of which clip it is, where the file says so."""
     try:
-        content = read_tensors(Path(folder) / TRACKS, name)
+        content = read_tensors(Path(folder) / TRACKS, name, checked)
     except MissingKeypoints as error:
         raise MissingKeypoints(
             f"no tracked key points for the clip {name!r} in {Path(folder) / TRACKS}. Make them with: "
