@@ -180,9 +180,7 @@ class ClipFolder:
         return found
 
     def check_keypoints(self, names: Iterable[str] | None = None) -> None:
-        """Read the key point files of ``names`` (all clips), for good: a missing one is reported before work starts,
-        and one that was made from another clip than there is now.
-        """
+        """Read the key points of ``names`` (all clips), for good: what is missing, or of another clip, is said first."""
         if self.keypoint_folder is None:
             return
         entries, unknown = read_manifest(self.keypoint_folder), []
@@ -193,11 +191,8 @@ class ClipFolder:
             if self.with_tracks and not check_track(self.keypoint_folder, name, self.paths[name], points):
                 unknown.append(name)
         if unknown:
-            tqdm.write(
-                f"{len(unknown)} tracks in {self.keypoint_folder / TRACKS} do not say which clip they were made from, "
-                f"and are taken as they are: {unknown[0]}{' …' if len(unknown) > 1 else ''}. kpmaker.py --track makes "
-                "them anew"
-            )
+            where = f"{len(unknown)} tracks in {self.keypoint_folder / TRACKS}"
+            tqdm.write(f"{where} do not say which clip they were made from (kpmaker.py --track makes them anew)")
 
 
 class FramesDataset(Dataset):

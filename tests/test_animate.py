@@ -703,6 +703,19 @@ def test_results_are_made_anew_by_one_process_at_a_time(run, tmp_path, monkeypat
         assert mine, "given back"
 
 
+def test_frames_that_are_not_finite_are_no_result(run, monkeypatch, tmp_path):
+    render = KeyPointAnimator.render
+
+    def broken(self, motion):
+        out = render(self, motion)
+        return out | {"prediction": out["prediction"] * torch.nan}
+
+    monkeypatch.setattr(KeyPointAnimator, "render", broken)
+    with pytest.raises(DataError, match="2 of 2 pairs failed: .*come out as NaN or infinite"):
+        run()
+    assert not list((tmp_path / "out").glob("*.mp4"))
+
+
 @pytest.mark.parametrize("lost", ["video", "lossless"])
 def test_half_a_result_is_made_again(run, lost):
     getattr(run()["test_1-test_0"], lost).unlink()

@@ -26,6 +26,7 @@ from checkpoint import (
     load_networks,
     load_vgg19,
     read_checkpoint,
+    warm_start,
     write_checkpoint,
 )
 from modules import build_networks
@@ -398,3 +399,24 @@ def test_vgg_file_that_is_none(content, no_network, tmp_path, monkeypatch):
         path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"(?s)cannot be had: .*train_params\.vgg_weights"):
         load_vgg19(str(path))
+
+
+def test_values_that_are_not_finite_are_named():
+    """By both ways into networks: all of a checkpoint, or what fits."""
+    networks = build_networks(tiny_config())
+    bad = {name: dict(network.state_dict()) for name, network in networks.items()}
+    bad["generator"]["final.bias"] = torch.full_like(bad["generator"]["final.bias"], float("nan"))
+    with pytest.raises(CheckpointError, match=r"model\.pth holds NaN .* such as generator\.final\.bias.*earlier"):
+        load_networks(networks, bad, "fpb_fomm", "model.pth")
+    assert "generator.final.bias: holds NaN or infinite values" in warm_start(networks, bad)[1]
+
+
+@pytest.mark.parametrize("place", [0.3, 0.5, 0.9])
+def test_flipped_bytes_are_no_weights(networks, tmp_path, place):
+    write_checkpoint(tmp_path / "model.pth", {"generator": networks["generator"].state_dict()})
+    read_checkpoint(tmp_path / "model.pth")
+    data = bytearray((tmp_path / "model.pth").read_bytes())
+    data[int(place * len(data))] ^= 4
+    (tmp_path / "model.pth").write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"model\.pth is (damaged|truncated)"):
+        read_checkpoint(tmp_path / "model.pth")

@@ -22,6 +22,7 @@ def test_of_a_folder(tmp_path, monkeypatch):
     os.utime(clip / "0000001.png", (0, 0))
     for path in (clip, tmp_path / "copy"):
         assert file_state(path) != before.state and before.fits(path), "a copy, or another date"
+    (clip / "Thumbs.db").unlink()
     write_frame_folder(clip, noise(3)[[0, 2, 1]])
     assert not before.fits(clip), "the order counts"
     write_frame_folder(clip, noise(2))
