@@ -231,9 +231,14 @@ def run(arguments: argparse.Namespace) -> list[str]:
         furnish(base)
         for number in range(arguments.first, arguments.first + arguments.count):
             what, code, wrong = try_case(base, scratch, number, arguments.seed)
-            codes[code] += 1
+            codes[what.partition(":")[0], code] += 1
             failures += bool(wrong)
             if wrong:
                 print(f"case {number}: {what}: {wrong}", file=sys.stderr, flush=True)
-    ended = ", ".join(f"{count} with {code}" for code, count in sorted(codes.items()))
-    return [f"{arguments.count} damaged inputs (seed {arguments.seed}): {failures} went wrong; exit codes: {ended}"]
+    total = Counter(code for _, code in codes.elements())
+    ended = ", ".join(f"{count} with {code}" for code, count in sorted(total.items()))
+    taken = ", ".join(f"{name} {count}" for (name, code), count in sorted(codes.items()) if code == "0")
+    return [
+        f"{arguments.count} damaged inputs (seed {arguments.seed}): {failures} went wrong; exit codes: {ended}",
+        f"taken, with whole results: {taken or 'none'}",
+    ]
