@@ -206,11 +206,12 @@ def compare(settings: dict, out: str | Path, device: torch.device, overwrite: bo
         ComparisonError: a column that cannot be had or animated; all of them are looked at before any work.
         DataError: rows or a truth that are not there.
     """
-    out = open_output_folder(out, "--out", {**inputs_of(settings["dataset_params"]), "truth": settings["truth"]})
+    out = Path(out)
     columns = make_columns(settings, out)
     clips = ClipFolder(settings["dataset_params"], "test", with_keypoints=False)
     pairs = make_pairs(settings, clips)
     truth = find_truth(settings, pairs)
+    open_output_folder(out, "--out", {**inputs_of(settings["dataset_params"]), "truth": settings["truth"]})
     for column in columns:
         tqdm.write(f"{column.name}:")
         animate_column(column, pairs, device, overwrite)

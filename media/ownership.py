@@ -112,7 +112,7 @@ def open_output_folder(
         if path is not None and _is_same(folder, Path(path)):
             raise OutputError(f"{name} {folder} is {other} too: choose another folder")
     if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{name} {folder} is a file; expected a folder: choose another name")
+        raise OutputError(f"{name} {folder}: a file is where a folder is needed; choose another output folder")
     if not ours and not (folder / MARKER).exists() and folder.is_dir():
         found = next((entry.name for entry in folder.iterdir() if not is_passed_over(entry.name)), None)
         if found is not None:

@@ -392,9 +392,9 @@ def test_output_that_cannot_be_written(fails, monkeypatch, number, reason):
 
 def test_file_in_the_way_of_the_output(fails):
     fails(
-        [*ANIMATE[:-1], "tiny.yaml"], "cannot write tiny.yaml/settings.json", "choose another output folder"
+        [*ANIMATE[:-1], "tiny.yaml"], "--out tiny.yaml: a file is where a folder is needed", "choose another"
     )
-    fails([*TRAIN, "--log_dir", "tiny.yaml"], "cannot write tiny.yaml/tiny", "choose another output folder")
+    fails([*TRAIN, "--log_dir", "tiny.yaml"], "tiny.yaml", "a file is where a folder is needed; choose another")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full")

@@ -25,6 +25,7 @@ from evaluation.pairs import EvaluationError, Pair, find_pairs, listed_rates
 from evaluation.tables import FAILED, SCORED, UNRELIABLE, Row, compare, summarise
 from evaluation.workers import chunks, default_workers
 from faces import DetectorUnavailable
+from media.ownership import MARKER
 from metrics.canonical import MetricError
 
 from .browser import open_page, programs
@@ -126,7 +127,7 @@ def test_table_and_summary_on_disk_agree_with_what_was_returned(result):
 def test_the_report_is_one_file_that_needs_nothing_else(result):
     text = (result.out_dir / "report.html").read_text(encoding="utf-8")
     assert sorted(path.name for path in result.out_dir.iterdir()) == [
-        "evaluation.csv", "evaluation.json", "report.html",
+        MARKER, "evaluation.csv", "evaluation.json", "report.html",
     ]  # fmt: skip
     assert not re.findall(r"(?:src|href)=[\"']?(?:https?:)?//", text)
     pictures = re.findall(r'(?:src|data-sheet)="data:image/webp;base64,([^"]+)"', text)

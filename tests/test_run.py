@@ -22,6 +22,7 @@ from corpora import ClipRecord, write_clips
 from faces.keypoint_files import save_keypoints
 from logger import read_lines
 from media import open_clip, write_frame_folder
+from media.ownership import MARKER
 from modules import FAMILIES, build_networks
 from modules.animator import KeyPointAnimator
 from settings import load_config
@@ -67,7 +68,7 @@ def test_run_folder(workplace, drawn_curves, capsys):
     folder = trained("--set", "train_params.seed=5")
     assert re.fullmatch(r"tiny \d\d_\d\d_\d\d_\d\d\.\d\d\.\d\d", folder.name)
     expected = {"tiny.yaml", "resolved.yaml", "environment.jsonl", "log.txt", "metrics.jsonl", "epochs.jsonl"}
-    expected |= {"curves.png", "tensorboard", "train-vis", "00000000-checkpoint.pth.tar"}
+    expected |= {"curves.png", "tensorboard", "train-vis", "00000000-checkpoint.pth.tar", MARKER}
     assert set(leftovers(folder)) == expected
     assert (folder / "tiny.yaml").read_bytes() == Path("tiny.yaml").read_bytes()
     resolved = load_config(folder / "resolved.yaml")
@@ -164,7 +165,7 @@ def test_train_reconstruct_animate(workplace, capsys):
     assert run.main([*base, "--mode", "animate"]) == 0
     animation = folder / "animation"
     videos = ["test_0-test_1.mp4", "test_1-test_0.mp4"]
-    assert leftovers(animation) == ["png", "results.csv", "results.json", "settings.json", *videos]
+    assert leftovers(animation) == [MARKER, "png", "results.csv", "results.json", "settings.json", *videos]
     for name in videos:
         clip = open_clip(animation / name)
         assert (len(clip), clip.fps, clip.first().shape) == (5, 200, (64, 64, 3))

@@ -118,7 +118,7 @@ def test_what_killed_processes_left_is_removed(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "cache").write_text("a file")
-    with pytest.raises(OutputError, match="frame_cache.folder .*cache is a file; expected a folder"):
+    with pytest.raises(OutputError, match="frame_cache.folder .*cache: a file is where a folder is needed"):
         FrameCache(tmp_path / "cache")
 
 

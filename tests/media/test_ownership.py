@@ -131,5 +131,5 @@ def test_an_output_folder_that_is_an_input_or_a_file_is_refused(users_folder):
     with pytest.raises(media.OutputError, match="--out .* is --root too"):
         media.open_output_folder(users_folder, "--out", {"--root": users_folder / "x" / "..", "--sheet": None})
     (users_folder / "file").touch()
-    with pytest.raises(media.OutputError, match="is a file; expected a folder"):
+    with pytest.raises(media.OutputError, match="a file is where a folder is needed"):
         media.open_output_folder(users_folder / "file", "--out", {})
