@@ -180,7 +180,7 @@ class ClipFolder:
         return found
 
     def check_keypoints(self, names: Iterable[str] | None = None) -> None:
-        """Read the key points of ``names`` (all clips), for good: what is missing, or of another clip, is said first."""
+        """Read the key points of ``names`` (all), for good: what is missing, or of another clip, is said first."""
         if self.keypoint_folder is None:
             return
         entries, unknown = read_manifest(self.keypoint_folder), []

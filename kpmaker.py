@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 PREVIEW = "preview.png"
 SPLITS = ("train", "test")
 JITTER_CLIPS = 5
+MOST_WORKERS = 512
 BLOCK = 32  # clips for each of its workers that a run claims at a time
 FINISHED, FAILED, INTERRUPTED = 0, 2, 130  # exit codes
 WITHOUT_FACE = {"template": "template", "skip": "skipped", "error": None}  # --on-missing → status; None: an error
@@ -98,8 +99,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         help="of one frame of the image strips (default: square frames)")
     # fmt: on
     arguments = parser.parse_args(argv)
-    if arguments.workers < 1:
-        parser.error(f"--workers {arguments.workers}: legal are 1 and more")
+    if not 1 <= arguments.workers <= MOST_WORKERS:
+        parser.error(f"--workers {arguments.workers}: legal are 1 to {MOST_WORKERS}")
     if arguments.frame_size is not None and min(arguments.frame_size) < 1:
         parser.error(f"--frame-size {arguments.frame_size}: height and width must be at least 1")
     return arguments

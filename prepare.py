@@ -50,8 +50,8 @@ def _number(kind: type, is_legal: Callable[[float], bool], what: str) -> Callabl
     return parse
 
 
-def _whole_number(low: int) -> Callable[[str], float]:
-    return _number(int, lambda value: value >= low, f"a whole number of at least {low}")
+def _whole_number(low: int, high: int = 2**31 - 1) -> Callable[[str], float]:
+    return _number(int, lambda value: low <= value <= high, f"a whole number from {low} to {high}")
 
 
 _POSITIVE = _number(float, lambda value: 0 < value < float("inf"), "a number above 0")
@@ -59,7 +59,7 @@ _POSITIVE = _number(float, lambda value: 0 < value < float("inf"), "a number abo
 
 def _add_workers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--workers", type=_whole_number(1), default=usable_cores(), help="processes (default: one per CPU core)"
+        "--workers", type=_whole_number(1, 512), default=usable_cores(), help="processes (default: one per CPU core)"
     )
 
 

@@ -28,11 +28,12 @@ class Rule:
 
 
 LARGEST = 2**31 - 1  # of whole numbers: what every library takes
+MOST = 1e9  # of any other number: what is beyond is a slip, and overflows somewhere
 MOST_PIXELS = 16_384  # of a frame's side: more is a slip, and beyond any memory
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and -1e30 < value < 1e30
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= MOST
 
 
 def _is_whole(value: Any) -> bool:
@@ -73,9 +74,9 @@ def defaults(keys: dict, *null: str) -> dict[str, Any]:
 
 COUNT = Rule(f"a whole number from 1 to {LARGEST}", lambda value: _is_whole(value) and value > 0)
 NATURAL = Rule(f"a whole number from 0 to {LARGEST}", lambda value: _is_whole(value) and value >= 0)
-NUMBER = Rule("a number", _is_number)
-POSITIVE = Rule("a number above 0", lambda value: _is_number(value) and value > 0)
-AMOUNT = Rule("a number from 0", lambda value: _is_number(value) and value >= 0)
+NUMBER = Rule(f"a number, at most {MOST:g} in size", _is_number)
+POSITIVE = Rule(f"a number above 0, at most {MOST:g}", lambda value: _is_number(value) and value > 0)
+AMOUNT = Rule(f"a number from 0 to {MOST:g}", lambda value: _is_number(value) and value >= 0)
 SWITCH = Rule("True or False", lambda value: isinstance(value, bool))
 TEXT = Rule("a text", lambda value: isinstance(value, str) and bool(value))
 SIDE = Rule(f"a number of pixels, at most {MOST_PIXELS}", lambda value: _is_whole(value) and 0 < value <= MOST_PIXELS)
@@ -203,7 +204,7 @@ COMPARE_KEYS = {
     "columns": Rule("a list of columns", lambda value: isinstance(value, list) and bool(value)),
     "rows": either(TEXT, Rule("a list of rows", lambda value: isinstance(value, list) and bool(value))),
     "truth": optional(TEXT),
-    "slow_down": POSITIVE.by_default(4),
+    "slow_down": Rule("a number above 0, at most 1000", lambda value: _is_number(value) and 0 < value <= 1000, 4),
     "difference_gain": POSITIVE.by_default(8),
     "gif_width": SIDE.by_default(160),
 }
