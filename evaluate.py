@@ -37,7 +37,7 @@ from metrics.motion import MIN_SNR, MotionScore
 from metrics.statistics import LEVEL, REPEATABILITY, RESAMPLES, Summary
 from metrics.timing import evenly_spaced
 
-PACKAGES = ("numpy", "scipy", "opencv-python", "dlib-bin", "torch", "imageio", "imageio-ffmpeg", "pillow")
+PACKAGES = ("numpy", "scipy", "opencv-python", "dlib-bin", "torch", "imageio-ffmpeg", "pillow")
 
 
 def score_pair(

@@ -45,7 +45,7 @@ from faces.preview import MAX_TILES, Tile, contact_sheet, draw_tile, spread
 from faces.records import Plan, Recorder, make_entry, make_plan
 from media import MediaError, clear_leftovers, clip_name, list_clips, open_clip, open_output_folder, write_image
 from media.fingerprint import Fingerprint
-from media.names import is_passed_over
+from media.names import describe_error, is_passed_over, warn_in_one_line
 from parallel.work_sharing import Claims
 from parallel.workers import global_rank, global_size
 
@@ -417,10 +417,11 @@ def follow(todo: list[str], clips: dict[str, Path], arguments: argparse.Namespac
 def main(argv: list[str] | None = None) -> int:
     """Entry point; errors a user can mend are one line on stderr and exit code 2."""
     arguments = parse_arguments(argv)
+    warn_in_one_line()
     try:
         return KeypointMaker(arguments).run()
-    except (UsageError, MediaError, KeypointError, DetectorUnavailable, OSError) as error:
-        print(f"kpmaker.py: error: {error}", file=sys.stderr)
+    except (UsageError, MediaError, KeypointError, DetectorUnavailable, OSError, MemoryError) as error:
+        print(f"kpmaker.py: error: {describe_error(error)}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("interrupted: finished clips are kept, and the same command goes on from here", file=sys.stderr)

@@ -8,6 +8,7 @@
     python prepare.py check   --root data/casme2 data/megc2021      # what is wrong with it, before training finds out
     python prepare.py sample  --out data/sample                     # built-in faces, nothing to download
     python prepare.py sample  --out data/sample --only test         # the small part that the demo needs
+    python prepare.py portraits --faces DIR --out data/portraits    # a training set from photos of faces
 
 A second run does only what is missing or has changed.  Look at report.html in the output folder before you train.
 Run ``python prepare.py <corpus> --help`` for a corpus's own options.
@@ -89,6 +90,38 @@ def _run_sample(arguments: argparse.Namespace) -> int:
         workers=arguments.workers, only=arguments.only, overwrite=arguments.overwrite,
     )  # fmt: skip
     print(f"{written} clips written to {arguments.out}" if written else f"{arguments.out} is complete")
+    return FINISHED
+
+
+# ------------------------------------------------------------------------------------------------------ portraits
+def _add_portraits(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "portraits",
+        help="a training set from a folder of photos: faces that move by action units, with ground truth",
+        description="Photos of faces → clips in which they move by facial action units, strongly in training; people "
+        "held out to test with, and the truth for pairs of them. Photos that show no single large face that looks at "
+        "the camera are left out, see left_out.csv. A second run makes only what is missing.",
+    )
+    add = parser.add_argument
+    add("--faces", type=Path, required=True, metavar="DIR", help="the photos: image files, one person in each")
+    add("--out", type=Path, default=Path("data/portraits"), help="output folder (default: %(default)s)")
+    add("--held-out", metavar="PATTERN", help="file names of the faces to test with, such as 'f*' (default: one in 16)")
+    add("--clips", type=_whole_number(1), default=3, help="clips of each face in training (default: 3)")
+    add("--seed", type=_whole_number(0), default=0, help="makes all random choices (default: 0)")
+    add("--size", type=_whole_number(32), default=256, help="side of the frames, pixels (default: 256)")
+    _add_workers(parser)
+    add("--overwrite", action="store_true", help="make again what is there already, whatever its settings")
+    parser.set_defaults(command=_run_portraits)
+
+
+def _run_portraits(arguments: argparse.Namespace) -> int:
+    from corpora.portraits import build
+
+    done = build(
+        arguments.faces, arguments.out, arguments.held_out, arguments.clips, arguments.seed, arguments.size,
+        arguments.workers, arguments.overwrite,
+    )  # fmt: skip
+    print(f"{arguments.out}: {done}")
     return FINISHED
 
 
@@ -238,6 +271,7 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
         _add_corpus(commands, corpus, corpus == chosen)
     _add_check(commands)
     _add_sample(commands)
+    _add_portraits(commands)
     return parser
 
 
@@ -245,14 +279,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     argv = sys.argv[1:] if argv is None else argv
     arguments = build_parser(next(iter(argv), None)).parse_args(argv)
+    from media import describe_error, warn_in_one_line
+
+    warn_in_one_line()
     try:
         return arguments.command(arguments)
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:
         from faces import DetectorUnavailable
 
-        if not isinstance(error, (ValueError, OSError, DetectorUnavailable)):
+        if not isinstance(error, (ValueError, OSError, DetectorUnavailable, MemoryError)):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {describe_error(error)}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("interrupted: finished clips are kept, and the same command goes on from here", file=sys.stderr)

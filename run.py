@@ -188,17 +188,19 @@ def main(arguments: list[str] | None = None) -> int:
     import torch
 
     from faces import DetectorUnavailable
+    from media import describe_error, warn_in_one_line
     from train import Interrupted, TrainingError
 
+    warn_in_one_line()
     try:
         return run(options, arguments)
     except KeyboardInterrupt as stop:
         print(stop if isinstance(stop, Interrupted) else "interrupted", file=sys.stderr)
         return 130
-    except (ValueError, OSError, DetectorUnavailable, TrainingError, torch.OutOfMemoryError) as error:
+    except (ValueError, OSError, DetectorUnavailable, TrainingError, torch.OutOfMemoryError, MemoryError) as error:
         if options.verbose:
             raise
-        print(f"error: {message(error)}", file=sys.stderr)
+        print(f"error: {describe_error(error) if isinstance(error, MemoryError) else message(error)}", file=sys.stderr)
         return 1 if isinstance(error, TrainingError) else 2
 
 

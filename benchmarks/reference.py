@@ -109,7 +109,7 @@ class TrainingStep:
     Args:
         networks: ``generator``, ``kp_detector``, ``discriminator``, in train mode.
         train_params: the YAML's section.
-        vgg: :class:`modules.vgg.Vgg19`.
+        vgg: :class:`modules.perceptual.Vgg19`.
     """
 
     def __init__(self, networks: dict[str, nn.Module], train_params: dict, vgg: nn.Module | None):

@@ -12,7 +12,7 @@ from faces.keypoint_files import save_keypoints
 from media import write_frame_folder
 from modules import build_networks
 from modules.facial_prior import template_keypoints
-from modules.vgg import Vgg19
+from modules.perceptual import Vgg19
 from settings import load_config
 
 CONFIG = Path(__file__).parent.parent / "config" / "base.yaml"

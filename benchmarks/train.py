@@ -29,7 +29,7 @@ def make_trainer(config: dict, device: torch.device, precision: str) -> Trainer:
     """A trainer of ``config`` with :func:`random_networks` and a VGG-19 of random weights."""
     own = copy.deepcopy(config)
     own["train_params"]["precision"] = precision
-    with mock.patch.object(training, "load_vgg19", lambda weights: random_vgg(device)):
+    with mock.patch.object(training, "load_perceptual_network", lambda name, weights: random_vgg(device)):
         trainer = Trainer(own, "train", device)
     networks = random_networks(config, device)
     for name, network in trainer.networks.items():
@@ -51,7 +51,7 @@ class _Step:
         self.step: Path_ = lambda: trainer.train_step(batch)[0]
         if path == "reference":
             networks = {name: net.train() for name, net in random_networks(config, device).items()}
-            vgg = random_vgg(device) if get_family(config).needs_vgg(config) else None
+            vgg = random_vgg(device) if get_family(config).needs_perceptual_network(config) else None
             reference = TrainingStep(networks, config["train_params"], vgg)
             self.step = lambda: reference(batch)
 

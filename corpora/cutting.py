@@ -27,7 +27,7 @@ from faces.crop import Crop, apply_crop, box_matrix, invert_matrix, transform_po
 from faces.preview import LANDMARK_COLOUR, TILE
 from media.fingerprint import digest
 
-VERSION = 1  # raised when the same settings would give other pictures
+VERSION = 2  # raised when the same settings would give other pictures
 ON_MISSING = ("skip", "whole", "error")
 LATER_FRAMES = 5  # after the onset, in which a face is looked for where the onset shows none
 WRITTEN, SKIPPED = "written", "skipped"
@@ -131,12 +131,13 @@ class _Frames:
                 warnings.simplefilter("ignore")  # of whatever else runs between two frames
                 warnings.filterwarnings("always", message=re.escape(str(self.clip.video.path)))  # media's, of this file
                 clip = media.open_clip(self.clip.video.path)
-                self.fps = self.fps or clip.fps
                 yield from enumerate(clip)
+                self.fps = self.fps or clip.fps  # a video tells with its last frame
         except media.MediaError as error:
             self.note("unreadable-frame", str(error))
         for warning in caught:
-            self.note("unreadable-frame", str(warning.message))
+            damaged = issubclass(warning.category, media.DamageWarning)
+            self.note("unreadable-frame" if damaged else "as-recorded", str(warning.message))
 
 
 def prepare_clip(task: Task) -> tuple[str, dict]:
@@ -149,8 +150,7 @@ def prepare_clip(task: Task) -> tuple[str, dict]:
     crop, frames = task.settings.crop_of(clip), iter(source)
     head = list(itertools.islice(frames, 1))
     face = _find_face(head, frames, source, task.settings) if head else None
-    entry: dict = {"stamp": clip_digest(clip), "content": clip_content(clip)}
-    entry |= {"status": SKIPPED, "frames": [], "fps": source.fps}
+    entry: dict = {"stamp": clip_digest(clip), "content": clip_content(clip), "status": SKIPPED, "frames": []}
     matrix = None
     if head:
         crop, matrix = _crop_matrix(crop, face, head[0][1].shape[:2], source, task.settings)
@@ -161,7 +161,7 @@ def prepare_clip(task: Task) -> tuple[str, dict]:
         source.note("no-frames", "no frame of it can be read")
     if entry["status"] == SKIPPED:
         media.remove_own(task.folder)  # of an earlier run, when it could be used
-    entry |= _describe(head, face, crop, matrix)
+    entry |= {"fps": source.fps} | _describe(head, face, crop, matrix)
     entry["notices"] = [(notice.rule, notice.clip, notice.text) for notice in source.notices]
     if head:
         picture = draw_onset(head[0][1], matrix, crop.size, face and face.landmarks)

@@ -6,6 +6,8 @@ and ``test``.
 
 from __future__ import annotations
 
+import posixpath
+
 import media
 from corpora import SPLITS
 from corpora.coded import Source
@@ -14,14 +16,23 @@ from corpora.tree import CorpusError, RawFile
 
 
 def read(source: Source) -> Listing:
-    """The clips of a folder.
+    """The clips of a folder; what else lies in it is noted.
 
     Raises:
         CorpusError: no clips; folders of frames without ``--fps``; two clips that get one name.
     """
     tree, listing, names = source.tree, Listing(), {}
-    entries = [(folder, None) for folder in tree.image_folders() if folder]
-    entries += [(path, file) for path, file in tree.files() if path.lower().endswith(media.VIDEO_SUFFIXES)]
+    if text := media.describe_left_out(path for path, _ in tree.files()):
+        listing.note("no-clip", "", text)
+    entries = [(path, file) for path, file in tree.files() if path.lower().endswith(media.VIDEO_SUFFIXES)]
+    for folder in tree.image_folders():
+        pictures = tree.images(folder)
+        if not pictures[0].member and media.has_pages(pictures[0].path):  # a clip each, and no frames
+            entries += [(posixpath.join(folder, picture.name), picture) for picture in pictures]
+        elif folder:
+            entries.append((folder, None))
+        else:
+            listing.note("no-clip", "", f"{len(pictures)} pictures beside the clips: a clip's frames need their folder")
     for path, video in entries:
         clip = _clip(source, path, video, listing)
         if clip is None:

@@ -16,6 +16,7 @@ RULES = {
     "not-micro": "material that shows no micro-expression or is of another camera: left out",
     "no-onset": "the onset is not annotated, and the folder holds more than the expression: left out",
     "no-frames": "fewer than two frames can be used: left out",
+    "no-clip": "files that are neither frames nor videos by their names, nor documents: left out",
     "no-face": "no face in the onset frame or shortly after it: left out, or used whole with --on-missing whole",
     # what is put right
     "apex-not-a-number": "the apex cell holds no number: no apex",
@@ -37,6 +38,7 @@ RULES = {
     "face-in-later-frame": "no face in the onset frame, but in one shortly after it: the crop comes from that one",
     "several-faces": "several faces in the onset frame: the largest is used",
     # what is only said
+    "as-recorded": "a video out of the ordinary, as by a varying frame rate: all its frames are used as they are",
     "several-sheets": "several coding sheets: one is used",
     "no-sheet": "imported without the coding sheet, as asked for: no annotations",
     "class-of-one": "an emotion or class with a single clip",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +19,6 @@ from metrics.timing import Alignment, align_frames, distinct_frames
 
 from .lpips_weights import load_lpips
 
-IDENTITY_MODEL = "dlib_face_recognition_resnet_model_v1.dat"
 TRUTH_MOTION = ("rho", "vcor", "gain", "skill")
 
 
@@ -49,14 +47,6 @@ def model_versions() -> dict[str, str]:
     import dlib
 
     return {"dlib": dlib.__version__, LANDMARK_MODEL: file_digest(dlib_model_file(LANDMARK_MODEL))}
-
-
-@functools.cache
-def identity_model() -> object:
-    """dlib's model of faces' identities."""
-    import dlib
-
-    return dlib.face_recognition_model_v1(str(dlib_model_file(IDENTITY_MODEL)))
 
 
 @dataclass(frozen=True)

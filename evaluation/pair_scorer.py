@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 import media
+from faces.dlib_backend import identity_model
 from metrics.canonical import MetricError
 from metrics.identity import identity_figures
 from metrics.image import sharpness
@@ -163,7 +164,7 @@ class PairScorer:
         scored = clip_scorer.score_result(job.driving, frames, fps, landmarks)
         figures, notes = {**scored.score.figures, "sharp": sharpness(frames)}, []
         if self.identity:
-            figures.update(identity_figures(frames, landmarks, clip_scorer.identity_model()))
+            figures.update(identity_figures(frames, landmarks, identity_model()))
         if not scored.score.reliable:
             notes.append(f"the driving clip moves only {figures['snr']:.1f} times the noise ({MIN_SNR:g} needed)")
         if job.truth is not None:

@@ -31,6 +31,7 @@ from faces.versions import file_digest, package_version
 from metrics.landmarks import jitter_box, median_landmarks
 
 LANDMARK_MODEL = "shape_predictor_68_face_landmarks.dat"
+IDENTITY_MODEL = "dlib_face_recognition_resnet_model_v1.dat"
 PAD = 0.25  # of the longer side, on every side
 SEARCH_SIZE = 512  # a padded image is enlarged to this longer side
 LOW_THRESHOLD = -0.5
@@ -96,6 +97,14 @@ def load_model(path: Path) -> object:
     if count != NUM_LANDMARKS:
         raise DetectorUnavailable(f"{path} has {count} landmarks; expected a model with {NUM_LANDMARKS}")
     return predictor
+
+
+@functools.cache
+def identity_model() -> object:
+    """dlib's model of faces' identities, for :mod:`metrics.identity`."""
+    import dlib
+
+    return dlib.face_recognition_model_v1(str(dlib_model_file(IDENTITY_MODEL)))
 
 
 def face_box(landmarks: np.ndarray) -> tuple[float, float, float, float]:

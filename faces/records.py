@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -95,7 +96,7 @@ def check_source(name: str, path: Path, entry: dict | None, folder: Path) -> Non
 def _is_current(name: str, path: Path, entry: dict, plan: Plan, frame_size: FrameSize) -> bool:
     """Whether an entry was made from this clip as it is now; the pixels decide where place or date differ."""
     try:
-        where, stamp = str(path.resolve()), clip_stamp(path)
+        where, stamp = os.path.realpath(path), clip_stamp(path)
     except (MediaError, OSError):  # nothing to read there any more: the detection will say so
         return False
     if (entry.get("source"), entry.get("stamp")) == (where, stamp):
@@ -170,7 +171,7 @@ def make_entry(onset: Onset, detector: Detector, status: str) -> dict:
         "score": face and round(face.score, 4),
         "attempt": face and face.attempt,
         "landmarks": face and np.rint(face.landmarks).astype(int).tolist(),
-        "source": str(onset.path.resolve()),
+        "source": os.path.realpath(onset.path),
         "stamp": clip_stamp(onset.path),
         "onset": frame_digest(onset.frame),
     }

@@ -12,6 +12,8 @@ import numpy as np
 from media import ArrayClip, Clip, MediaError, atomic_path, clear_leftovers, open_clip, open_output_folder
 from media.fingerprint import digest, file_state
 
+READING = 2  # raised when the same files are read as other frames
+
 
 class FrameCache:
     """Decoded clips in a folder, to read a few frames of them again and again.
@@ -45,7 +47,7 @@ class FrameCache:
         path = Path(path)
         if not path.exists():
             return open_clip(path, frame_size)
-        stamp = file_state(path)
+        stamp = digest(READING, file_state(path))
         file = self.folder / f"{digest(str(path.absolute()), frame_size)}-{stamp}.npy"
         if file in self._left_out:
             return open_clip(path, frame_size)
@@ -56,7 +58,7 @@ class FrameCache:
         except (ValueError, EOFError) as error:
             raise MediaError(f"{file} is damaged ({error}): delete it, and it is made again") from error
         frames = open_clip(path, frame_size).read_all()
-        if file_state(path) == stamp:  # it was not being written meanwhile
+        if digest(READING, file_state(path)) == stamp:  # it was not being written meanwhile
             self._store(file, frames, path)
         return ArrayClip(path, frames)
 

@@ -5,18 +5,32 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff")
-VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".gif")
+# What in a folder could be a picture or a clip; what a file is, its content says (:mod:`media.content`).
+IMAGE_SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".apng", ".avif", ".jp2", ".pgm",
+    ".ppm",
+)  # fmt: skip
+VIDEO_SUFFIXES = (
+    ".mp4", ".mov", ".avi", ".mkv", ".webm", ".gif", ".m4v", ".mts", ".m2ts", ".wmv", ".asf", ".mpg", ".mpeg", ".3gp",
+    ".3g2", ".flv", ".f4v", ".ogv", ".mxf",
+)  # fmt: skip
 CLIP_SUFFIXES = IMAGE_SUFFIXES + VIDEO_SUFFIXES
-
+# What lies beside recordings and is none: nobody misses it among the clips.
+DOCUMENT_SUFFIXES = (
+    ".csv", ".txt", ".md", ".json", ".yaml", ".yml", ".xml", ".html", ".pdf", ".doc", ".docx", ".xls", ".xlsx", ".ods",
+    ".log", ".py", ".m", ".ini", ".db", ".zip",
+)  # fmt: skip
 
 # What systems, network drives and archives leave beside one's files.
 SYSTEM_FOLDERS = (
     "@eadir", "#recycle", "#snapshot", "$recycle.bin", "system volume information", "lost+found", "__macosx",
 )  # fmt: skip
+
+_usual_format = warnings.formatwarning
 
 
 class MediaError(ValueError):
@@ -41,6 +55,31 @@ def name_problem(name: str, foreign: bool = False) -> str:
     if foreign and (_DEVICES.fullmatch(name) or re.match(r"[a-z]:", name, re.I)):
         return "is the name of a device or drive on Windows"
     return ""
+
+
+class MediaWarning(UserWarning):
+    """Something about a clip or picture that is used all the same; the message begins with its path."""
+
+
+class DamageWarning(MediaWarning):
+    """A file that is truncated or damaged; what can be read of it is used."""
+
+
+def describe_error(error: BaseException) -> str:
+    """What an error says, in a line; where memory ran out Python says little or nothing."""
+    if isinstance(error, MemoryError):
+        return f"out of memory{f' ({error})' if str(error) else ''}: use smaller or shorter clips, or a smaller batch"
+    return str(error)
+
+
+def warn_in_one_line() -> None:
+    """Let this process show a :class:`MediaWarning` as a line for its user, and not as Python's two for a developer."""
+    warnings.formatwarning = _format_warning
+
+
+def _format_warning(message: Warning | str, category: type[Warning], *place: object, **line: object) -> str:
+    usual = _usual_format(message, category, *place, **line)
+    return f"warning: {message}\n" if issubclass(category, MediaWarning) else usual
 
 
 def natural_key(name: str | Path) -> list:
@@ -74,6 +113,19 @@ def nested(folder: str | Path) -> str:
     return "It holds folders, but frames lie directly in the clip's: `prepare.py folder --raw` makes clips of any tree"
 
 
+def describe_left_out(names: Iterable[str]) -> str:
+    """What to say of files by their names: those that are no clips here and might be meant to be; "" without any."""
+    names = [name for name in names if not name.lower().endswith(CLIP_SUFFIXES + DOCUMENT_SUFFIXES)]
+    if not names:
+        return ""
+    shown = ", ".join(natural_sorted(names)[:5]) + (" …" if len(names) > 5 else "")
+    count = f"{len(names)} file{'s' * (len(names) > 1)}"
+    return (
+        f"{count} left out that no clip's name ends like: {shown}. Make videos .mp4 (ffmpeg -i FILE FILE.mp4), export "
+        "photos as JPEG or PNG, unpack archives"
+    )
+
+
 def clip_name(path: str | Path) -> str:
     """Name of a clip: the folder's name, or the file's without its suffix."""
     path = Path(path)
@@ -83,17 +135,18 @@ def clip_name(path: str | Path) -> str:
 def list_clips(root: str | Path) -> list[Path]:
     """Clips directly under ``root`` in natural order: frame folders, videos, strips and pictures.
 
+    A warning lists what is left out: files that are no clips by their names, nor documents.
+
     Raises:
         MediaError: no such folder, no clip in it, or two clips of one name (``a.mp4`` beside the folder ``a``).
     """
     root = Path(root)
     if not root.is_dir():
         raise MediaError(f"no such data folder: {root}. Expected one folder, video or image strip per clip in it.")
-    clips = [
-        path
-        for path in natural_sorted(root.iterdir())
-        if not is_passed_over(path.name) and (path.is_dir() or path.suffix.lower() in CLIP_SUFFIXES)
-    ]
+    there = [path for path in natural_sorted(root.iterdir()) if not is_passed_over(path.name)]
+    clips = [path for path in there if path.suffix.lower() in CLIP_SUFFIXES or path.is_dir()]
+    if text := describe_left_out(path.name for path in there if not path.is_dir()):
+        warnings.warn(f"{root}: {text}", MediaWarning, stacklevel=2)
     if not clips:
         raise MediaError(
             f"no clips in {root}. Expected folders of frames ({', '.join(IMAGE_SUFFIXES)}), "

@@ -22,8 +22,13 @@ from PIL import Image, PngImagePlugin
 from media.atomic import atomic_path, remove_own, scratch_folder
 from media.names import MediaError
 from media.ownership import MARK
-from media.reading import _last_line
+from media.video import last_line
 
+# RGB → YUV by the matrix that players expect, and tags that say so: range, primaries, transfer, matrix.
+BT709 = [
+    "-vf", "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_inp,"
+    "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709",
+]  # fmt: skip
 MAX_STRIP_WIDTH = 65_500  # wider images are refused by JPEG and by many viewers
 _PNG_HEADER = 33  # bytes: signature and IHDR chunk, after which other chunks may come
 _PNG_TEXT = b"tEXtSoftware\0" + MARK
@@ -118,11 +123,10 @@ def _start_encoder(path: Path, fps: float, height: int, width: int) -> subproces
     """ffmpeg reading raw RGB frames from its standard input.  It is run here, and not by imageio, for its exit status:
     a video that does not fit the disk must not pass for a whole one."""
     rate = Fraction(fps).limit_denominator(1001)
-    pixels = "yuv420p" if height % 2 == 0 and width % 2 == 0 else "yuv444p"
     frames = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(rate), "-i", "-"]
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-xerror", *frames]
-    command += ["-c:v", "libx264", "-crf", "10", "-pix_fmt", pixels]
-    command += ["-metadata", f"comment={MARK.decode()}", str(path)]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-xerror", *frames, *BT709]
+    command += ["-c:v", "libx264", "-crf", "10", "-pix_fmt", "yuv420p"]
+    command += ["-metadata", f"comment={MARK.decode()}", f"file:{path}"]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -132,13 +136,17 @@ def _finish_encoder(process: subprocess.Popen, path: str | Path) -> None:
         return
     text = output.decode(errors="replace")
     full = "No space left" in text
-    reason = _last_line(text) if text.strip() else f"exit status {process.returncode}"
+    reason = last_line(text) or f"exit status {process.returncode}"
     raise OSError(errno.ENOSPC if full else errno.EIO, f"cannot write {path}: ffmpeg failed: {reason}")
 
 
 @contextlib.contextmanager
 def mp4_writer(path: str | Path, fps: float) -> Iterator[Append]:
-    """Write H.264 at a visually lossless quality (CRF 10), at exactly ``fps`` and in exactly the frames' size."""
+    """Write H.264 at a visually lossless quality (CRF 10) and at exactly ``fps``, as all players show it.
+
+    They want chroma of half the size, so a last row or column is repeated where the size is odd; and the colours are
+    BT.709 and say so.
+    """
     process, shape = None, None
     with atomic_path(path) as temporary:
 
@@ -146,10 +154,11 @@ def mp4_writer(path: str | Path, fps: float) -> Iterator[Append]:
             nonlocal process, shape
             if process is None:
                 shape = frame.shape
-                process = _start_encoder(temporary, fps, *shape[:2])
+                process = _start_encoder(temporary, fps, shape[0] + shape[0] % 2, shape[1] + shape[1] % 2)
             _require_shape(frame, shape)
+            even = np.pad(frame, ((0, shape[0] % 2), (0, shape[1] % 2), (0, 0)), mode="edge")
             try:
-                process.stdin.write(np.ascontiguousarray(frame, dtype=np.uint8).tobytes())
+                process.stdin.write(np.ascontiguousarray(even, dtype=np.uint8).tobytes())
             except BrokenPipeError:
                 _finish_encoder(process, path)
 

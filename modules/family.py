@@ -119,12 +119,12 @@ class Family:
         """The networks, by name."""
         raise TypeError(f"{type(self).__name__} does not define build")
 
-    def needs_vgg(self, config: dict, mode: str = "train") -> bool:
-        """Whether the loss weights ask for VGG-19."""
+    def needs_perceptual_network(self, config: dict, mode: str = "train") -> bool:
+        """Whether the loss weights ask for the features of ``train_params.perceptual_network``."""
         return mode == "train" and bool(layered_weights(config["train_params"]["loss_weights"]))
 
     def phases(
-        self, networks: dict[str, nn.Module], config: dict, vgg: nn.Module | None = None, mode: str = "train"
+        self, networks: dict[str, nn.Module], config: dict, perceptual: nn.Module | None = None, mode: str = "train"
     ) -> list[Phase]:
         """The phases of a training step."""
         raise TypeError(f"{type(self).__name__} does not define phases")

@@ -70,11 +70,13 @@ class FirstOrderFamily(Family):
         return {"train_params": {**own, "loss_weights": weights}}
 
     def phases(
-        self, networks: dict[str, nn.Module], config: dict, vgg: nn.Module | None = None, mode: str = "train"
+        self, networks: dict[str, nn.Module], config: dict, perceptual: nn.Module | None = None, mode: str = "train"
     ) -> list[Phase]:
         train_params = config["train_params"]
         discriminator = networks.get("discriminator")
-        full = GeneratorFullModel(networks["kp_detector"], networks["generator"], discriminator, train_params, vgg)
+        full = GeneratorFullModel(
+            networks["kp_detector"], networks["generator"], discriminator, train_params, perceptual
+        )
         names = ("generator", "kp_detector")
         phases = [Phase(full, {name: ((name,), f"lr_{name}") for name in names})]
         if discriminator is not None and full.adversarial:

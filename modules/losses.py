@@ -31,7 +31,7 @@ def l1(a: Tensor, b: Tensor, weight: Tensor | None = None) -> Tensor:
 def perceptual(
     generated: Sequence[Tensor], real: Sequence[Tensor], weights: Sequence[float], region: Tensor | None = None
 ) -> Tensor:
-    """Σ_i w_i · mean |VGG_i(generated) − VGG_i(real)| over the layers with a weight, optionally under a map."""
+    """Σ_i w_i · mean |φ_i(generated) − φ_i(real)| over the feature maps with a weight, optionally under a map."""
     terms = [w * l1(a, b.detach(), region) for a, b, w in zip(generated, real, weights, strict=True) if w]
     return torch.stack(terms).sum()
 
@@ -58,7 +58,7 @@ def equivariance_jacobian(ratio: Tensor) -> Tensor:
 
 
 def layered_weights(weights: dict) -> dict[str, Sequence[float]]:
-    """Of ``loss_weights`` those of VGG's layers, a number each: terms that need VGG."""
+    """Of ``loss_weights`` those of layers, a number each: terms that need a perceptual network."""
     names = ("perceptual", "facial_prior")
     return {name: weights[name] for name in names if isinstance(weights.get(name), Sequence) and active(weights[name])}
 
@@ -69,16 +69,16 @@ class ImageLosses(nn.Module):
     Args:
         train_params: the YAML's ``train_params``: ``scales`` and ``loss_weights``.
         num_channels: C of the images.
-        vgg: :class:`modules.vgg.Vgg19`; required by the perceptual terms.
+        network: a :class:`~modules.perceptual.PerceptualNetwork`; required by the perceptual terms.
     """
 
-    def __init__(self, train_params: dict, num_channels: int, vgg: nn.Module | None = None):
+    def __init__(self, train_params: dict, num_channels: int, network: nn.Module | None = None):
         super().__init__()
-        self.weights, self.vgg = train_params["loss_weights"], vgg
+        self.weights, self.network = train_params["loss_weights"], network
         self.pyramid = ImagePyramid(train_params["scales"], num_channels)
         self.layered = layered_weights(self.weights)
-        if self.layered and vgg is None:
-            raise ValueError("the loss weights ask for the perceptual loss: pass vgg")
+        if self.layered and network is None:
+            raise ValueError("the loss weights ask for the perceptual loss: pass network")
 
     def forward(self, target: Tensor, generated: dict[str, Tensor], regions: Tensor | None = None) -> Losses:
         """Compare.
@@ -110,8 +110,8 @@ class ImageLosses(nn.Module):
         terms: dict[str, list[Tensor]] = {name: [] for name in self.layered}
         for key in real:
             with torch.no_grad():
-                features_real = self.vgg(real[key])
-            features = self.vgg(generated[key])
+                features_real = self.network(real[key])
+            features = self.network(generated[key])
             for name, weights in self.layered.items():
                 terms[name].append(perceptual(features, features_real, weights, maps[name]))
         return {name: torch.stack(values).sum() for name, values in terms.items()}

@@ -26,15 +26,15 @@ class ReconstructingModel(nn.Module):
     Args:
         generator: the network.
         train_params: the YAML's ``train_params``: ``scales``, ``loss_weights``, ``transform_params``.
-        vgg: :class:`modules.vgg.Vgg19`; required by the perceptual terms.
+        network: of the perceptual terms, which require it.
     """
 
     equivariance = ("equivariance_value", "equivariance_jacobian")  # the weights' names
 
-    def __init__(self, generator: nn.Module, train_params: dict, vgg: nn.Module | None):
+    def __init__(self, generator: nn.Module, train_params: dict, network: nn.Module | None):
         super().__init__()
         self.generator, self.train_params, self.loss_weights = generator, train_params, train_params["loss_weights"]
-        self.image_losses = ImageLosses(train_params, generator.final.out_channels, vgg)
+        self.image_losses = ImageLosses(train_params, generator.final.out_channels, network)
 
     def equivariance_losses(
         self, x: Batch, generated: dict, detect: Callable[[Tensor, Transform], dict], transform: Transform | None
@@ -78,7 +78,7 @@ class GeneratorFullModel(ReconstructingModel):
         kp_extractor, generator, discriminator: the networks; the discriminator may be None where no loss needs it.
         train_params: as above, and optionally ``equivariance_prior`` (``unmoved``, as released, or ``warped``) and
             ``appearance_steps``.
-        vgg: as above.
+        network: as above.
     """
 
     def __init__(
@@ -87,9 +87,9 @@ class GeneratorFullModel(ReconstructingModel):
         generator: nn.Module,
         discriminator: nn.Module | None,
         train_params: dict,
-        vgg: nn.Module | None = None,
+        network: nn.Module | None = None,
     ):
-        super().__init__(generator, train_params, vgg)
+        super().__init__(generator, train_params, network)
         self.kp_extractor, self.discriminator = kp_extractor, discriminator
         self.appearance_steps = int(train_params.get("appearance_steps") or 0)
         self.appearance_only = False

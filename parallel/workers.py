@@ -75,7 +75,10 @@ def start_worker(on_interrupt: signal.Handlers = signal.SIG_IGN) -> None:
     Args:
         on_interrupt: what Ctrl-C does, which goes to all processes; ignored, the parent decides what is finished.
     """
+    from media import warn_in_one_line
+
     signal.signal(signal.SIGINT, on_interrupt)
+    warn_in_one_line()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -86,7 +86,7 @@ ROOTS = either(Rule("a folder", TEXT.accepts), list_of(TEXT, "a list of folders"
 RATE = Rule("a number from 1 to 1000", lambda value: _is_number(value) and 1 <= value <= 1000)
 HUE = Rule("a number from 0 to 0.5", lambda value: _is_number(value) and 0 <= value <= 0.5)
 RANGE = list_of(NUMBER, "[from, to]", 2)
-LAYERS = list_of(AMOUNT, "a list of five, one for each of VGG's layers", 5)
+LAYERS = list_of(AMOUNT, "a list of five, one for each layer of the perceptual network", 5)
 BLOCKS = list_of(AMOUNT, "a list, one for each of the discriminator's blocks")
 
 DATASET_KEYS = {
@@ -132,6 +132,7 @@ TRAIN_KEYS = {
         lambda value: isinstance(value, list) and all(map(TEXT.accepts, value)),
         [],
     ),
+    "perceptual_network": one_of("vgg19", "squeezenet").by_default("vgg19"),
     "vgg_weights": optional(TEXT),
     "transform_params": {
         "sigma_affine": AMOUNT,

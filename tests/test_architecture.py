@@ -39,7 +39,7 @@ ALLOWED = {
     "logger": {"media"},
     "checkpoint": {"media", "modules", "settings"},
     "faces": {"media", "metrics", "modules", "parallel"},
-    "corpora": {"faces", "media", "pages", "parallel"},
+    "corpora": {"faces", "media", "metrics", "modules", "pages", "parallel"},
     "frames_dataset": {"augmentation", "corpora", "faces", "media", "modules"},
     "animation": {"checkpoint", "corpora", "faces", "frames_dataset", "media", "modules"},
     "training": {"checkpoint", "frames_dataset", "logger", "media", "modules", "parallel", "settings"},
@@ -57,14 +57,14 @@ ALLOWED = {
 IMPORT_NAMES = {
     "pyyaml": "yaml",
     "pillow": "PIL",
+    "imageio-ffmpeg": "imageio_ffmpeg",
     "scikit-image": "skimage",
     "opencv-python": "cv2",
     "face-alignment": "face_alignment",
     "dlib-bin": "dlib",
 }
-# Requirements that are used through another one, and packages that come with one.
+# Requirements that are used through another one.
 INDIRECT = {"tensorboard", "face_recognition_models"}
-COMES_WITH = {"imageio_ffmpeg": "imageio"}
 
 
 def part_of(path: Path) -> str:
@@ -197,7 +197,7 @@ def test_only_media_reads_and_writes_pictures():
     for path in FILES:
         if part_of(path) == "media":
             continue
-        assert "imageio" not in imports(path), named(path)
+        assert not imports(path) & {"imageio", "imageio_ffmpeg"}, named(path)
         assert not attribute_calls(path) & {"imread", "imwrite", "mimsave", "VideoCapture"}, named(path)
 
 
@@ -269,7 +269,6 @@ def test_requirements_are_importable():
 
 def test_requirements_are_complete_and_used():
     used = set().union(*(imports(path) for path in FILES)) - sys.stdlib_module_names - OWN
-    used = {COMES_WITH.get(name, name) for name in used}
     listed = {IMPORT_NAMES.get(name, name): name for name in requirements()}
     assert used <= set(listed), f"not in requirements.txt: {sorted(used - set(listed))}"
     unused = set(listed) - used - INDIRECT

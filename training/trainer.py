@@ -15,7 +15,14 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from checkpoint import CheckpointError, load_networks, load_vgg19, read_checkpoint, untrained_networks, warm_start
+from checkpoint import (
+    CheckpointError,
+    load_networks,
+    load_perceptual_network,
+    read_checkpoint,
+    untrained_networks,
+    warm_start,
+)
 from frames_dataset import DataError, EpochSampler, FramesDataset, make_loader
 from logger import background_share
 from modules import build_networks, get_family
@@ -71,8 +78,10 @@ class Trainer:
         torch.manual_seed(self.seed)
         self.networks = build_networks(config)
         check_exceptions(self.networks, self.params.get("freeze_bn_except") or [])
-        vgg = load_vgg19(self.params.get("vgg_weights")) if self.family.needs_vgg(config, mode) else None
-        self.phases = self.family.phases(self.networks, config, vgg, mode)
+        perceptual = None
+        if self.family.needs_perceptual_network(config, mode):
+            perceptual = load_perceptual_network(self.params["perceptual_network"], self.params.get("vgg_weights"))
+        self.phases = self.family.phases(self.networks, config, perceptual, mode)
         for module in (*self.networks.values(), *(phase.model for phase in self.phases)):
             module.to(device, memory_format=layout(device))
         if device.type == "cpu":

@@ -64,6 +64,7 @@ class ClipPlan:
     key: tuple[int, ...]  # seed, stream, index
     liveliness: float = 1.0  # unevenness of the movement
     drift: float = 1.0  # amount of head drift
+    frames: int | None = None  # exact length, instead of ``seconds``
 
     @property
     def name(self) -> str:
@@ -77,18 +78,21 @@ class ClipPlan:
         amplitude = 0.0 if face is None else amplitude_in_iod(self.amplitude_px, face)
         rng = np.random.default_rng([*self.key, 2])
         return draw_timeline(
-            rng, self.units, amplitude, self.fps, self.seconds, head=self.drift, variety=self.liveliness
+            rng, self.units, amplitude, self.fps, self.seconds, self.drift, self.liveliness, self.frames
         )
 
     def record(self) -> ClipRecord:
         course = self.timeline()
         return ClipRecord(
-            clip=self.name, split=self.split, corpus="sample", subject=self.subject, source=SOURCE, fps=self.fps,
+            clip=self.name, split=self.split, subject=self.subject, fps=self.fps,
             frames=len(course), onset=course.onset, apex=course.apex, offset=course.offset,
             onset_index=course.onset, apex_index=course.apex, offset_index=course.offset,
-            action_units=self.units, emotion=self.emotion, class3=CLASS3[self.emotion],
-            identity=describe(self.identity),
+            action_units=self.units, emotion=self.emotion, class3=CLASS3[self.emotion], **self.origin(),
         )  # fmt: skip
+
+    def origin(self) -> dict[str, str]:
+        """The record's columns that say where the face comes from."""
+        return {"corpus": "sample", "source": SOURCE, "identity": describe(self.identity)}
 
 
 # Subject, identity (a portrait or the number of a morph), emotion, action units, peak displacement in pixels, frames a
@@ -169,7 +173,7 @@ def photograph(image: np.ndarray, face: FaceModel, rng: np.random.Generator) -> 
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
     """A folder of frames to write: a clip, or with ``source`` the driving clip's movement on the source's face."""
 
     folder: Path
@@ -199,12 +203,12 @@ def _plans(seed: int, train_clips: int, only: str | None = None) -> dict[str, li
     return plans if only is None else {only: plans[only]}
 
 
-def _jobs(out: Path, plans: dict[str, list[ClipPlan]]) -> list[_Job]:
+def _jobs(out: Path, plans: dict[str, list[ClipPlan]]) -> list[Job]:
     jobs = []
     for split, own in plans.items():
-        jobs += [_Job(out / split / plan.name, plan) for plan in own]
+        jobs += [Job(out / split / plan.name, plan) for plan in own]
         if split == "test":
-            jobs += [_Job(out / "truth" / f"{d.name}-{s.name}", d, source=s) for s, d in test_pairs(own)]
+            jobs += [Job(out / "truth" / f"{d.name}-{s.name}", d, source=s) for s, d in test_pairs(own)]
     return jobs
 
 
@@ -238,7 +242,7 @@ def build(
     _settle(out, seed, size, train_clips, only, overwrite)
     plans = _plans(seed, train_clips, only)
     missing = [job for job in _jobs(out, plans) if overwrite or not job.is_done()]
-    run = functools.partial(_Job.run, size=size)
+    run = functools.partial(Job.run, size=size)
     list(run_parallel(run, missing, list(map(len, missing)), workers))
     _write_lists(out, plans)
     return len(missing)

@@ -46,7 +46,7 @@ class FaceModel:
 
 
 # ----------------------------------------------------------------------------------------------- frame and picture
-def _face_to_frame(size: int, iod: float = 0.385, x: float = 0.5, y: float = 0.34, roll: float = 0.0) -> np.ndarray:
+def face_to_frame(size: int, iod: float = 0.385, x: float = 0.5, y: float = 0.34, roll: float = 0.0) -> np.ndarray:
     """Matrix (2, 3), canonical pixels → frame, that puts the eyes there.
 
     Eye distance and the point between the eyes are shares of the frame's side; the roll is in degrees.
@@ -55,11 +55,11 @@ def _face_to_frame(size: int, iod: float = 0.385, x: float = 0.5, y: float = 0.3
     return np.column_stack([matrix, np.array([x, y]) * size - matrix @ np.array(CANONICAL_EYES)])
 
 
-def _random_crop(rng: np.random.Generator, size: int) -> np.ndarray:
+def random_crop(rng: np.random.Generator, size: int) -> np.ndarray:
     """Matrix (2, 3), canonical pixels → frame, of a crop that is now closer, now wider."""
     iod = rng.uniform(0.345, 0.42) if rng.random() < 0.65 else rng.uniform(0.42, 0.465)
     x, y = 0.5 + rng.normal(0, 0.02), 0.34 - 0.4 * (iod - 0.385) + rng.normal(0, 0.018)
-    return _face_to_frame(size, iod, x, y, roll=np.clip(rng.normal(0, 2.5), -6, 6))
+    return face_to_frame(size, iod, x, y, roll=np.clip(rng.normal(0, 2.5), -6, 6))
 
 
 def _margin(size: int) -> int:
@@ -67,9 +67,14 @@ def _margin(size: int) -> int:
     return int(round(MARGIN * size))
 
 
+def picture_side(size: int) -> int:
+    """P, the side of a `FaceModel.picture` in its own pixels."""
+    return SUPERSAMPLING * (size + 2 * _margin(size))
+
+
 def picture_grid(size: int) -> np.ndarray:
     """Frame positions (P, P, 2) of the pixels of a `FaceModel.picture`."""
-    grid = dense_grid((SUPERSAMPLING * (size + 2 * _margin(size)),) * 2)
+    grid = dense_grid((picture_side(size),) * 2)
     return (grid + 0.5) / SUPERSAMPLING - 0.5 - _margin(size)
 
 
@@ -89,7 +94,7 @@ def _frame_mask(mask: np.ndarray, size: int) -> np.ndarray:
 def _portrait_face(name: str, size: int) -> FaceModel:
     """A portrait as it was photographed, cut to the face: un-morphed, in its natural colours."""
     portrait = load_portrait(name)
-    places = transform_points(_face_to_frame(size), portraits.EYE_CENTRES)
+    places = transform_points(face_to_frame(size), portraits.EYE_CENTRES)
     to_frame = similarity_between(portraits.eye_centres(portrait.landmarks), places)
     points = transform_points(invert_matrix(to_frame), picture_grid(size))
     return FaceModel(
@@ -210,7 +215,7 @@ def make_face(identity: Identity, size: int = 256) -> FaceModel:
 
 def _photograph(canonical: Atlas, shape: np.ndarray, rng: np.random.Generator, size: int) -> FaceModel:
     """Give a canonical face its shape, background, light and crop."""
-    to_frame = _random_crop(rng, size)
+    to_frame = random_crop(rng, size)
     in_face = transform_points(invert_matrix(to_frame), picture_grid(size))
     ends = [portraits.control_points(landmarks) for landmarks in (shape, portraits.canonical_shape())]
     points = on_grid(thin_plate_spline(*ends), in_face)

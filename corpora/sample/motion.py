@@ -158,11 +158,21 @@ class Motion:
         return self._grid + inverse_displacement(self.displacement(t))
 
 
+def face_outline(landmarks: np.ndarray) -> np.ndarray:
+    """Outline (27, 2) of the face of landmarks (68, 2).
+
+    It is that of the jaw, closed above the brows by as much as the brows are above the eyes; at the chin it runs a
+    little lower, since the chin's skin moves on the bone.
+    """
+    axes = FaceAxes.of(landmarks)
+    above = landmarks[26:16:-1] - 0.45 * axes.iod * axes.down
+    jaw = landmarks[:17].copy()
+    jaw[6:11] += 0.12 * axes.iod * axes.down
+    return np.concatenate([jaw, above])
+
+
 def inner_face(landmarks: np.ndarray, head: np.ndarray) -> np.ndarray:
     """Where an expression may move the face: 1 inside, 0 at and beyond its outline, and at the frame's edge.
-
-    The outline is that of the jaw, closed above the brows by as much as the brows are above the eyes; at the chin it
-    runs a little lower, since the chin's skin moves on the bone.
 
     Args:
         landmarks: (68, 2), pixels.
@@ -171,12 +181,8 @@ def inner_face(landmarks: np.ndarray, head: np.ndarray) -> np.ndarray:
     Returns:
         float64 (H, W) in [0, 1].
     """
-    axes = FaceAxes.of(landmarks)
-    above = landmarks[26:16:-1] - 0.45 * axes.iod * axes.down
-    jaw = landmarks[:17].copy()
-    jaw[6:11] += 0.12 * axes.iod * axes.down
     mask = np.zeros(head.shape, np.uint8)
-    cv2.fillPoly(mask, [sixteenths(np.concatenate([jaw, above]))], 255, shift=4)
+    cv2.fillPoly(mask, [sixteenths(face_outline(landmarks))], 255, shift=4)
     mask[[0, -1]], mask[:, [0, -1]], mask[head < 0.5] = 0, 0, 0
     distance = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
-    return smooth_step((distance - 1) / (0.18 * axes.iod))
+    return smooth_step((distance - 1) / (0.18 * FaceAxes.of(landmarks).iod))

@@ -62,7 +62,7 @@ class MraaFamily(Family):
         }
 
     def phases(
-        self, networks: dict[str, nn.Module], config: dict, vgg: nn.Module | None = None, mode: str = "train"
+        self, networks: dict[str, nn.Module], config: dict, perceptual: nn.Module | None = None, mode: str = "train"
     ) -> list[Phase]:
         if mode == "train_avd":
             if "avd_network" not in networks:
@@ -70,7 +70,7 @@ class MraaFamily(Family):
             avd = AVDModel(networks["region_predictor"], networks["avd_network"], config["train_avd_params"])
             return [Phase(avd, {"avd": (("avd_network",), "lr")})]
         names = ("generator", "region_predictor", "bg_predictor")
-        full = ReconstructionModel(*(networks[name] for name in names), config["train_params"], vgg)
+        full = ReconstructionModel(*(networks[name] for name in names), config["train_params"], perceptual)
         return [Phase(full, {"reconstruction": (names, "lr")})]
 
     def animator(self, networks: dict[str, nn.Module], config: dict, reconstruction: bool = False) -> RegionAnimator:

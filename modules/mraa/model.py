@@ -17,7 +17,7 @@ class ReconstructionModel(ReconstructingModel):
 
     Args:
         generator, region_predictor, bg_predictor: the networks.
-        train_params, vgg: as in :class:`~modules.model.ReconstructingModel`.
+        train_params, network: as in :class:`~modules.model.ReconstructingModel`.
     """
 
     equivariance = ("equivariance_shift", "equivariance_affine")
@@ -28,9 +28,9 @@ class ReconstructionModel(ReconstructingModel):
         region_predictor: nn.Module,
         bg_predictor: nn.Module,
         train_params: dict,
-        vgg: nn.Module | None = None,
+        network: nn.Module | None = None,
     ):
-        super().__init__(generator, train_params, vgg)
+        super().__init__(generator, train_params, network)
         self.region_predictor, self.bg_predictor = region_predictor, bg_predictor
 
     def forward(

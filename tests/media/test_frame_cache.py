@@ -147,3 +147,12 @@ def test_what_cannot_be_read_is_named(tmp_path):
     file.write_bytes(file.read_bytes()[:200])
     with pytest.raises(MediaError, match=f"{file.name} is damaged.*delete it"):
         cache.open(tmp_path / "clip")
+
+
+def test_clips_that_are_read_in_another_way_are_decoded_anew(tmp_path, decoded, monkeypatch):
+    """What an older version has left in the cache may be other frames."""
+    write_frame_folder(tmp_path / "clip", noise(2))
+    FrameCache(tmp_path / "cache").open(tmp_path / "clip")
+    monkeypatch.setattr(frame_cache, "READING", frame_cache.READING + 1)
+    FrameCache(tmp_path / "cache").open(tmp_path / "clip")
+    assert len(decoded) == 2

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import media
+from media import MediaError, MediaWarning
 from media.names import is_passed_over, name_problem
+from tests.pictures import noise
 
 FRAME = np.full((8, 8, 3), 90, np.uint8)
 
@@ -66,3 +70,68 @@ def test_clips_with_such_names_are_said(tmp_path, name):
     (tmp_path / name).touch()
     with pytest.raises(media.MediaError, match=r"(\\n|\\udcff).* has control characters .* Rename it"):
         media.list_clips(tmp_path)
+
+
+def test_natural_order():
+    names = ["img10.jpg", "img2.jpg", "IMG1.jpg", "img002.jpg", "a.jpg", "reg_img46.jpg", "reg_img9.jpg"]
+    expected = ["a.jpg", "IMG1.jpg", "img002.jpg", "img2.jpg", "img10.jpg", "reg_img9.jpg", "reg_img46.jpg"]
+    assert media.natural_sorted(names) == expected
+    assert media.natural_sorted(reversed(names)) == expected
+
+
+def test_frame_files_are_pictures_in_natural_order(tmp_path):
+    frames = noise(12)
+    for index, frame in enumerate(frames):
+        Image.fromarray(frame).save(tmp_path / f"img{index}.png")
+    for name in ("Thumbs.db", ".DS_Store", "._img3.png", "notes.txt"):
+        (tmp_path / name).write_bytes(b"no picture")
+    assert [path.name for path in media.frame_files(tmp_path)] == [f"img{i}.png" for i in range(12)]
+    assert np.array_equal(media.open_clip(tmp_path).read_all(), frames)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("a.mp4", "a"), ("s1.v2", "s1.v2"), ("b#2.PNG", "b#2"), ("c", "c")])
+def test_clip_name(name, expected):
+    assert media.clip_name(name) == expected
+
+
+def test_list_clips(tmp_path):
+    for name in ("clip10", "clip2", ".hidden", "__MACOSX"):
+        (tmp_path / name).mkdir()
+    for name in ("clip1.mp4", "Thumbs.db", "._clip2", "clip3.PNG"):
+        (tmp_path / name).touch()
+    assert [path.name for path in media.list_clips(tmp_path)] == ["clip1.mp4", "clip2", "clip3.PNG", "clip10"]
+    (tmp_path / "clip2.gif").touch()
+    with pytest.raises(MediaError, match=r"two clips are called 'clip2'.*Rename"):
+        media.list_clips(tmp_path)
+
+
+def test_no_clips(tmp_path):
+    with pytest.raises(MediaError, match=r"no clips in .*videos.*strips"):
+        media.list_clips(tmp_path)
+    with pytest.raises(MediaError, match="no such data folder"):
+        media.list_clips(tmp_path / "nowhere")
+
+
+def test_what_is_left_out_is_listed(tmp_path):
+    """Recordings of other cameras and photos of phones are named; nobody misses documents."""
+    for name in ("a.mp4", "b.cine", "IMG_1.HEIC", "c.braw", "notes.txt", "clips.csv", "Thumbs.db", ".hidden.raw"):
+        (tmp_path / name).touch()
+    with pytest.warns(
+        MediaWarning, match=r"3 files left out.*: b\.cine, c\.braw, IMG_1\.HEIC\. .*ffmpeg -i.*JPEG"
+    ) as caught:
+        assert [path.name for path in media.list_clips(tmp_path)] == ["a.mp4"]
+    assert len(caught) == 1 and str(caught[0].message).startswith(str(tmp_path))
+    assert media.describe_left_out([f"{index}.raw" for index in range(9)]).count(".raw") == 5
+
+
+def test_warnings_about_clips_are_one_line(monkeypatch):
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    media.warn_in_one_line()
+    assert warnings.formatwarning("a.mp4: late", MediaWarning, "x.py", 3) == "warning: a.mp4: late\n"
+    assert "x.py:3" in warnings.formatwarning("other", UserWarning, "x.py", 3)
+
+
+def test_memory_that_ran_out_is_said():
+    assert media.describe_error(MemoryError()) == "out of memory: use smaller or shorter clips, or a smaller batch"
+    assert "(Unable to allocate 1 GiB)" in media.describe_error(MemoryError("Unable to allocate 1 GiB"))
+    assert media.describe_error(ValueError("as it says")) == "as it says"

@@ -14,9 +14,9 @@ from modules import build_networks
 from modules.animator import normalize_kp
 from modules.facial_prior import region_map, select_keypoints
 from modules.model import DiscriminatorFullModel, GeneratorFullModel
+from modules.perceptual import Vgg19
 from modules.transform import Transform
 from modules.util import ImagePyramid
-from modules.vgg import Vgg19
 from tests.conftest import LOSS_WEIGHTS, ROOT, golden_images, golden_state, load_golden, relative_error, tiny_config
 
 OUTPUT_TOLERANCE, LOSS_TOLERANCE, TRAJECTORY_TOLERANCE = 2e-4, 1e-3, 2e-2

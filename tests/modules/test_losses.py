@@ -61,6 +61,6 @@ def test_scales_are_summed():
 def test_weights_of_nought_ask_for_nothing():
     assert image_losses(perceptual=[0, 0], facial_prior=0, reconstruction=0, deformed=0) == {}
     for weights in ({"perceptual": [1]}, {"facial_prior": [0, 1]}):
-        with pytest.raises(ValueError, match="perceptual loss: pass vgg"):
+        with pytest.raises(ValueError, match="perceptual loss: pass network"):
             ImageLosses({"scales": [1], "loss_weights": weights}, 3)
     ImageLosses({"scales": [1], "loss_weights": {"perceptual": [0, 0], "facial_prior": 1}}, 3)

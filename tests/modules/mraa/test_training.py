@@ -87,11 +87,11 @@ def test_optimizers_and_checkpoint_keys():
     assert phase(networks, "train").optimizers == {"reconstruction": (trained, "lr")}
     assert phase(networks, "train_avd").optimizers == {"avd": (("avd_network",), "lr")}
     assert family.epoch_keys == {"train": "epoch_reconstruction", "train_avd": "epoch_avd"}
-    assert not family.needs_vgg(tiny_config())
+    assert not family.needs_perceptual_network(tiny_config())
     config = tiny_config()
     config["train_params"] = {**TRAIN_PARAMS, "loss_weights": {"perceptual": [10] * 5}}
-    assert family.needs_vgg(config)
-    assert not family.needs_vgg(config, "train_avd")
+    assert family.needs_perceptual_network(config)
+    assert not family.needs_perceptual_network(config, "train_avd")
     with pytest.raises(ValueError, match="pass vgg"):
         family.phases(networks, config)
 
