@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -211,7 +212,7 @@ def _run_corpus(arguments: argparse.Namespace) -> int:
     split = SplitOptions(
         arguments.split, arguments.seed, arguments.test_share, subjects, arguments.challenge or CHALLENGE_FILE
     )
-    if out.resolve().is_relative_to(arguments.raw.resolve()):
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(arguments.raw)):
         raise CorpusError(f"--out {out} lies inside --raw {arguments.raw}: choose a folder elsewhere")
     modules = {name: importlib.import_module(f"corpora.{name}") for name in CORPORA}
     source = Source(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,8 @@ def merge(base: dict, changes: dict) -> dict:
 def resolve_base(path: str | Path, seen: tuple[Path, ...] = ()) -> dict:
     """A YAML file with everything it is based on."""
     path = Path(path)
-    if path.resolve() in seen:
+    real = Path(os.path.realpath(path))  # Path.resolve raises where links lead in a circle
+    if real in seen:
         raise ConfigError(f"{path} is based on itself: {' → '.join(str(p) for p in (*seen, path))}")
     data = read_yaml(path)
     base = data.pop("base", None)
@@ -101,7 +103,7 @@ def resolve_base(path: str | Path, seen: tuple[Path, ...] = ()) -> dict:
         return data
     if not isinstance(base, str):
         raise ConfigError(f"{path}: base is {base!r}; legal: the name of another YAML file")
-    return merge(resolve_base(path.parent / base, (*seen, path.resolve())), data)
+    return merge(resolve_base(path.parent / base, (*seen, real)), data)
 
 
 def apply_overrides(config: dict, overrides: list[str]) -> dict:

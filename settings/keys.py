@@ -74,9 +74,9 @@ def defaults(keys: dict, *null: str) -> dict[str, Any]:
 
 COUNT = Rule(f"a whole number from 1 to {LARGEST}", lambda value: _is_whole(value) and value > 0)
 NATURAL = Rule(f"a whole number from 0 to {LARGEST}", lambda value: _is_whole(value) and value >= 0)
-NUMBER = Rule(f"a number, at most {MOST:g} in size", _is_number)
-POSITIVE = Rule(f"a number above 0, at most {MOST:g}", lambda value: _is_number(value) and value > 0)
-AMOUNT = Rule(f"a number from 0 to {MOST:g}", lambda value: _is_number(value) and value >= 0)
+NUMBER = Rule("a number, at most 1e9 in size", _is_number)
+POSITIVE = Rule("a number above 0, at most 1e9", lambda value: _is_number(value) and value > 0)
+AMOUNT = Rule("a number from 0 to 1e9", lambda value: _is_number(value) and value >= 0)
 SWITCH = Rule("True or False", lambda value: isinstance(value, bool))
 TEXT = Rule("a text", lambda value: isinstance(value, str) and bool(value))
 SIDE = Rule(f"a number of pixels, at most {MOST_PIXELS}", lambda value: _is_whole(value) and 0 < value <= MOST_PIXELS)
