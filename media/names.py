@@ -48,12 +48,14 @@ def name_problem(name: str, foreign: bool = False) -> str:
         name: of a clip, or a part of a path.
         foreign: it comes from an archive or a list, so no file system has accepted it yet.
     """
-    if name in ("", ".", "..") or "/" in name or "\\" in name:
+    if name.strip() in ("", ".", "..") or "/" in name or "\\" in name:
         return "is no bare name of a file or folder"
     if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in name):
         return "has control characters in its name, or one that is no UTF-8"
     if foreign and (_DEVICES.fullmatch(name) or re.match(r"[a-z]:", name, re.I)):
         return "is the name of a device or drive on Windows"
+    if foreign and name != name.strip():
+        return "begins or ends with a blank, which lists do not keep"
     return ""
 
 

@@ -50,13 +50,13 @@ def test_pictures_of_browsers_are_read(tmp_path, suffix):
     assert media.frame_files(tmp_path) == [path]
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "..\\x", "line\nfeed", "bell\a", "no\udcffutf", "a\u2028b"])
+@pytest.mark.parametrize("name", ["", " ", ".", "..", "a/b", "..\\x", "line\nfeed", "bell\a", "no\udcffutf", "a\u2028b"])
 def test_names_that_nothing_can_have(name):
     assert name_problem(name)
 
 
-@pytest.mark.parametrize("name", ["CON", "nul.png", "Com1.tar.gz", "C:", "c:x"])
-def test_names_that_windows_keeps_are_refused_from_archives_and_lists(name):
+@pytest.mark.parametrize("name", ["CON", "nul.png", "Com1.tar.gz", "C:", "c:x", "a ", " a"])
+def test_names_that_windows_or_lists_do_not_keep_are_refused_from_archives_and_lists(name):
     assert name_problem(name, foreign=True) and not name_problem(name)
 
 
