@@ -64,7 +64,7 @@ IMPORT_NAMES = {
     "dlib-bin": "dlib",
 }
 # Requirements that are used through another one.
-INDIRECT = {"tensorboard", "face_recognition_models"}
+INDIRECT = {"tensorboard", "face_recognition_models", "imageio"}
 
 
 def part_of(path: Path) -> str:
