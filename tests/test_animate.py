@@ -863,7 +863,7 @@ def test_truncated_driving_video_gives_what_it_holds(run, model, data):
     frames = np.concatenate([moving_frames(5, 16)] * 4)
     write_truncated_mp4(data / "test" / "video.mp4", frames, 25, share=0.6)
     save_keypoints(data / "keypoints", "video", random_keypoints(0))
-    with pytest.warns(UserWarning, match=r"video\.mp4 is truncated"):
+    with pytest.warns(UserWarning, match=r"video\.mp4: truncated"):
         results = run(num_pairs=6)
     kept = len(open_clip(results["video-test_0"].lossless))
     assert 10 < kept < 64

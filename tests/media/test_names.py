@@ -50,7 +50,7 @@ def test_pictures_of_browsers_are_read(tmp_path, suffix):
     assert media.frame_files(tmp_path) == [path]
 
 
-@pytest.mark.parametrize("name", ["", " ", ".", "..", "a/b", "..\\x", "line\nfeed", "bell\a", "no\udcffutf", "a\u2028b"])
+@pytest.mark.parametrize("name", ["", " ", ".", "..", "a/b", "..\\x", "line\nfeed", "no\udcffutf", "a\u2028b"])
 def test_names_that_nothing_can_have(name):
     assert name_problem(name)
 
