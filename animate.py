@@ -18,9 +18,12 @@ from tqdm import tqdm
 
 from animation import results
 from animation.clip_animator import STILL, ClipAnimator, Take, driving_rate
+from animation.made_from import FOLDER as MADE_FROM
+from animation.made_from import MadeFrom
+from animation.pairs import Pair, find_pairs
 from animation.retiming import RetimingError
 from checkpoint import LoadedModel
-from frames_dataset import ClipFolder, DataError, Pair, find_pairs, inputs_of
+from frames_dataset import ClipFolder, DataError, inputs_of
 from media import MediaError, clear_leftovers, gif_slowdown, open_output_folder
 from media.threads import WriteBehind
 from modules import get_family
@@ -56,21 +59,25 @@ class Animation:
             results.check_settings(self.dataset.root, {k: v for k, v in settings.items() if k != "root_dir"}, anew)
         results.check_settings(out, settings, anew)
         self.claims = Claims(self.out)
+        self.folders = [out] if self.dataset is None else [out, self.dataset.root]
+        self.made_from = [MadeFrom(folder, self.clips) for folder in self.folders]
         self.made: set[Pair] = set()
         self.failures: dict[Pair, str] = {}
 
     def run(self) -> None:
-        """Make what is missing."""
+        """Make what is missing, and what was made from other clips or key points than there are now."""
+        self._clear()
+        if unknown := sum(results.finished(*self._paths(p)) and not self.made_from[0].knows(p) for p in self.pairs):
+            tqdm.write(f"{unknown} results in {self.out} do not say what they were made from, and are made anew")
         with WriteBehind(self.animator.overlap) as behind:
             for pair, claim in tqdm(self._mine(), desc="animate", unit="pair", total=len(self.pairs)):
-                for path in self._paths(pair):
-                    clear_leftovers(path)
                 with self._failing_alone(pair):
+                    records = [made_from.now(pair) for made_from in self.made_from]
                     driving_rate(self.clips.open(pair.driving), self.params.get("fps"))
                     take = self.animator.take(pair)
                     if slowdown := gif_slowdown(self.params["format"], take.fps):
                         tqdm.write(f"{pair.name}: {slowdown}")
-                    behind(functools.partial(self._write, pair, take, claim.pop_all()), take)
+                    behind(functools.partial(self._write, pair, take, records, claim.pop_all()), take)
 
     def _mine(self) -> Iterator[tuple[Pair, contextlib.ExitStack]]:
         """The pairs for this process, each with its claim."""
@@ -88,7 +95,14 @@ class Animation:
         return results.result_paths(self.out, pair.name, self.params["format"])
 
     def _done(self, pair: Pair) -> bool:
-        return results.finished(*self._paths(pair)) and (self.dataset is None or self.dataset.holds(pair.name))
+        there = results.finished(*self._paths(pair)) and (self.dataset is None or self.dataset.holds(pair.name))
+        return there and all(made_from.is_current(pair) for made_from in self.made_from)
+
+    def _clear(self) -> None:
+        """Remove what killed processes have left behind."""
+        for folder in self.folders:
+            clear_leftovers(folder, folder / "png", folder / "train", folder / MADE_FROM)
+            Claims(folder).tidy()
 
     @contextlib.contextmanager
     def _failing_alone(self, pair: Pair) -> Iterator[None]:
@@ -98,13 +112,17 @@ class Animation:
             self.failures[pair] = f"{pair.name}: {error}"
             tqdm.write(f"failed: {self.failures[pair]}")
 
-    def _write(self, pair: Pair, take: Take, claim: contextlib.ExitStack, frames: Iterator) -> None:
+    def _write(
+        self, pair: Pair, take: Take, records: list[dict], claim: contextlib.ExitStack, frames: Iterator
+    ) -> None:
         with claim, self._failing_alone(pair):
             folder = self.dataset.folder(pair.name) if self.dataset else None
             results.write_result(frames, *self._paths(pair), take.fps, folder)
             if self.dataset:
                 with Claims(self.dataset.root).exclusive("clips.csv"):  # also from those who write to another ``out``
                     self.dataset.add(results.take_record(take, self.clips, self.params))
+            for made_from, record in zip(self.made_from, records, strict=True):
+                made_from.write(pair, record)
             if take.largest is not None and take.largest < STILL and self.params.get("amplify") != 0:
                 tqdm.write(
                     f"{pair.name}: hardly moves (at most {take.largest:.2f} pixels): the driving clip is still, or the "
@@ -113,19 +131,14 @@ class Animation:
             self.made.add(pair)
 
     def finish(self) -> list[results.Result]:
-        """All results that are there, by whomever, entered in the manifest; says how many, and which are outdated."""
+        """All results that are there, by whomever, entered in the manifest; says how many."""
         there = [p for p in self.pairs if p not in self.failures and self._done(p)]  # an earlier one keeps its row
         found = [results.Result(pair, *self._paths(pair), made=pair in self.made) for pair in there]
         with self.claims.exclusive("results"):  # what others have listed is kept
             results.write_manifest(self.out, found, self.clips, self.settings)
         made, failed = len(self.made), len(self.failures)
         tqdm.write(f"{made} made, {len(found) - made} were there already, {failed} failed: {self.out}")
-        if outdated := [r.pair.name for r in found if not r.made and results.is_outdated(r, self.clips)]:
-            listed = ", ".join(outdated[:8]) + (" …" if len(outdated) > 8 else "")
-            tqdm.write(
-                f"{len(outdated)} of these are older than their clips or key points: {listed}. --overwrite makes all "
-                "anew"
-            )
+        self._clear()
         return found
 
 
@@ -177,5 +190,5 @@ def animate(
     found = job.finish()
     if job.failures:
         listed = [job.failures[pair] for pair in job.pairs if pair in job.failures]
-        raise DataError(f"{len(listed)} of {len(job.pairs)} pairs failed:\n  " + "\n  ".join(listed))
+        raise results.some_failed(listed, len(job.pairs), "pairs")
     return found

@@ -67,7 +67,7 @@ class Rotate:
     degrees: float | list[float]
 
     def __call__(self, frames: Tensor, keypoints: Points, rng: np.random.Generator) -> Sample:
-        from torchvision.transforms import functional as TF  # late: see the imports of checkpoint.load_vgg19
+        from torchvision.transforms import functional as TF  # late: see training.perceptual_weights.load_vgg19
 
         bounds = (-self.degrees, self.degrees) if isinstance(self.degrees, (int, float)) else self.degrees
         angle = float(rng.uniform(*bounds))

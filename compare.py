@@ -21,9 +21,10 @@ from tqdm import tqdm
 
 from animate import animate
 from animation.clip_animator import driving_rate
+from animation.pairs import Pair, read_pairs
 from checkpoint import file_hash, load_for_inference
 from evaluation.pairs import EvaluationError, clips_by_name
-from frames_dataset import ClipFolder, DataError, Pair, frame_size, inputs_of, read_pairs
+from frames_dataset import ClipFolder, DataError, frame_size, inputs_of
 from media import gif_rate, open_clip, open_output_folder, png_bytes, resize_frame, write_clip
 from media.names import composed
 from media.side_by_side import side_by_side

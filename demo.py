@@ -97,8 +97,8 @@ class Inputs:
 
 def sample_inputs(data: Path) -> Inputs:
     """Make the test part of the sample data; its first pair."""
+    from animation.pairs import read_pairs
     from corpora import read_clips, sample
-    from frames_dataset import read_pairs
 
     sample.build(data, only="test")
     clips = {record.clip: record for record in read_clips(data / "clips.csv") if record.split == "test"}

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +18,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 from tqdm import tqdm
 
 from augmentation import build_augmentation
-from corpora import ClipRecord, open_table, read_clips
-from faces.keypoint_files import KeypointError, doubtful_faces, find_file, load_keypoints
-from faces.tracking import TRACK_FOLDER, load_track
+from corpora import ClipRecord, read_clips
+from faces.keypoint_files import TRACKS, KeypointError, doubtful_faces, find_file, load_keypoints, read_manifest
+from faces.records import check_source
+from faces.tracking import check_track, load_track
 from media import Clip, clip_name, list_clips, open_clip, resize_frame
 from media.frame_cache import FrameCache
 from modules.track import Track
@@ -162,15 +162,22 @@ class ClipFolder:
                 f"the track of {name!r} has {len(track)} frames, but frame {max(indices)} is wanted: the clip was "
                 "changed. Run kpmaker.py --track --overwrite"
             )
-        return track[indices].to("cpu").resized(self.size or track.size)
+        track = track[indices].to("cpu")
+        if not torch.isfinite(track.field).all():
+            raise KeypointError(
+                f"the track of {name!r} in {self.keypoint_folder / TRACKS} holds NaN or infinite values. Make it anew "
+                "with kpmaker.py --track --overwrite"
+            )
+        return track.resized(self.size or track.size)
 
-    def changed(self, name: str) -> float:
-        """When a clip, its key points or its track changed last: seconds since 1970, as files have them."""
-        paths = [self.paths[name]]
+    def files(self, name: str) -> dict[str, Path]:
+        """What is derived from a clip is derived from these: the clip, its key points and its track, as used."""
+        found = {"clip": self.paths[name]}
         if self.keypoint_folder is not None:
-            folders = [self.keypoint_folder, *([self.keypoint_folder / TRACK_FOLDER] if self.with_tracks else [])]
-            paths += [find_file(folder, name) for folder in folders]
-        return max(path.stat().st_mtime for path in paths)
+            found["key points"] = find_file(self.keypoint_folder, name)
+        if self.with_tracks:
+            found["track"] = find_file(self.keypoint_folder / TRACKS, name)
+        return found
 
     def doubtful_faces(self, names: Iterable[str] | None = None) -> list[str]:
         """Which of ``names`` (all clips) have key points of a doubtful face: ``clip (score, place)``."""
@@ -180,12 +187,19 @@ class ClipFolder:
         return [f"{name} ({where})" for name, where in found.items()]
 
     def check_keypoints(self, names: Iterable[str] | None = None) -> None:
-        """Read the key point files of ``names`` (all clips), for good: a missing one is reported before work starts."""
-        if self.keypoint_folder is not None:
-            for name in self.names if names is None else names:
-                self._points[name] = load_keypoints(self.keypoint_folder, name).numpy().copy()
-                if self.with_tracks:
-                    load_track(self.keypoint_folder, name)
+        """Read the key points of ``names`` (all), for good: what is missing, or of another clip, is said first."""
+        if self.keypoint_folder is None:
+            return
+        entries, unknown = read_manifest(self.keypoint_folder), []
+        for name in self.names if names is None else names:
+            points = load_keypoints(self.keypoint_folder, name)
+            self._points[name] = points.numpy().copy()
+            check_source(name, self.paths[name], entries.get(name), self.keypoint_folder)
+            if self.with_tracks and not check_track(self.keypoint_folder, name, self.paths[name], points):
+                unknown.append(name)
+        if unknown:
+            where = f"{len(unknown)} tracks in {self.keypoint_folder / TRACKS}"
+            tqdm.write(f"{where} do not say which clip they were made from (kpmaker.py --track makes them anew)")
 
 
 class FramesDataset(Dataset):
@@ -369,80 +383,3 @@ class EpochSampler(Sampler):
             parts = order[:whole].reshape(-1, self.size, self.batch_size // self.shares)  # (parts, processes, rows)
             order = parts[:, self.rank].reshape(-1)
         return iter([(self.epoch, int(index)) for index in order])
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A driving clip, a source clip (its frame 0 is animated) and the driving frame relative motion starts from."""
-
-    driving: str
-    source: str
-    reference: int = 0
-
-    @property
-    def name(self) -> str:
-        return f"{self.driving}-{self.source}"
-
-
-def read_pairs(path: str | Path, names: list[str]) -> list[Pair]:
-    """Read a pairs list: CSV with the columns ``source``, ``driving`` and optionally ``frame``, ``distance``.
-
-    ``frame`` is the driving frame that relative motion starts from (0, the onset, when absent); ``distance`` is kept
-    for compatibility with published lists and has no meaning here.  Names may carry a media suffix.
-
-    Raises:
-        DataError: no such file, a missing column, or names that are not in the data (all of them are listed).
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(f"dataset_params.pairs_list: no such file: {path}. Set it to null for random pairs.")
-    with open_table(path, DataError) as table:
-        rows, columns = list(table), table.fieldnames or ()
-    if not rows or not {"source", "driving"} <= set(columns):
-        raise DataError(
-            f"{path} has {len(rows)} rows and the columns {', '.join(columns) or '(none)'}; needed are source and "
-            "driving, separated by commas, and at least one row"
-        )
-    known, pairs, unknown = set(names), [], []
-    for row in rows:
-        source, driving = (_known_name(row[column] or "", known) for column in ("source", "driving"))
-        unknown += [name for name in (source, driving) if name not in known and name not in unknown]
-        text = (row.get("frame") or "0").strip()
-        if not text.isdecimal():
-            raise DataError(f"{path}: frame {text!r} of {driving}-{source} should be a whole number from 0")
-        pairs.append(Pair(driving, source, int(text)))
-    if unknown:
-        raise DataError(
-            f"{path} names clips that are not in the data: {', '.join(unknown)}. "
-            f"In the data: {', '.join(sorted(known)[:20])}{' …' if len(known) > 20 else ''}."
-        )
-    return pairs
-
-
-def _known_name(name: str, known: set[str]) -> str:
-    name = name.strip()
-    return name if name in known else clip_name(name)
-
-
-def random_pairs(names: list[str], count: int, seed: int = 0) -> list[Pair]:
-    """``count`` different ordered pairs of different clips, drawn with ``seed`` (all of them if there are fewer)."""
-    if len(names) < 2:
-        raise DataError("random pairs need at least two clips in test; add clips or give dataset_params.pairs_list")
-    total = len(names) * (len(names) - 1)
-    chosen = np.random.default_rng(seed).choice(total, size=min(count, total), replace=False)
-    pairs = []
-    for number in chosen:
-        first, second = divmod(int(number), len(names) - 1)
-        pairs.append(Pair(driving=names[first], source=names[second + (second >= first)]))
-    return pairs
-
-
-def find_pairs(config: dict, clips: ClipFolder) -> list[Pair]:
-    """The config's pairs list, or random pairs; at most ``animate_params.num_pairs``, which is said."""
-    limit, listed = config["animate_params"]["num_pairs"], config["dataset_params"].get("pairs_list")
-    if not listed:
-        return random_pairs(clips.names, limit)
-    pairs = read_pairs(listed, clips.names)
-    if len(pairs) > limit:
-        tqdm.write(f"{listed} lists {len(pairs)} pairs; animate_params.num_pairs: {limit} takes the first {limit}")
-    return pairs[:limit]

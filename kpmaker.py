@@ -21,7 +21,6 @@ import gc
 import importlib
 import sys
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import zip_longest
 from pathlib import Path
 from threading import Thread
@@ -33,6 +32,7 @@ from tqdm import tqdm
 from faces import DETECTORS, DetectorUnavailable, Face, choose_face, face_choice, make_detector, several_faces
 from faces.keypoint_files import (
     MANIFEST,
+    TRACKS,
     KeypointError,
     doubtful_faces,
     keypoint_path,
@@ -43,7 +43,7 @@ from faces.keypoint_files import (
 from faces.onset import Onset, OnsetDetector, read_onset
 from faces.preview import MAX_TILES, Tile, contact_sheet, draw_tile, spread
 from faces.records import Plan, Recorder, make_entry, make_plan
-from media import MediaError, clip_name, list_clips, open_clip, open_output_folder, write_image
+from media import MediaError, clear_leftovers, clip_name, list_clips, open_clip, open_output_folder, write_image
 from media.names import describe_error, is_passed_over, warn_in_one_line
 from parallel.work_sharing import Claims
 from parallel.workers import global_rank, global_size, speak_any_alphabet
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 PREVIEW = "preview.png"
 SPLITS = ("train", "test")
-JITTER_CLIPS = 5
+MOST_WORKERS = 512
 BLOCK = 32  # clips for each of its workers that a run claims at a time
 FINISHED, FAILED, INTERRUPTED = 0, 2, 130  # exit codes
 LABELS = {"found": "found", "doubtful": "doubtful", "template": "average face", "skipped": "skipped"}  # of statuses
@@ -102,8 +102,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         help="of one frame of the image strips (default: square frames)")
     # fmt: on
     arguments = parser.parse_args(argv)
-    if arguments.workers < 1:
-        parser.error(f"--workers {arguments.workers}: legal are 1 and more")
+    if not 1 <= arguments.workers <= MOST_WORKERS:
+        parser.error(f"--workers {arguments.workers}: legal are 1 to {MOST_WORKERS}")
     if arguments.frame_size is not None and min(arguments.frame_size) < 1:
         parser.error(f"--frame-size {arguments.frame_size}: height and width must be at least 1")
     return arguments
@@ -164,7 +164,9 @@ class KeypointMaker:
     def run(self) -> int:
         """Everything the command does; returns its exit code."""
         open_output_folder(self.out, "--out", {"--root": self.arguments.root}, ours=_holds_keypoints(self.out))
-        with Claims(self.out).exclusive("manifest"):
+        clear_leftovers(self.out, self.out / TRACKS)
+        claims = Claims(self.out)
+        with claims.exclusive("manifest"):
             update_manifest(self.out, self.plan.moved)  # also shows, before the work, that the folder can be written
         if self.plan.todo:
             self.detect_blocks()
@@ -173,14 +175,19 @@ class KeypointMaker:
             self.write_preview()
         self.report()
         if self.arguments.track:
-            track_clips(self.clips, set(self.plan.todo), self.arguments)
+            from faces.data_set_tracks import track_clips
+
+            self.errors += track_clips(self.clips, self.arguments)
+        claims.tidy()
+        clear_leftovers(self.out, self.out / TRACKS)
         for error in self.errors:
             print(f"kpmaker.py: error: {error}", file=sys.stderr)
         if not self.errors:
             return FINISHED
         remedy = " (without a face: try --on-missing template or skip)" if self.arguments.on_missing == "error" else ""
         count = f"{len(self.errors)} of {len(self.clips)} clips"
-        print(f"kpmaker.py: no key points for {count}{remedy}", file=sys.stderr)
+        what = "no key points or track" if self.arguments.track else "no key points"
+        print(f"kpmaker.py: {what} for {count}{remedy}", file=sys.stderr)
         return FAILED
 
     def accept(self, names: list[str]) -> list[str]:
@@ -367,52 +374,6 @@ def _import_pytorch() -> None:
         importlib.import_module("torch")
         gc.freeze()
         gc.enable()
-
-
-def track_clips(clips: dict[str, Path], renewed: set[Path], arguments: argparse.Namespace) -> None:
-    """Follow the key points through the clips that have some and no track yet, or whose points were made anew."""
-    from faces.tracking import TRACK_FOLDER, save_track, still_jitter, track_keypoints
-
-    todo = [
-        name
-        for name, path in clips.items()
-        if keypoint_path(arguments.out, name).exists()
-        and (path in renewed or not keypoint_path(arguments.out / TRACK_FOLDER, name).exists())
-    ]
-
-    def done(name: str) -> bool:
-        points, track = keypoint_path(arguments.out, name), keypoint_path(arguments.out / TRACK_FOLDER, name)
-        try:
-            current = track.stat().st_mtime_ns >= points.stat().st_mtime_ns
-        except FileNotFoundError:
-            return False
-        return current or clips[name] not in renewed
-
-    def track(name: str) -> None:
-        frames = open_clip(clips[name], arguments.frame_size)
-        save_track(arguments.out, name, track_keypoints(frames, load_keypoints(arguments.out, name)))
-
-    bar = tqdm(total=len(todo), unit="clip", desc="tracks", disable=not todo)
-
-    def work(_: int) -> None:
-        for name, _ in Claims(arguments.out).share(todo, lambda name: f"track {name}", done):
-            track(name)
-            bar.update()
-
-    with bar, ThreadPoolExecutor(arguments.workers) as pool:
-        list(pool.map(work, range(arguments.workers)))
-    print(f"{arguments.out / TRACK_FOLDER}: {len(todo)} clips followed, {len(clips) - len(todo)} left as they were")
-    jitters = [
-        jitter
-        for name in spread(todo, JITTER_CLIPS)
-        if (jitter := still_jitter(open_clip(clips[name], arguments.frame_size), load_keypoints(arguments.out, name)))
-    ]
-    if jitters:
-        points, field = np.median(jitters, axis=0)
-        print(
-            f"jitter, on stills with the cameras' noise: key points {points:.2f}, field {field:.2f} pixels (RMS, "
-            f"median of {len(jitters)} clips)"
-        )
 
 
 def main(argv: list[str] | None = None) -> int:

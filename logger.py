@@ -21,6 +21,7 @@ from media import atomic_path, explain_write_error, write_image
 
 CHECKPOINT_SUFFIX = "-checkpoint.pth.tar"
 STEP_LOG, EPOCH_LOG, VALIDATION_LOG = "metrics.jsonl", "epochs.jsonl", "validation.jsonl"
+TEXT_LOG = "log.txt"
 CELLS = {  # pictures of a row, with the key points that are drawn on them
     "source": "kp_source", "driving": "kp_driving", "transformed_frame": "transformed_kp", "deformed": "",
     "prediction": "",
@@ -39,13 +40,24 @@ def last_checkpoint(folder: str | Path) -> Path | None:
 
 
 class Logger:
-    """Writes a training run's records into its folder; an existing folder is continued."""
+    """Writes a training run's records into its folder; an existing folder is continued.
 
-    def __init__(self, folder: str | Path, visualizer_params: dict):
+    Args:
+        folder: of the run.
+        visualizer_params: of :class:`Visualizer`.
+        step, epoch: the first that come.  What the folder's logs hold of these and later ones, because the run was
+            stopped after its last checkpoint, comes again: it is cut off.  None: nothing is.
+    """
+
+    def __init__(self, folder: str | Path, visualizer_params: dict, step: int | None = None, epoch: int | None = None):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.visualizer = Visualizer(**visualizer_params)
-        self.board = SummaryWriter(str(self.folder / "tensorboard"))
+        _cut(self.folder / STEP_LOG, "step", step)
+        _cut(self.folder / EPOCH_LOG, "epoch", epoch)
+        _cut(self.folder / VALIDATION_LOG, "step", step)
+        _cut(self.folder / TEXT_LOG, "epoch", epoch)
+        self.board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step)
         self.started = time.time()
 
     def log_step(self, step: int, epoch: int, values: dict[str, float]) -> None:
@@ -58,7 +70,7 @@ class Logger:
     def log_epoch(self, epoch: int, means: dict[str, float]) -> str:
         """An epoch's mean losses: the line of ``log.txt`` (returned), TensorBoard, ``epochs.jsonl``, the curves."""
         line = f"{epoch:08d}) " + "; ".join(f"{name} - {value:.5f}" for name, value in means.items())
-        self._append("log.txt", line)
+        self._append(TEXT_LOG, line)
         self._append(EPOCH_LOG, json.dumps({"epoch": epoch, **means}))
         for name, value in means.items():
             self.board.add_scalar(f"epoch/{name}", value, epoch)
@@ -105,6 +117,25 @@ def read_lines(path: str | Path) -> list[dict]:
         with contextlib.suppress(json.JSONDecodeError):
             records.append(json.loads(line))
     return records
+
+
+def _cut(path: Path, what: str, first: int | None) -> None:
+    """Keep of a log the lines before the step or epoch ``first``, and none that a kill has cut short."""
+    if first is None or not path.is_file():
+        return
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    whole = ((line, _number(line, what)) for line in lines if line.endswith("\n"))
+    kept = [line for line, number in whole if number is not None and number < first]
+    if kept != lines:
+        with atomic_path(path) as temporary:
+            temporary.write_text("".join(kept), encoding="utf-8")
+
+
+def _number(line: str, what: str) -> int | None:
+    """The step or epoch of a line of a log; None of one that is none."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        return int(json.loads(line)[what] if line.startswith("{") else line.partition(")")[0])
+    return None
 
 
 def plot_curves(records: Path, picture: Path) -> None:

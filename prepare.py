@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -35,7 +36,7 @@ CORPORA = {
     "folder": ("any tree of videos or folders of frames", ("train", "subject")),
 }
 FRAMES = {"casme2": ("selected", "raw", "cropped"), "smic_hs": ("raw", "cropped", "extended")}
-FINISHED, FAILED, INTERRUPTED = 0, 1, 130  # exit codes
+FINISHED, FAILED, INTERRUPTED = 0, 2, 130  # exit codes
 
 
 def _number(kind: type, is_legal: Callable[[float], bool], what: str) -> Callable[[str], float]:
@@ -51,8 +52,8 @@ def _number(kind: type, is_legal: Callable[[float], bool], what: str) -> Callabl
     return parse
 
 
-def _whole_number(low: int) -> Callable[[str], float]:
-    return _number(int, lambda value: value >= low, f"a whole number of at least {low}")
+def _whole_number(low: int, high: int = 2**31 - 1) -> Callable[[str], float]:
+    return _number(int, lambda value: low <= value <= high, f"a whole number from {low} to {high}")
 
 
 _POSITIVE = _number(float, lambda value: 0 < value < float("inf"), "a number above 0")
@@ -60,7 +61,7 @@ _POSITIVE = _number(float, lambda value: 0 < value < float("inf"), "a number abo
 
 def _add_workers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--workers", type=_whole_number(1), default=usable_cores(), help="processes (default: one per CPU core)"
+        "--workers", type=_whole_number(1, 512), default=usable_cores(), help="processes (default: one per CPU core)"
     )
 
 
@@ -216,7 +217,7 @@ def _run_corpus(arguments: argparse.Namespace) -> int:
     split = SplitOptions(
         arguments.split, arguments.seed, arguments.test_share, subjects, arguments.challenge or CHALLENGE_FILE
     )
-    if out.resolve().is_relative_to(arguments.raw.resolve()):
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(arguments.raw)):
         raise CorpusError(f"--out {out} lies inside --raw {arguments.raw}: choose a folder elsewhere")
     modules = {name: importlib.import_module(f"corpora.{name}") for name in CORPORA}
     source = Source(
@@ -233,7 +234,12 @@ def _run_corpus(arguments: argparse.Namespace) -> int:
     # SAMM's and SMIC's clips of the challenge are called alike in their corpus: key points of their own.
     points = f" --out {out / 'keypoints'}" if corpus == "megc2021" else ""
     print(f"look at {report}; next: python kpmaker.py --root {out}{points} --detector dlib")
-    return FINISHED if prepared.records else FAILED
+    if unreadable := prepared.unreadable():
+        some = f"{len(unreadable)} of {len(prepared.entries)} clips cannot be read: {unreadable[0]}"
+        print(f"error: {some}{' …' if len(unreadable) > 1 else ''}", file=sys.stderr)
+    elif not prepared.records:
+        print(f"error: no clip of {arguments.raw} could be used; {report} says why", file=sys.stderr)
+    return FINISHED if prepared.records and not unreadable else FAILED
 
 
 # ------------------------------------------------------------------------------------------------------ check

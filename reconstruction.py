@@ -16,9 +16,10 @@ import torch
 from tqdm import tqdm
 
 from animation.clip_animator import ClipAnimator, driving_rate
-from animation.results import check_settings, common_settings, result_paths, write_result
+from animation.pairs import Pair
+from animation.results import check_settings, common_settings, result_paths, some_failed, write_result
 from checkpoint import LoadedModel
-from frames_dataset import ClipFolder, DataError, Pair, inputs_of
+from frames_dataset import ClipFolder, DataError, inputs_of
 from media import MediaError, atomic_path, open_output_folder
 from media.threads import read_ahead
 from modules import get_family
@@ -103,7 +104,7 @@ def reconstruction(
     if mean is not None:
         tqdm.write(f"Reconstruction loss (L1, frame 0 left out): {mean:.6f} over {len(measured)} clips: {out}")
     if failures:
-        raise DataError(f"{len(failures)} of {len(names)} clips failed:\n  " + "\n  ".join(failures))
+        raise some_failed(failures, len(names), "clips")
     if mean is None:
         raise DataError("there is nothing to measure: every clip has one frame, which is its own source")
     return {**errors, "mean": mean}

@@ -95,8 +95,8 @@ def run_inference(options: argparse.Namespace, config: dict, device: torch.devic
     engine(model, options.checkpoint, out, device, options.overwrite)
 
 
-def run_evaluation(options: argparse.Namespace) -> None:
-    """Score results against their driving clips."""
+def run_evaluation(options: argparse.Namespace) -> int:
+    """Score results against their driving clips; the exit code: 2 where some could not be scored."""
     from evaluate import evaluate, named_folders
 
     if not options.driving:
@@ -117,6 +117,9 @@ def run_evaluation(options: argparse.Namespace) -> None:
     for row in found.failures:
         print(f"failed: {row.pair} ({row.method}): {row.problem}", file=sys.stderr)
     print(f"report: {out / 'report.html'}")
+    if found.failures:
+        print(f"error: {len(found.failures)} of {len(found.rows)} results could not be scored", file=sys.stderr)
+    return 2 if found.failures else 0
 
 
 def run_comparison(options: argparse.Namespace) -> None:
@@ -144,8 +147,7 @@ def run(options: argparse.Namespace, arguments: list[str]) -> int:
     from settings.devices import choose_device, device_numbers
 
     if options.mode == "evaluate":
-        run_evaluation(options)
-        return 0
+        return run_evaluation(options)
     if not options.config:
         raise ValueError(f"--mode {options.mode} needs --config; config/ holds some to start from")
     if options.mode == "compare":

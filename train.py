@@ -72,7 +72,8 @@ class Run:
         self.trainer, self.folder, self.validator, self.team = trainer, folder, validator, trainer.team
         if validator:
             self.best = BestCheckpoint(folder, trainer.params["validate_figure"], trainer.mode)
-        self.logger = Logger(folder, trainer.config["visualizer_params"]) if self.team.first else None
+        visualizer_params = trainer.config["visualizer_params"]
+        self.logger = Logger(folder, visualizer_params, trainer.step, trainer.epoch) if self.team.first else None
         self.pending: list[tuple[int, dict[str, Tensor]]] = []  # values still on the device
         self.warned = False
         self.saved: Path | None = None

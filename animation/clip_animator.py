@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from animation.pairs import Pair
 from animation.retiming import Marks, Retiming, RetimingError
 from checkpoint import LoadedModel
 from faces.expression import nearest_expression
 from faces.photo import FaceClip
 from faces.tracking import track_keypoints
-from frames_dataset import ClipFolder, DataError, Pair, clip_rate, clip_record, known_rate, to_frames, to_tensor
+from frames_dataset import ClipFolder, DataError, clip_rate, clip_record, known_rate, to_frames, to_tensor
 from media import Clip
 from media.threads import read_ahead, threads_pay
 from modules import get_family
@@ -77,6 +78,11 @@ class Take:
             for motion in self._motions:
                 out = self._animator.animator.render(motion)
                 self._grids = out.get("deformation", out.get("optical_flow"))
+                if not torch.isfinite(out["prediction"]).all():
+                    raise DataError(
+                        f"frame {self.count} and later ones of {self.pair.name} come out as NaN or infinite: the "
+                        "checkpoint, the key points or the controls of the movement do not make sense"
+                    )
                 self._watch(out["prediction"].shape[-2:])
                 for index, frame in enumerate(to_frames(self._animator.coloured(out))):
                     self._index = index

@@ -14,15 +14,17 @@ from pathlib import Path
 import numpy as np
 
 from animation.clip_animator import CONTROLS, Take
+from animation.pairs import Pair
 from animation.retiming import moved_marks
 from checkpoint import LoadedModel, file_hash
 from corpora import ClipRecord, open_table, write_table
 from corpora.generated import GeneratedSet, generated_record
-from frames_dataset import ClipFolder, DataError, Pair, clip_record, root_folders
-from media import atomic_path, clear_leftovers, clip_writer, folder_writer, strip_writer
+from frames_dataset import ClipFolder, DataError, clip_record, root_folders
+from media import atomic_path, clip_writer, folder_writer, strip_writer
 from media.threads import WriteBehind
 
 SETTINGS_FILE = "settings.json"
+SHOWN = 5  # failures in an error's line
 EARLIER = {**CONTROLS, "precision": "float32"}  # what folders were made with before settings had these
 LABELS = ("corpus", "subject", "emotion", "class3", "action_units", "onset_index", "apex_index", "offset_index")
 
@@ -66,12 +68,6 @@ def finished(video: Path, lossless: Path) -> bool:
     return video.exists() and (lossless.exists() or lossless.with_suffix("").is_dir())
 
 
-def is_outdated(result: Result, clips: ClipFolder) -> bool:
-    """Whether a clip of its pair, or that clip's key points, changed after the result was written."""
-    written = result.video.stat().st_mtime
-    return any(clips.changed(name) > written for name in (result.pair.driving, result.pair.source))
-
-
 def write_result(
     frames: Iterable[np.ndarray],
     video: Path,
@@ -97,6 +93,12 @@ def write_result(
         for frame in frames:
             for append in writers:
                 append(frame)
+
+
+def some_failed(failures: list[str], total: int, what: str) -> DataError:
+    """The error of a run that has made the others: how many of ``total``, and the first of them, in one line."""
+    more = f"; and {len(failures) - SHOWN} more, said above" if len(failures) > SHOWN else ""
+    return DataError(f"{len(failures)} of {total} {what} failed: {'; '.join(failures[:SHOWN])}{more}")
 
 
 def common_settings(model: LoadedModel, checkpoint: str | Path, suffix: str) -> dict:
@@ -155,8 +157,6 @@ def write_manifest(out: Path, results: list[Result], clips: ClipFolder, settings
         own = {"reference": result.pair.reference} if settings["reference"] is None else {}
         table.append({**row, **settings, **own})
     listing, sheet = out / "results.json", out / "results.csv"
-    for path in (listing, sheet):
-        clear_leftovers(path)
     if listing.is_file():
         rows += _earlier(json.loads(listing.read_text(encoding="utf-8")), rows, out)
     if sheet.is_file():

@@ -24,10 +24,11 @@ import torch
 from tqdm import tqdm
 
 from animation.clip_animator import ClipAnimator
+from animation.pairs import Pair
 from checkpoint import LoadedModel, load_for_inference
 from evaluate import Evaluation, evaluate, named_folders
 from evaluation.tables import YARDSTICKS
-from frames_dataset import ClipFolder, Pair
+from frames_dataset import ClipFolder
 from media import atomic_path, strip_writer
 from metrics.statistics import mean_over_pairs
 from modules import get_family

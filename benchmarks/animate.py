@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from animation.clip_animator import ClipAnimator
+from animation.pairs import Pair
 from animation.results import write_result
 from benchmarks import reference
 from benchmarks.scenes import make_folders, random_networks, settings
 from benchmarks.turns import difference, flops, in_turns, matmul_peaks, megabytes, peak_memory, report
 from checkpoint import LoadedModel
-from frames_dataset import ClipFolder, Pair, to_tensor
+from frames_dataset import ClipFolder, to_tensor
 
 PAIR = Pair(driving="clip0", source="clip1")
 

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms import functional as TF
 
+from animation.pairs import Pair
 from animation.results import write_result
-from frames_dataset import ClipFolder, Pair, to_frames, to_tensor
+from frames_dataset import ClipFolder, to_frames, to_tensor
 from logger import Visualizer
 from media import read_image
 from modules.animator import normalize_kp

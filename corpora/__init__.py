@@ -22,7 +22,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import media
-from media.names import composed
+from media.names import composed, name_problem
 
 # Frames a second of the cameras the corpora were recorded with.
 CORPUS_FPS = {"casme2": 200.0, "samm": 200.0, "smic_hs": 100.0}
@@ -65,6 +65,7 @@ _WHOLE = int, lambda number: True, "is no whole number; leave it empty where it 
 # How a column's text is read, which values are legal, and what is said of others; a column not named here holds any
 # text.
 _RULES = {
+    "clip": (str, lambda name: not name_problem(name, foreign=True), "is no name that a clip can have"),
     "split": (str, lambda split: split in SPLITS, f"is no split; legal are {', '.join(SPLITS)}"),
     "class3": (str, lambda name: name in CLASSES, f"is no class; legal are {', '.join(CLASSES)} and nothing"),
     "fps": (float, lambda rate: 0 < rate < float("inf"), "is no positive number"),

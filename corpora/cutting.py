@@ -7,7 +7,6 @@ landmarks (68, 2); and what was not as it should be.
 from __future__ import annotations
 
 import functools
-import hashlib
 import itertools
 import re
 import warnings
@@ -26,6 +25,7 @@ from corpora.tree import CorpusError
 from faces import Detector, Face, choose_face, make_detector, several_faces
 from faces.crop import Crop, apply_crop, box_matrix, invert_matrix, transform_points
 from faces.preview import LANDMARK_COLOUR, TILE
+from media.fingerprint import digest
 
 VERSION = 2  # raised when the same settings would give other pictures
 ON_MISSING = ("skip", "whole", "error")
@@ -83,8 +83,16 @@ class Task:
 
 
 def clip_digest(clip: RawClip) -> str:
-    """Changes whenever the written clip could."""
-    return hashlib.sha256(f"{clip.stamp} {clip.cropped} {clip.fps}".encode()).hexdigest()[:16]
+    """Changes whenever the written clip could, and where the raw frames lie or are dated elsewhere."""
+    return digest(clip.stamp, clip.cropped, clip.fps)
+
+
+def clip_content(clip: RawClip) -> str | None:
+    """Changes whenever the written clip could; the raw frames are read.  None where one cannot be."""
+    try:
+        return digest(clip.content(), clip.cropped, clip.fps)
+    except OSError:
+        return None
 
 
 class _Frames:
@@ -141,7 +149,7 @@ def prepare_clip(task: Task) -> tuple[str, dict]:
     crop, frames = task.settings.crop_of(clip), iter(source)
     head = list(itertools.islice(frames, 1))
     face = _find_face(head, frames, source, task.settings) if head else None
-    entry: dict = {"stamp": clip_digest(clip), "status": SKIPPED, "frames": []}
+    entry: dict = {"stamp": clip_digest(clip), "content": clip_content(clip), "status": SKIPPED, "frames": []}
     matrix = None
     if head:
         crop, matrix = _crop_matrix(crop, face, head[0][1].shape[:2], source, task.settings)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import numpy as np
 
 import media
 from corpora import SPLITS, ClipRecord, write_clips, write_json
-from corpora.cutting import SKIPPED, WRITTEN, Settings, Task, clip_digest, prepare_clip
+from corpora.cutting import SKIPPED, WRITTEN, Settings, Task, clip_content, clip_digest, prepare_clip
 from corpora.parallel import run_parallel
 from corpora.raw import Listing, RawClip
 from corpora.rules import Notice
@@ -50,6 +49,10 @@ class Prepared:
             + (f" (and {len(others)} more)" if others else "")
             for rule, (first, *others) in by_rule.items()
         ]
+
+    def unreadable(self) -> list[str]:
+        """Clips of which no frame could be read."""
+        return [name for name, entry in self.entries.items() if entry["status"] == SKIPPED and not entry["frame_size"]]
 
     def summary(self) -> str:
         """What there is, in a line."""
@@ -88,6 +91,7 @@ def prepare(
     splits, notices = assign_splits(listing.clips, split)
     settings.make_detector()  # here too: what it lacks is said before the work
     media.open_output_folder(out, "--out", {}, ours=(out / SETTINGS).is_file())
+    media.clear_leftovers(out, *(out / part for part in (*SPLITS, ONSETS, "splits")))
     _settle(out, settings.as_dict(corpus), overwrite)
     entries, tasks = _plan(listing.clips, out, splits, settings)
     _restart(tasks)
@@ -147,24 +151,28 @@ def _plan(
         entry = _read_json(record) if record.is_file() else None
         if entry is not None and _is_done(clip, folder, entry):
             entries[clip.name] = entry
+            if entry["stamp"] != (stamp := clip_digest(clip)):  # moved, or dated anew
+                entry["stamp"] = stamp
+                write_json(record, entry)
         else:
             tasks.append(Task(clip, folder, record, settings))
     return entries, tasks
 
 
 def _is_done(clip: RawClip, folder: Path, entry: dict) -> bool:
-    if entry["stamp"] != clip_digest(clip):
-        return False
-    if entry["status"] == SKIPPED:
+    """Whether its record is that of the raw clip as it is now, and its frames are there."""
+    if entry.get("status") != SKIPPED:
+        there = [file.stem for file in media.frame_files(folder)] if folder.is_dir() else []
+        if there != [f"{number:07d}" for number in entry.get("frames", ())]:
+            return False
+    if entry.get("stamp") == clip_digest(clip):
         return True
-    return folder.is_dir() and [int(file.stem) for file in media.frame_files(folder)] == entry["frames"]
+    content = entry.get("content")
+    return content is not None and content == clip_content(clip)
 
 
 def _restart(tasks: Sequence[Task]) -> None:
-    """Remove what a killed run has left behind, and records of clips that are done again."""
-    for parent in {task.folder.parent for task in tasks}:
-        for leftover in parent.glob(".*.part"):
-            shutil.rmtree(leftover, ignore_errors=True)
+    """Remove the records of clips that are done again."""
     for task in tasks:
         task.record.unlink(missing_ok=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import re
 import statistics
@@ -12,7 +13,8 @@ from dataclasses import dataclass, field, replace
 import media
 from corpora.rules import Notice
 from corpora.tree import CorpusError, RawFile, Tree
-from media.names import composed
+from media.fingerprint import digest
+from media.names import composed, name_problem
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,23 @@ class RawClip:
 
     @property
     def stamp(self) -> str:
-        """Changes whenever the raw frames, or which of them belong to the clip, change."""
+        """Changes whenever the raw frames, or which of them belong to the clip, change; with their dates too."""
         if self.video is not None:
             return self.video.stamp
         return " ".join(f"{frame.number}:{frame.file.stamp}" for frame in self.frames)
+
+    def content(self) -> str:
+        """Changes with the bytes of the raw frames, and with which of them belong to the clip; they are read.
+
+        Raises:
+            OSError: a file that cannot be read.
+        """
+        files = {frame.number: frame.file for frame in self.frames} if self.video is None else {0: self.video}
+        parts = []
+        for number, file in files.items():
+            with file.open() as stream:
+                parts.append((number, hashlib.file_digest(stream, "blake2b").hexdigest()))
+        return digest(*parts)
 
 
 @dataclass
@@ -66,6 +81,9 @@ class Listing:
 
     def finish(self, published: tuple[int, ...] = ()) -> Listing:
         """Sort, and note classes of one clip and a number of clips that is none of the ``published`` ones."""
+        for clip in self.clips:
+            if problem := name_problem(clip.name, foreign=True):
+                raise CorpusError(f"the clip {clip.name!r} ({clip.source!r}) {problem}. Rename it")
         self.clips.sort(key=lambda clip: media.natural_key(clip.name))
         for what in ("emotion", "objective_class"):
             counts = Counter(getattr(clip, what) for clip in self.clips if getattr(clip, what))

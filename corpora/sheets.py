@@ -120,7 +120,7 @@ def read_rows(file: RawFile, required: Iterable[str] = ("subject", "clip")) -> l
             names = [_column(cell) for cell in cells]
             if required <= set(names):
                 below = enumerate(table[number:], start=number + 1)
-                rows = [Row(line, dict(zip(names, own, strict=False))) for line, own in below]
+                rows = (Row(line, dict(zip(names, own, strict=False))) for line, own in below if any(map(_holds, own)))
                 found = [row for row in rows if any(map(row.text, row.cells))]
                 if not found:
                     raise CorpusError(f"the coding sheet {file.label} has a header, but no row below it")
@@ -132,6 +132,10 @@ def read_rows(file: RawFile, required: Iterable[str] = ("subject", "clip")) -> l
         f"the coding sheet {file.label} has no header with {_spelt(required)}; its first row is: {', '.join(seen)}. "
         "Give the corpus's own sheet with --sheet FILE"
     )
+
+
+def _holds(cell: object) -> bool:
+    return cell is not None and cell != ""
 
 
 def _spelt(required: Iterable[str]) -> str:
@@ -191,7 +195,10 @@ def _read_csv(data: bytes, file: RawFile) -> list[list]:
             f"the coding sheet {file.label} is {what} ({error}): it is damaged, or save it as .xlsx or UTF-8 .csv"
         ) from error
     separator = max(",;\t", key=text.count)
-    return list(csv.reader(io.StringIO(text), delimiter=separator))
+    try:
+        return list(csv.reader(io.StringIO(text), delimiter=separator))
+    except csv.Error as error:
+        raise CorpusError(f"the coding sheet {file.label} is damaged ({error}): fetch it again") from error
 
 
 def _read_workbook(data: bytes, file: RawFile) -> list[list[tuple]]:
@@ -199,9 +206,15 @@ def _read_workbook(data: bytes, file: RawFile) -> list[list[tuple]]:
         raise CorpusError(f"the coding sheet {file.label} is locked with a password: save it without one")
     try:
         if data.startswith(_ZIP):
-            book = openpyxl.load_workbook(io.BytesIO(data), data_only=True, keep_links=False)
+            # Cells as they come: how far the sheet says that it goes, and all the empty ones up to there, is ignored.
+            book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True, keep_links=False)
+            for page in book.worksheets:
+                page.reset_dimensions()
             return [list(page.iter_rows(values_only=True)) for page in book.worksheets]
-        with open(os.devnull, "w") as log, xlrd.open_workbook(file_contents=data, logfile=log) as book:
+        with (
+            open(os.devnull, "w") as log,
+            xlrd.open_workbook(file_contents=data, logfile=log, ragged_rows=True) as book,
+        ):
             return [[tuple(page.row_values(i)) for i in range(page.nrows)] for page in book.sheets()]
     except Exception as error:  # openpyxl and xlrd raise a different type for every way a file can be broken
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -5,9 +5,13 @@ from __future__ import annotations
 import functools
 import io
 import itertools
+import lzma
 import os
 import posixpath
+import stat
+import struct
 import zipfile
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,9 +19,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 import media
-from media.names import is_passed_over
+from media.fingerprint import digest, stat_state
+from media.names import is_passed_over, name_problem
 
 PACKED = (".rar", ".7z", ".tar", ".gz", ".tgz")  # archives that are only mentioned
+
+# What the standard library raises for flipped bytes in an archive (a KeyError: a member that is not there).
+ARCHIVE_ERRORS = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError, RuntimeError, EOFError, KeyError, ValueError,
+    IndexError, MemoryError, OverflowError,
+)  # fmt: skip
 
 
 class CorpusError(ValueError):
@@ -47,7 +58,7 @@ class RawFile:
             return open(self.path, "rb")
         try:
             return io.BytesIO(_archive(self.path).read(self.member))
-        except (zipfile.BadZipFile, RuntimeError, KeyError, EOFError) as error:
+        except ARCHIVE_ERRORS as error:
             raise OSError(f"cannot read {self.label}: {error}") from error
 
 
@@ -119,10 +130,12 @@ def _add_folder(tree: Tree, root: Path) -> None:
             elif name.lower().endswith(PACKED):
                 tree.packed.append(posixpath.join(folder, name))
             try:
-                stat = path.stat()
+                state = path.stat()
             except OSError:  # a link that leads nowhere
                 continue
-            tree.folders[folder][name] = RawFile(path, stamp=f"{stat.st_size}-{stat.st_mtime_ns}")
+            if not stat.S_ISREG(state.st_mode):  # it would be waited for
+                raise CorpusError(f"{path} is a named pipe, socket or device, no file: remove it")
+            tree.folders[folder][name] = RawFile(path, stamp=digest(*stat_state(state)))
     for path, folder in sorted(archives):
         _add_archive(tree, path, folder)
 
@@ -147,11 +160,18 @@ def _members(path: Path) -> list[zipfile.ZipInfo]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
-    except (zipfile.BadZipFile, OSError) as error:
+    except ARCHIVE_ERRORS as error:
         raise CorpusError(
             f"cannot read the archive {path} ({error}): it is damaged or not completely downloaded. Fetch it again, "
             "or move it out of the folder"
         ) from error
+    for member in members:
+        parts = [part for part in member.filename.split("/") if part != "."]
+        if problem := next(filter(None, (name_problem(part, foreign=True) for part in parts)), ""):
+            raise CorpusError(
+                f"the archive {path} holds {member.filename!r}, which {problem}, and could be unpacked anywhere. "
+                "Unpack what is good in it yourself, and move the archive away"
+            )
     if any(member.flag_bits & 1 for member in members):
         raise CorpusError(
             f"the archive {path} is locked with a password: unpack it with the password from the corpus's owners, "

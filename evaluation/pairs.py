@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 import media
 from corpora import open_table, read_clips
+from media.names import name_problem
 
 CLIP_LIST = "clips.csv"  # prepare.py writes it beside train/ and test/
 LOSSLESS_FOLDER = "png"  # `animate` writes lossless strips there, beside the videos
@@ -107,6 +108,8 @@ def _listed_pairs(path: Path, known: set[str]) -> list[Pair]:
         name = row.get("generated") or f"{driving}-{source}"
         if not driving or not name.strip("-"):
             raise EvaluationError(f"{path}, line {line}: a pair needs a driving clip and a source or result")
+        if any(name_problem(media.clip_name(part), foreign=True) for part in (name, driving)):
+            raise EvaluationError(f"{path}, line {line}: {name!r} of {driving!r} is no name that a clip can have")
         if name in seen:
             raise EvaluationError(f"{path}, line {line}: {name!r} is already in line {seen[name]}")
         seen[name] = line

@@ -19,9 +19,10 @@ from torch import nn
 from tqdm import tqdm
 
 from animation.clip_animator import CONTROLS, ClipAnimator
+from animation.pairs import Pair, find_pairs
 from checkpoint import LoadedModel, read_checkpoint, write_checkpoint
 from evaluation.clip_scorer import find_landmarks, landmark_model
-from frames_dataset import ClipFolder, DataError, Pair, find_pairs
+from frames_dataset import ClipFolder, DataError
 from logger import CHECKPOINT_SUFFIX
 from metrics.canonical import MetricError
 from metrics.motion import MIN_SNR, ClipMotion, compare_motion, measure_motion

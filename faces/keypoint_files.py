@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from media import CLIP_SUFFIXES, atomic_path
+from media.fingerprint import has_flipped_bytes
 from media.names import composed
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 MANIFEST_FORMAT = 1
+TRACKS = "tracks"  # folder of the key points and fields of all frames
 
 
 class KeypointError(ValueError):
@@ -41,11 +43,16 @@ def keypoint_path(folder: str | Path, name: str) -> Path:
     return Path(folder) / f"{name}.pt"
 
 
-def read_tensors(folder: str | Path, name: str) -> object:
-    """What ``torch.load`` finds in a clip's file, nothing but tensors unpickled; raises as :func:`load_keypoints`."""
+def read_tensors(folder: str | Path, name: str, checked: bool = True) -> object:
+    """What ``torch.load`` finds in a clip's file, nothing but tensors unpickled; raises as :func:`load_keypoints`.
+
+    ``checked``: by the checksums in it, for which all of it is read.
+    """
     import torch
 
     path = find_file(folder, name)
+    if checked and has_flipped_bytes(path):
+        raise KeypointError(f"{path} is damaged: its checksums do not fit. Delete it and run kpmaker.py again")
     try:
         mapped = zipfile.is_zipfile(path)  # PyTorch's format since 1.6
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
@@ -96,12 +103,14 @@ def read_manifest(folder: str | Path) -> dict[str, dict]:
     path = Path(folder) / MANIFEST
     if not path.exists():
         return {}
+    if not path.is_file():  # a named pipe would be waited for
+        raise KeypointError(f"{path} is no file: remove it, and run kpmaker.py --overwrite")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         clips = content["clips"]
         if content["format"] != MANIFEST_FORMAT or not all(isinstance(entry, dict) for entry in clips.values()):
             raise KeyError("format")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise KeypointError(
             f"{path} is no manifest of kpmaker.py ({_first_line(error)}). Move it away and run kpmaker.py --overwrite"
         ) from error

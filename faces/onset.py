@@ -18,6 +18,7 @@ import numpy as np
 
 from faces.detector import Detector, DetectorUnavailable, Face
 from media import FolderClip, MediaError, open_clip
+from media.fingerprint import file_state
 from parallel.workers import fork_server, start_worker
 
 ONSET_INDEX = 0  # the onset is the first frame of a clip in natural order
@@ -131,9 +132,8 @@ def frame_digest(frame: np.ndarray) -> str:
 
 
 def clip_stamp(path: Path) -> str:
-    """Size and time of the file that holds the onset frame: equal stamps mean an unchanged onset."""
-    stat = (FolderClip(path).files[ONSET_INDEX] if path.is_dir() else path).stat()
-    return f"{stat.st_size}-{stat.st_mtime_ns}"
+    """State of the file that holds the onset frame: equal stamps mean an unchanged onset."""
+    return file_state(FolderClip(path).files[ONSET_INDEX] if path.is_dir() else path)
 
 
 def _with_faces(onsets: list[Onset], detector: Detector) -> list[Onset]:

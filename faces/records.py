@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -73,10 +74,29 @@ def _is_skipped(entry: dict | None, skipped_by: str | None) -> bool:
     return skipped_by is not None and before == ("skipped", skipped_by)
 
 
+def check_source(name: str, path: Path, entry: dict | None, folder: Path) -> None:
+    """Refuse key points in ``folder`` that were made from another clip than ``path`` is now.
+
+    What another program made, and so has no ``entry`` in the manifest, cannot be told from what is right.
+
+    Raises:
+        KeypointError: they were.
+    """
+    if entry is None or "onset" not in entry or entry.get("stamp") == clip_stamp(path):
+        return
+    size = entry.get("frame_size")
+    onset = read_onset(path, tuple(size) if size else None)
+    if onset.frame is not None and frame_digest(onset.frame) != entry["onset"]:
+        raise KeypointError(
+            f"the key points of {name!r} in {folder} were made from another clip than {path} is now: run kpmaker.py "
+            "again"
+        )
+
+
 def _is_current(name: str, path: Path, entry: dict, plan: Plan, frame_size: FrameSize) -> bool:
     """Whether an entry was made from this clip as it is now; the pixels decide where place or date differ."""
     try:
-        where, stamp = str(path.resolve()), clip_stamp(path)
+        where, stamp = os.path.realpath(path), clip_stamp(path)
     except (MediaError, OSError):  # nothing to read there any more: the detection will say so
         return False
     if (entry.get("source"), entry.get("stamp")) == (where, stamp):
@@ -154,7 +174,7 @@ def make_entry(onset: Onset, face: Face | None, choice: str | int, detector: Det
         "attempt": face and face.attempt,
         "doubt": face and face.doubt,
         "landmarks": face and np.rint(face.landmarks).astype(int).tolist(),
-        "source": str(onset.path.resolve()),
+        "source": os.path.realpath(onset.path),
         "stamp": clip_stamp(onset.path),
         "onset": frame_digest(onset.frame),
     }

@@ -16,12 +16,12 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
-from faces.keypoint_files import KeypointError, MissingKeypoints, read_tensors, write_tensors
+from faces.keypoint_files import TRACKS, KeypointError, MissingKeypoints, read_tensors, write_tensors
+from media.fingerprint import Fingerprint
 from metrics.flow import fit_similarity, make_dis
 from modules.facial_prior import NUM_KEYPOINTS
 from modules.track import Track, face_axes, face_weight
 
-TRACK_FOLDER = "tracks"
 DISC_RADIUS = 0.03  # of the frame's larger side: the neighbourhood whose median motion a key point takes
 TIME_SIGMA = 0.7  # frames
 FIELD_STEP = 4  # pixels between the cells of the field; the motion network works at a quarter of the size too
@@ -156,10 +156,15 @@ def _discs(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.clip(cells, 0, np.array(size[::-1]) - 1)
 
 
-def save_track(folder: str | Path, name: str, track: Track) -> Path:
-    """Write a clip's track to ``folder/tracks/<name>.pt``, atomically; the field in half precision (0.01 pixel)."""
+def save_track(folder: str | Path, name: str, track: Track, clip: Fingerprint | None = None) -> Path:
+    """Write a clip's track to ``folder/tracks/<name>.pt``, atomically; the field in half precision (0.01 pixel).
+
+    ``clip`` is the fingerprint of the clip that was followed.
+    """
     content = {**vars(track), "field": track.field.half(), "size": torch.tensor(track.size)}
-    return write_tensors(Path(folder) / TRACK_FOLDER, name, content)
+    if clip is not None:
+        content["clip"] = str(clip)
+    return write_tensors(Path(folder) / TRACKS, name, content)
 
 
 def load_track(folder: str | Path, name: str) -> Track:
@@ -169,18 +174,55 @@ def load_track(folder: str | Path, name: str) -> Track:
         MissingKeypoints: there is none; the message says which command makes it.
         KeypointError: the file is broken, or of an earlier version.
     """
-    command = f"python kpmaker.py --track --root <your data folder> --out {folder}"
+    return _read_track(folder, name, checked=False)[0]
+
+
+def is_current(folder: str | Path, name: str, clip: Path, keypoints: Tensor) -> bool | None:
+    """Whether a clip's track was made from ``clip`` as it is now and from these key points (18, 2); None where it
+    does not say, being of an earlier version or another program.
+
+    Raises: as :func:`load_track`.
+    """
+    track, made_from = _read_track(folder, name)
+    if not torch.equal(track.onset, keypoints):
+        return False
+    return None if made_from is None else made_from.fits(clip)
+
+
+def check_track(folder: str | Path, name: str, clip: Path, keypoints: Tensor) -> bool:
+    """Refuse a track that was made from another clip or other key points; whether it says what it was made from.
+
+    Raises:
+        KeypointError: as :func:`load_track`, or it was.
+    """
+    current = is_current(folder, name, clip, keypoints)
+    if current is False:
+        raise KeypointError(
+            f"the track of {name!r} in {Path(folder) / TRACKS} was made from another clip, or from other key "
+            f"points, than there are now for {clip}. Make it anew with: {_command(folder)}"
+        )
+    return current is not None
+
+
+def _command(folder: str | Path) -> str:
+    return f"python kpmaker.py --track --root <your data folder> --out {folder}"
+
+
+def _read_track(folder: str | Path, name: str, checked: bool = True) -> tuple[Track, Fingerprint | None]:
+    """A track, and of which clip it is, where the file says so."""
     try:
-        content = read_tensors(Path(folder) / TRACK_FOLDER, name)
+        content = read_tensors(Path(folder) / TRACKS, name, checked)
     except MissingKeypoints as error:
         raise MissingKeypoints(
-            f"no tracked key points for the clip {name!r} in {Path(folder) / TRACK_FOLDER}. Make them with: {command}"
+            f"no tracked key points for the clip {name!r} in {Path(folder) / TRACKS}. Make them with: "
+            f"{_command(folder)}"
         ) from error
+    made_from = Fingerprint.parse(content.pop("clip", None)) if isinstance(content, dict) else None
     problem = _problem(content)
     if problem:
-        raise KeypointError(f"the track of {name!r} {problem}. Make it anew with: {command} --overwrite")
+        raise KeypointError(f"the track of {name!r} {problem}. Make it anew with: {_command(folder)} --overwrite")
     size = tuple(int(side) for side in content.pop("size"))
-    return Track(**content, size=size)
+    return Track(**content, size=size), made_from
 
 
 def _problem(content: object) -> str | None:

@@ -4,24 +4,46 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import glob
+import hashlib
 import os
+import platform
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from media.ownership import check_own
+
+ABANDONED = 3600.0  # seconds: what another machine has left half-written for so long is of a process that was killed
+_OWNER = re.compile(r"\..*\.(?P<host>[0-9a-f]{12})-(?P<pid>\d+)\.[^.]*\.part", re.S)  # a scratch folder's name
+_cleared: set[Path] = set()  # folders that this process has cleared of others' leftovers
+
+
+def _host() -> str:
+    """This machine since it was started, or this container of it: where a process's number means that process."""
+    facts = [platform.node()]
+    for fact in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
+        with contextlib.suppress(OSError):
+            facts.append(os.readlink(fact) if os.path.islink(fact) else Path(fact).read_text())
+    return hashlib.sha256(" ".join(facts).encode()).hexdigest()[:12]
+
+
+_HOST = _host()
 
 
 @contextlib.contextmanager
 def scratch_folder(destination: str | Path) -> Iterator[Path]:
     """A folder beside ``destination`` that is gone when the block ends; errors of writing name ``destination``."""
     destination = Path(destination)
-    naming = {"prefix": f".{destination.name[:60]}.", "suffix": ".part", "dir": destination.parent}
+    naming = {"prefix": f".{destination.name[:30]}.{_HOST}-{os.getpid()}.", "suffix": ".part"}
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(**naming, ignore_cleanup_errors=True) as folder:
+        if destination.parent not in _cleared:
+            _cleared.add(destination.parent)
+            clear_leftovers(destination.parent)
+        with tempfile.TemporaryDirectory(**naming, dir=destination.parent, ignore_cleanup_errors=True) as folder:
             yield Path(folder)
     except OSError as error:
         raise explain_write_error(error, destination) from error
@@ -48,12 +70,35 @@ def atomic_path(destination: str | Path) -> Iterator[Path]:
             os.replace(temporary, destination)
 
 
-def clear_leftovers(destination: str | Path) -> None:
-    """Remove what a killed process has left of its attempt to write ``destination``; nobody may be writing it now."""
-    destination = Path(destination)
-    if len(destination.name) <= 60:  # a longer one cannot be told from its neighbours
-        for folder in destination.parent.glob(f".{glob.escape(destination.name)}.*.part"):
-            shutil.rmtree(folder, ignore_errors=True)
+def clear_leftovers(*folders: str | Path) -> None:
+    """Remove from each of ``folders`` what killed processes have left of their attempts to write something there.
+
+    What a live process is writing stays: a process of this machine is asked for by the number in the folder's name;
+    what another machine's has not touched for ``ABANDONED`` seconds is a killed one's.  The first time that a process
+    writes into a folder, this comes by itself.
+    """
+    for folder in folders:
+        try:
+            found = [(name, _OWNER.fullmatch(name)) for name in os.listdir(folder)]
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        for name, owner in found:
+            if owner is not None and _is_left(Path(folder, name), owner):
+                shutil.rmtree(Path(folder, name), ignore_errors=True)
+
+
+def _is_left(part: Path, owner: re.Match) -> bool:
+    """Whether nobody is writing into this scratch folder any more."""
+    if os.name == "posix" and owner["host"] == _HOST:
+        try:
+            os.kill(int(owner["pid"]), 0)
+        except ProcessLookupError:
+            return True
+        except OSError:  # another user's, or a number that is none
+            pass
+    with contextlib.suppress(FileNotFoundError):  # its owner has just finished it
+        return time.time() - max(path.stat().st_mtime for path in (part, *part.glob("*"))) > ABANDONED
+    return False
 
 
 def remove_own(path: Path) -> None:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import hashlib
-import os
-import shutil
-import time
 import warnings
 from pathlib import Path
 
 import numpy as np
 
-from media import ArrayClip, Clip, MediaError, atomic_path, open_clip, open_output_folder
+from media import ArrayClip, Clip, MediaError, atomic_path, clear_leftovers, open_clip, open_output_folder
+from media.fingerprint import digest, file_state
 
 READING = 2  # raised when the same files are read as other frames
-ABANDONED = 3600.0  # seconds: what has been half-written for so long is of a process that was killed
 
 
 class FrameCache:
@@ -39,10 +35,7 @@ class FrameCache:
         self.folder = open_output_folder(folder, "dataset_params.frame_cache.folder", {})
         self.gigabytes = gigabytes
         self._left_out: set[Path] = set()
-        for part in self.folder.glob(".*.part"):
-            with contextlib.suppress(FileNotFoundError):  # another process has just finished or removed it
-                if time.time() - part.stat().st_mtime > ABANDONED:
-                    shutil.rmtree(part, ignore_errors=True)
+        clear_leftovers(self.folder)
 
     def open(self, path: str | Path, frame_size: tuple[int, int] | None = None) -> Clip:
         """A clip as :func:`media.open_clip` gives it, but without a frame rate.
@@ -54,8 +47,8 @@ class FrameCache:
         path = Path(path)
         if not path.exists():
             return open_clip(path, frame_size)
-        stamp = _stamp(path)
-        file = self.folder / f"{_digest(str(path.absolute()), frame_size)}-{stamp}.npy"
+        stamp = digest(READING, file_state(path))
+        file = self.folder / f"{digest(str(path.absolute()), frame_size)}-{stamp}.npy"
         if file in self._left_out:
             return open_clip(path, frame_size)
         try:
@@ -65,7 +58,7 @@ class FrameCache:
         except (ValueError, EOFError) as error:
             raise MediaError(f"{file} is damaged ({error}): delete it, and it is made again") from error
         frames = open_clip(path, frame_size).read_all()
-        if _stamp(path) == stamp:  # it was not being written meanwhile
+        if digest(READING, file_state(path)) == stamp:  # it was not being written meanwhile
             self._store(file, frames, path)
         return ArrayClip(path, frames)
 
@@ -92,19 +85,3 @@ class FrameCache:
                 with contextlib.suppress(FileNotFoundError):  # another process has just replaced it
                     total += (self.folder / name).stat().st_size
         return total
-
-
-def _stamp(path: Path) -> str:
-    """Changes whenever a file of a clip does, or how it is read."""
-    if not path.is_dir():
-        return _digest(READING, *_state(path.stat()))
-    with os.scandir(path) as entries:
-        return _digest(READING, *sorted((entry.name, *_state(entry.stat())) for entry in entries))
-
-
-def _state(stat: os.stat_result) -> tuple[int, int, int]:
-    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
-
-
-def _digest(*parts: object) -> str:
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:20]

@@ -38,6 +38,28 @@ class MediaError(ValueError):
     """A clip or picture that cannot be used; the message names the file, what is wrong and what would be legal."""
 
 
+# Names that Windows keeps for devices, with any suffix.
+_DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.I)
+
+
+def name_problem(name: str, foreign: bool = False) -> str:
+    """Why something cannot be called so; "" where it can.
+
+    Args:
+        name: of a clip, or a part of a path.
+        foreign: it comes from an archive or a list, so no file system has accepted it yet.
+    """
+    if name.strip() in ("", ".", "..") or "/" in name or "\\" in name:
+        return "is no bare name of a file or folder"
+    if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in name):
+        return "has control characters in its name, or one that is no UTF-8"
+    if foreign and (_DEVICES.fullmatch(name) or re.match(r"[a-z]:", name, re.I)):
+        return "is the name of a device or drive on Windows"
+    if foreign and name != name.strip():
+        return "begins or ends with a blank, which lists do not keep"
+    return ""
+
+
 class MediaWarning(UserWarning):
     """Something about a clip or picture that is used all the same; the message begins with its path."""
 
@@ -142,6 +164,8 @@ def list_clips(root: str | Path) -> list[Path]:
         )
     seen: dict[str, Path] = {}
     for path in clips:
+        if problem := name_problem(path.name):
+            raise MediaError(f"{str(path)!r} {problem}. Rename it")
         other = seen.setdefault(clip_name(path), path)
         if other is not path:
             raise MediaError(f"two clips are called {clip_name(path)!r}: {other} and {path}. Rename one of them.")

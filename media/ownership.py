@@ -85,7 +85,7 @@ def check_outputs(outputs: Mapping[str, Path | None], inputs: Mapping[str, str |
         for other, theirs in (inputs | seen).items():
             if _is_same(path, theirs):
                 raise OutputError(f"{name} {path} is {other} too: choose another name for one of them")
-            if other in inputs and path.is_dir() and theirs.resolve().is_relative_to(path.resolve()):
+            if other in inputs and path.is_dir() and _real(theirs).is_relative_to(_real(path)):
                 raise OutputError(f"{name} {path} holds {other} {theirs}: choose another name")
         seen[name] = path
         check_own(path)
@@ -132,4 +132,9 @@ def open_output_folder(
 def _is_same(one: Path, other: Path) -> bool:
     if one.exists() and other.exists():
         return os.path.samefile(one, other)
-    return one.resolve() == other.resolve()
+    return _real(one) == _real(other)
+
+
+def _real(path: Path) -> Path:
+    """``Path.resolve``, which raises where links lead in a circle."""
+    return Path(os.path.realpath(path))

@@ -178,7 +178,7 @@ def gif_rate(fps: float) -> float:
     GIF delays are whole hundredths of a second, and viewers clamp those under two, so at most 50 frames a second are
     possible: faster clips keep all their frames and play slowed down.  Who writes one says so to the user.
     """
-    return 100.0 / max(2, round(100.0 / fps))
+    return 100.0 / min(65_535, max(2, round(100.0 / fps)))
 
 
 def gif_slowdown(suffix: str, fps: float) -> str:

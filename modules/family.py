@@ -42,8 +42,34 @@ def leaves(network: type[nn.Module], without: Iterable[str]) -> dict[str, None]:
 
 
 def construct(network: type[nn.Module], common: dict, params: dict, **own: Any) -> nn.Module:
-    """A network from its section ``params``, ``own`` arguments, and those of the ``common`` settings that it takes."""
-    return network(**pick(common, keywords(network)), **params, **own)
+    """A network from its section ``params``, ``own`` arguments, and those of the ``common`` settings that it takes.
+
+    Raises:
+        ValueError: a setting that is none of the kind that its constructor says, or of which no network can be made.
+    """
+    legal, given = keywords(network), {**pick(common, keywords(network)), **params}
+    for name, value in given.items():
+        what, accepts = _KINDS.get(getattr(legal.get(name), "annotation", None), ("", None))
+        if accepts is not None and not accepts(value):
+            raise ValueError(f"model_params: {name} is {str(value)[:80]!r}; legal: {what}")
+    try:
+        return network(**given, **own)
+    except (TypeError, ZeroDivisionError, OverflowError, MemoryError, RuntimeError, IndexError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"model_params: no {network.__name__} can be made of {str(given)[:300]}: {reason}") from error
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+# Annotation of a constructor's parameter: its legal values, in words and as a test.
+_KINDS = {
+    "int": ("a whole number from 0 to 4096", lambda v: isinstance(v, int) and _is_number(v) and 0 <= v <= 4096),
+    "float": ("a number above 0, at most 1e6", lambda value: _is_number(value) and 0 < value <= 1e6),
+    "float | None": ("a number, or null", lambda value: value is None or (_is_number(value) and abs(value) <= 1e6)),
+    "bool": ("True or False", lambda value: isinstance(value, bool)),
+}
 
 
 def pick(params: dict, names: Iterable[str]) -> dict:

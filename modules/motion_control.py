@@ -140,8 +140,8 @@ class MotionControl:
 
     def __init__(self, amplify: float | None = None, regions: str | Iterable[str] | None = None):
         amplify = 1.0 if amplify is None else amplify
-        if not 0 <= amplify < float("inf"):
-            raise ValueError(f"amplify is {amplify:g}; legal: a number from 0 (still), 1 as driven")
+        if not 0 <= amplify <= 1e6:
+            raise ValueError(f"amplify is {amplify:g}; legal: a number from 0 (still) to 1e6, 1 as driven")
         self.amplify = float(amplify)
         self.regions = None if regions is None else parse_regions(regions)
         self.rows = None if self.regions is None else region_rows(self.regions)

@@ -142,7 +142,7 @@ class Claims:
             if len(others) == len(left):
                 time.sleep(POLL)
             left = others
-        self._tidy()
+        self.tidy()
 
     def _sweep(
         self, items: list[Item], name: Callable[[Item], str], done: Callable[[Item], bool], others: list[Item]
@@ -157,8 +157,8 @@ class Claims:
                 elif not done(item):  # it was, perhaps, while the claim was asked for
                     yield item, claim
 
-    def _tidy(self) -> None:
-        """Remove the claims of those who were killed between finishing a piece and giving it back."""
+    def tidy(self) -> None:
+        """Remove the claims of those who were killed before they gave them back; :meth:`sweeps` ends with it."""
         for path in {self.folder / file.name.partition(".")[0] for file in self._files()}:
             with contextlib.suppress(OSError):
                 if time.time() - path.stat().st_mtime > ABANDONED:

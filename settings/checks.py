@@ -14,7 +14,7 @@ from modules.family import Family
 from modules.losses import active
 from modules.motion_control import parse_regions
 from settings import keys as legal
-from settings.files import ConfigError, merge
+from settings.files import ConfigError, merge, shorten
 from settings.keys import AMOUNT, DEFAULTS, TRAINING_KEYS, WEIGHT_RULES, Rule, one_of, optional
 
 
@@ -71,10 +71,11 @@ def check_keys(config: dict, keys: dict, family: str | None, prefix: str = "") -
             raise ConfigError(_unknown_key(str(name), prefix, keys, family))
         if isinstance(keys[name], dict) and value is not None:
             if not isinstance(value, dict):
-                raise ConfigError(f"{path} should be a section with {', '.join(keys[name])}; it is {value!r}")
+                shown = shorten(repr(value), 200)
+                raise ConfigError(f"{path} should be a section with {', '.join(keys[name])}; it is {shown}")
             check_keys(value, keys[name], family, path + ".")
         elif isinstance(keys[name], Rule) and not keys[name].accepts(value):
-            raise ConfigError(f"{path} is {value!r}; legal: {keys[name].legal}")
+            raise ConfigError(f"{path} is {shorten(repr(value), 200)}; legal: {keys[name].legal}")
 
 
 def _unknown_key(name: str, prefix: str, keys: dict, family: str | None) -> str:

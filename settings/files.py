@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ import yaml
 
 # Only such texts as 2e-4, which YAML 1.1 takes for words, are read differently from the standard: as numbers.
 _EXPONENT = re.compile(r"[-+]?\d[\d_]*(\.\d*)?[eE][-+]?\d+$")
+
+
+MOST_VALUES, DEEPEST = 100_000, 50  # of a file of settings, all links followed; ours have some hundred, four deep
 
 
 class _Loader(yaml.SafeLoader):
@@ -38,13 +42,42 @@ def read_yaml(path: str | Path) -> dict:
         near = [] if folder == path else difflib.get_close_matches(str(path), names, n=1, cutoff=0.4)
         hint = f" Did you mean {near[0]}?" if near else f" Configs there: {', '.join(names) or 'none'}."
         raise ConfigError(f"no such config: {path}.{hint}")
-    try:
-        data = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    data = _parse(path.read_bytes(), str(path))
     if not isinstance(data, dict):
-        raise ConfigError(f"{path} should hold sections such as dataset_params and model_params; it holds {data!r}")
+        raise ConfigError(
+            f"{path} should hold sections such as dataset_params and model_params; it holds {shorten(repr(data), 200)}"
+        )
     return data
+
+
+def _parse(text: str | bytes, where: str) -> Any:
+    """What a YAML text holds, within bounds: one that links to itself, or repeats itself without end, has none.
+
+    Raises:
+        ConfigError: no YAML, or more than :data:`MOST_VALUES` values with all links followed.
+    """
+    try:
+        data = yaml.load(text.decode("utf-8") if isinstance(text, bytes) else text, _Loader)  # noqa: S506 - safe
+    except RecursionError as error:
+        raise ConfigError(f"{where} nests too deeply, or links to itself") from error
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # numbers and dates that are none are ValueErrors
+        raise ConfigError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from error
+    waiting, count = [(data, 0)], 0
+    while waiting:
+        value, depth = waiting.pop()
+        count += 1
+        if count > MOST_VALUES or depth > DEEPEST:
+            raise ConfigError(f"{where} nests too deeply, or links to itself: expected a file such as config/base.yaml")
+        if isinstance(value, dict):
+            waiting += [(part, depth + 1) for pair in value.items() for part in pair]
+        elif isinstance(value, (list, tuple, set)):
+            waiting += [(part, depth + 1) for part in value]
+    return data
+
+
+def shorten(text: str, length: int) -> str:
+    """``text`` for a message, no longer than that."""
+    return text if len(text) <= length else f"{text[:length]} …"
 
 
 def merge(base: dict, changes: dict) -> dict:
@@ -61,7 +94,8 @@ def merge(base: dict, changes: dict) -> dict:
 def resolve_base(path: str | Path, seen: tuple[Path, ...] = ()) -> dict:
     """A YAML file with everything it is based on."""
     path = Path(path)
-    if path.resolve() in seen:
+    real = Path(os.path.realpath(path))  # Path.resolve raises where links lead in a circle
+    if real in seen:
         raise ConfigError(f"{path} is based on itself: {' → '.join(str(p) for p in (*seen, path))}")
     data = read_yaml(path)
     base = data.pop("base", None)
@@ -69,7 +103,7 @@ def resolve_base(path: str | Path, seen: tuple[Path, ...] = ()) -> dict:
         return data
     if not isinstance(base, str):
         raise ConfigError(f"{path}: base is {base!r}; legal: the name of another YAML file")
-    return merge(resolve_base(path.parent / base, (*seen, path.resolve())), data)
+    return merge(resolve_base(path.parent / base, (*seen, real)), data)
 
 
 def apply_overrides(config: dict, overrides: list[str]) -> dict:
@@ -78,11 +112,11 @@ def apply_overrides(config: dict, overrides: list[str]) -> dict:
         name, separator, value = text.partition("=")
         if not separator or not name:
             raise ConfigError(f"--set {text!r}: expected section.key=value, e.g. train_params.batch_size=4")
-        try:
-            change: Any = yaml.load(value, _Loader)  # noqa: S506 - a SafeLoader
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {text!r}: the value is not valid YAML ({error})") from error
-        for part in reversed(name.strip().split(".")):
+        change = _parse(value, f"--set {shorten(text, 80)}: the value")
+        parts = name.strip().split(".")
+        if len(parts) > DEEPEST:
+            raise ConfigError(f"--set {shorten(text, 80)}: {len(parts)} names; expected section.key=value")
+        for part in reversed(parts):
             change = {part: change}
         config = merge(config, change)
     return config

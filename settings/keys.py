@@ -6,7 +6,6 @@ networks' constructors do for ``model_params``.  A rule says the key's default t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from inspect import Parameter
@@ -28,12 +27,17 @@ class Rule:
         return replace(self, default=value)
 
 
+LARGEST = 2**31 - 1  # of whole numbers: what every library takes
+MOST = 1e9  # of any other number: what is beyond is a slip, and overflows somewhere
+MOST_PIXELS = 16_384  # of a frame's side: more is a slip, and beyond any memory
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= MOST
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST
 
 
 def optional(rule: Rule) -> Rule:
@@ -68,14 +72,15 @@ def defaults(keys: dict, *null: str) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not NONE}
 
 
-COUNT = Rule("a whole number above 0", lambda value: _is_whole(value) and value > 0)
-NATURAL = Rule("a whole number from 0", lambda value: _is_whole(value) and value >= 0)
-NUMBER = Rule("a number", _is_number)
-POSITIVE = Rule("a number above 0", lambda value: _is_number(value) and value > 0)
-AMOUNT = Rule("a number from 0", lambda value: _is_number(value) and value >= 0)
+COUNT = Rule(f"a whole number from 1 to {LARGEST}", lambda value: _is_whole(value) and value > 0)
+NATURAL = Rule(f"a whole number from 0 to {LARGEST}", lambda value: _is_whole(value) and value >= 0)
+NUMBER = Rule("a number, at most 1e9 in size", _is_number)
+POSITIVE = Rule("a number above 0, at most 1e9", lambda value: _is_number(value) and value > 0)
+AMOUNT = Rule("a number from 0 to 1e9", lambda value: _is_number(value) and value >= 0)
 SWITCH = Rule("True or False", lambda value: isinstance(value, bool))
 TEXT = Rule("a text", lambda value: isinstance(value, str) and bool(value))
-SIZE = list_of(COUNT, "[height, width, 3]", 2, 3)
+SIDE = Rule(f"a number of pixels, at most {MOST_PIXELS}", lambda value: _is_whole(value) and 0 < value <= MOST_PIXELS)
+SIZE = list_of(SIDE, f"[height, width, 3], at most {MOST_PIXELS} pixels", 2, 3)
 FORMAT = one_of(".mp4", ".gif", ".png").by_default(".mp4")
 ROOTS = either(Rule("a folder", TEXT.accepts), list_of(TEXT, "a list of folders"))
 RATE = Rule("a number from 1 to 1000", lambda value: _is_number(value) and 1 <= value <= 1000)
@@ -94,7 +99,7 @@ DATASET_KEYS = {
     "augmentation_params": {
         "flip_param": {"horizontal_flip": SWITCH, "time_flip": SWITCH},
         "jitter_param": {"brightness": AMOUNT, "contrast": AMOUNT, "saturation": AMOUNT, "hue": HUE},
-        "crop_param": {"size": list_of(COUNT, "[height, width]", 2)},
+        "crop_param": {"size": list_of(SIDE, f"[height, width], at most {MOST_PIXELS} pixels", 2)},
         "resize_param": {"ratio": list_of(POSITIVE, "[smallest, largest]", 2)},
         "rotation_param": {"degrees": either(AMOUNT, RANGE)},
     },
@@ -200,8 +205,8 @@ COMPARE_KEYS = {
     "columns": Rule("a list of columns", lambda value: isinstance(value, list) and bool(value)),
     "rows": either(TEXT, Rule("a list of rows", lambda value: isinstance(value, list) and bool(value))),
     "truth": optional(TEXT),
-    "slow_down": POSITIVE.by_default(4),
+    "slow_down": Rule("a number above 0, at most 1000", lambda value: _is_number(value) and 0 < value <= 1000, 4),
     "difference_gain": POSITIVE.by_default(8),
-    "gif_width": COUNT.by_default(160),
+    "gif_width": SIDE.by_default(160),
 }
 COMPARE_DEFAULTS = {**defaults(COMPARE_KEYS), "dataset_params": defaults(COMPARE_KEYS["dataset_params"])}

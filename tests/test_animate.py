@@ -8,7 +8,6 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
-from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +18,13 @@ import animate as engine
 from animate import animate
 from animation import clip_animator
 from animation.clip_animator import ClipAnimator, Take, batches
+from animation.pairs import Pair
 from animation.results import finished, result_paths
 from checkpoint import LoadedModel, write_checkpoint
 from corpora import ClipRecord, read_clips, write_clips
 from corpora.generated import GeneratedSet
 from faces.keypoint_files import KeypointError, save_keypoints
-from frames_dataset import ClipFolder, DataError, FramesDataset, Pair
+from frames_dataset import ClipFolder, DataError, FramesDataset
 from media import Clip, open_clip, write_clip, write_frame_folder
 from media.ownership import MARKER
 from modules import FAMILIES, build_networks, get_family
@@ -655,19 +655,36 @@ def test_finished_results_are_skipped(run, capsys):
     assert all(result.made for result in run(overwrite=True).values())
 
 
-def test_results_before_their_key_points_are_named(run, tmp_path, capsys):
-    first, second = run().values()
-    assert "are older than" not in capsys.readouterr().out
-    points = next(tmp_path.rglob(f"{first.pair.driving}.pt"))
-    later = first.video.stat().st_mtime + 10
-    os.utime(points, (later, later))
-    assert not any(result.made for result in run().values()), "they are kept"
-    names = sorted(result.pair.name for result in (first, second) if first.pair.driving in astuple(result.pair))
-    assert f"{len(names)} of these are older than their clips or key points: {', '.join(names)}. --overwrite" in (
-        capsys.readouterr().out
-    )
-    run(overwrite=True)
-    assert "are older than" not in capsys.readouterr().out
+def made(results: dict) -> set[str]:
+    return {name for name, result in results.items() if result.made}
+
+
+def test_results_are_of_the_clips_and_key_points_there_are_now(run, data, tmp_path, capsys):
+    """Content decides, not dates: what was touched or copied is the same, what was replaced is not."""
+    names = made(run())
+    frame = data / "test" / "test_0" / "0000003.png"
+    os.utime(frame, (0, 0))
+    os.replace(shutil.copy(frame, tmp_path / "copy.png"), frame)
+    assert not made(run())
+    write_frame_folder(data / "test" / "test_0", moving_frames(7))
+    assert made(run()) == names and not made(run())
+    save_keypoints(data / "keypoints", "test_1", random_keypoints(9))
+    assert made(run()) == names and not made(run())
+    capsys.readouterr()
+    next((tmp_path / "out" / ".made_from").iterdir()).write_text("{")
+    assert len(made(run())) == 1
+    shutil.rmtree(tmp_path / "out" / ".made_from")  # an earlier version's folder
+    assert made(run()) == names
+    assert "2 results in" in (said := capsys.readouterr().out) and "do not say what they were made from" in said
+
+
+def test_clips_of_a_labelled_set_are_of_the_clips_there_are_now(run, data, tmp_path):
+    """Also where the result itself was made again without it."""
+    label(data)
+    run(dataset_out=str(tmp_path / "made"))
+    write_frame_folder(data / "test" / "test_0", moving_frames(7))
+    assert made(run(dataset_out=None))
+    assert made(run(dataset_out=str(tmp_path / "made"))) and not made(run(dataset_out=str(tmp_path / "made")))
 
 
 @pytest.mark.parametrize("overlap", [False, True])
@@ -685,6 +702,19 @@ def test_results_are_made_anew_by_one_process_at_a_time(run, tmp_path, monkeypat
     assert sorted(free) == [(name, False) for name in sorted(names)]
     with Claims(tmp_path / "out").hold(min(names)) as mine:
         assert mine, "given back"
+
+
+def test_frames_that_are_not_finite_are_no_result(run, monkeypatch, tmp_path):
+    render = KeyPointAnimator.render
+
+    def broken(self, motion):
+        out = render(self, motion)
+        return out | {"prediction": out["prediction"] * torch.nan}
+
+    monkeypatch.setattr(KeyPointAnimator, "render", broken)
+    with pytest.raises(DataError, match="2 of 2 pairs failed: .*come out as NaN or infinite"):
+        run()
+    assert not list((tmp_path / "out").glob("*.mp4"))
 
 
 @pytest.mark.parametrize("lost", ["video", "lossless"])
@@ -834,7 +864,7 @@ def test_truncated_driving_video_gives_what_it_holds(run, model, data):
     frames = np.concatenate([moving_frames(5, 16)] * 4)
     write_truncated_mp4(data / "test" / "video.mp4", frames, 25, share=0.6)
     save_keypoints(data / "keypoints", "video", random_keypoints(0))
-    with pytest.warns(UserWarning, match=r"video\.mp4 is truncated"):
+    with pytest.warns(UserWarning, match=r"video\.mp4: truncated"):
         results = run(num_pairs=6)
     kept = len(open_clip(results["video-test_0"].lossless))
     assert 10 < kept < 64

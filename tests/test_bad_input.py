@@ -232,7 +232,7 @@ def test_truncated_video_is_used_as_far_as_it_goes():
     write_truncated_mp4(Path("data/train/video.mp4"), frames, 25, share=0.6)
     save_keypoints("data/keypoints", "video", random_keypoints(0))
     settings(train_params={"batch_size": 4})
-    with pytest.warns(UserWarning, match=r"video\.mp4 is truncated: \d+ of about 64 frames"):
+    with pytest.warns(UserWarning, match=r"video\.mp4: truncated"):
         assert run.main(TRAIN) == 0
 
 

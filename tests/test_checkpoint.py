@@ -14,7 +14,6 @@ import tarfile
 import textwrap
 import zipfile
 from pathlib import Path
-from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -22,14 +21,13 @@ import torch
 from torch import nn
 
 from checkpoint import (
-    VGG_FILE,
     CheckpointError,
     family_of,
     file_hash,
     load_for_inference,
     load_networks,
-    load_vgg19,
     read_checkpoint,
+    warm_start,
     write_checkpoint,
 )
 from modules import build_networks
@@ -406,73 +404,22 @@ def test_kill_in_the_middle_leaves_the_last_good_one(tmp_path):
     assert [name for name in leftovers(tmp_path) if not name.startswith(".")] == ["a.pth"]
 
 
-# ------------------------------------------------------------------------------------------ VGG
-@pytest.fixture
-def no_network(tmp_path, monkeypatch) -> Path:
-    """An empty cache, and a download that fails."""
-
-    def fail(*args, **kwargs):
-        raise URLError("Name or service not known")
-
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", fail)
-    return tmp_path / "hub" / "checkpoints" / VGG_FILE
+def test_values_that_are_not_finite_are_named():
+    """By both ways into networks: all of a checkpoint, or what fits."""
+    networks = build_networks(tiny_config())
+    bad = {name: dict(network.state_dict()) for name, network in networks.items()}
+    bad["generator"]["final.bias"] = torch.full_like(bad["generator"]["final.bias"], float("nan"))
+    with pytest.raises(CheckpointError, match=r"model\.pth holds NaN .* such as generator\.final\.bias.*earlier"):
+        load_networks(networks, bad, "fpb_fomm", "model.pth")
+    assert "generator.final.bias: holds NaN or infinite values" in warm_start(networks, bad)[1]
 
 
-def tiny_vgg(monkeypatch) -> dict[str, torch.Tensor]:
-    """State dict of a VGG-19 of the real depth and two channels; torchvision's is replaced by it."""
-    layers: list[nn.Module] = []
-    channels = 3
-    for convolutions in (2, 2, 4, 4, 4):
-        for _ in range(convolutions):
-            layers += [nn.Conv2d(channels, 2, 3, padding=1), nn.ReLU(inplace=True)]
-            channels = 2
-        layers.append(nn.MaxPool2d(2))
-
-    class Net(nn.Module):
-        def __init__(self, weights=None):
-            super().__init__()
-            self.features = nn.Sequential(*layers)
-
-    monkeypatch.setattr("torchvision.models.vgg19", Net)
-    state = {f"features.{k}": torch.randn_like(v) for k, v in nn.Sequential(*layers).state_dict().items()}
-    return state | {"classifier.0.weight": torch.zeros(1)}
-
-
-def test_vgg_that_cannot_be_had(no_network):
-    with pytest.raises(CheckpointError) as caught:
-        load_vgg19()
-    parts = (
-        "Name or service",
-        VGG_FILE,
-        str(no_network),
-        "vgg_weights",
-        "perceptual: [0,",
-        "reconstruction: 10",
-    )
-    for part in parts:
-        assert part in str(caught.value)
-
-
-@pytest.mark.parametrize("place", ["cache", "named"])
-def test_vgg_from_a_file(place, no_network, tmp_path, monkeypatch):
-    state = tiny_vgg(monkeypatch)
-    path = no_network if place == "cache" else tmp_path / "vgg.pth"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(state, path)
-    vgg = load_vgg19(None if place == "cache" else str(path))
-    features = vgg(torch.rand(1, 3, 32, 32))
-    assert len(features) == 5
-    assert any(torch.equal(p, state["features.0.weight"]) for p in (*vgg.parameters(), *vgg.buffers()))
-
-
-@pytest.mark.parametrize("content", [None, b"", b"<html>", "other"])
-def test_vgg_file_that_is_none(content, no_network, tmp_path, monkeypatch):
-    path = tmp_path / "vgg.pth"
-    if content == "other":
-        torch.save({"features.0.weight": torch.zeros(3)}, path)
-        tiny_vgg(monkeypatch)
-    elif content is not None:
-        path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"(?s)cannot be had: .*train_params\.vgg_weights"):
-        load_vgg19(str(path))
+@pytest.mark.parametrize("place", [0.3, 0.5, 0.9])
+def test_flipped_bytes_are_no_weights(networks, tmp_path, place):
+    write_checkpoint(tmp_path / "model.pth", {"generator": networks["generator"].state_dict()})
+    read_checkpoint(tmp_path / "model.pth")
+    data = bytearray((tmp_path / "model.pth").read_bytes())
+    data[int(place * len(data))] ^= 4
+    (tmp_path / "model.pth").write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"model\.pth is (damaged|truncated)"):
+        read_checkpoint(tmp_path / "model.pth")

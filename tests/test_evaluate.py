@@ -345,8 +345,9 @@ def test_the_command_line(folders, tmp_path, capsys):
     (tmp_path / "pairs.csv").write_text("driving,source\nsmile,hopper\nfrown,hopper\n")
     evaluating = ["--mode", "evaluate", "--out", str(tmp_path / "out"), "--pairs", str(tmp_path / "pairs.csv")]
     good = ["--driving", str(folders / "driving"), "--generated", f"good={folders / 'good'}", "--workers", "1"]
-    assert run.main([*evaluating, *good]) == 0
+    assert run.main([*evaluating, *good]) == 2, "some could not be scored"
     said = capsys.readouterr()
+    assert said.err.strip().splitlines()[-1] == "error: 2 of 4 results could not be scored"
     assert re.search(r"good: rho 0\.\d\d, vcor .*skill", said.out) and "report.html" in said.out
     assert "failed: frown-hopper (good): no driving clip 'frown'" in said.err
     for arguments, message in (

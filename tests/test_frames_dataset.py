@@ -6,6 +6,7 @@ import os
 import time
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,27 +14,28 @@ import torch
 from PIL import Image
 
 import frames_dataset
+from animation.pairs import Pair, random_pairs, read_pairs
 from corpora import ClipRecord, write_clips
 from faces.keypoint_files import KeypointError, save_keypoints, update_manifest
+from faces.onset import Onset
+from faces.records import make_entry
 from faces.tracking import load_track, save_track
 from frames_dataset import (
     ClipFolder,
     DataError,
     EpochSampler,
     FramesDataset,
-    Pair,
     SharedBuffers,
     clip_rate,
     collate,
     known_rate,
     make_loader,
-    random_pairs,
-    read_pairs,
     split_folders,
     to_frames,
     to_tensor,
 )
-from media import MediaError, write_clip, write_frame_folder
+from media import MediaError, open_clip, write_clip, write_frame_folder
+from media.fingerprint import Fingerprint
 from tests.conftest import make_data, random_keypoints, random_track
 from tests.pictures import noise, smooth, write_strip
 
@@ -423,12 +425,51 @@ def test_order_of_the_file_system_changes_nothing(tmp_path, monkeypatch):
     assert FramesDataset(params(root), False).clips.names == expected
 
 
-def test_when_a_clip_changed(tmp_path):
+def test_what_is_derived_from_a_clip_is_derived_from(tmp_path):
     """Its key points may lack the suffix that a folder's name has, as where they are loaded."""
     write_frame_folder(tmp_path / "test" / "a.mp4", noise(2, 16, 16))
     points = save_keypoints(tmp_path / "keypoints", "a", random_keypoints(16, 16))
     clips = ClipFolder(params(tmp_path), "test", with_keypoints=True)
-    for path in (points, clips.paths["a.mp4"]):
-        later = clips.changed("a.mp4") + 100
-        os.utime(path, (later, later))
-        assert clips.changed("a.mp4") == later
+    assert clips.files("a.mp4") == {"clip": tmp_path / "test" / "a.mp4", "key points": points}
+
+
+def test_key_points_and_tracks_of_another_clip_are_refused(tmp_path, capsys):
+    clip, folder = tmp_path / "train" / "a", tmp_path / "keypoints"
+    write_frame_folder(clip, noise(2, 16, 16))
+    points, track = random_keypoints(0, 16), random_track(random_keypoints(0, 16), 16, frames=2)
+    save_keypoints(folder, "a", points)
+    onset = Onset(clip, open_clip(clip).first())
+    update_manifest(folder, {"a": make_entry(onset, SimpleNamespace(name="none", version="1"), "template")})
+    save_track(folder, "a", track)
+
+    def load() -> FramesDataset:
+        return FramesDataset(params(tmp_path), True, with_tracks=True)
+
+    load()
+    assert "1 tracks in" in (said := capsys.readouterr().out) and "do not say which clip they were made from" in said
+    save_track(folder, "a", track, Fingerprint.of(clip))
+    os.utime(clip / "0000000.png", (0, 0))
+    load()
+    assert not capsys.readouterr().out
+    write_frame_folder(clip, np.concatenate([noise(1, 16, 16), noise(1, 16, 16, seed=1)]))
+    with pytest.raises(KeypointError, match="the track of 'a' .* was made from another clip"):
+        load()
+    write_frame_folder(clip, noise(2, 16, 16, seed=2))
+    with pytest.raises(KeypointError, match="the key points of 'a' .* were made from another clip .*: run kpmaker"):
+        load()
+    write_frame_folder(clip, noise(2, 16, 16))
+    save_keypoints(folder, "a", points + 1)
+    with pytest.raises(KeypointError, match=r"the track of 'a' .* from other key points"):
+        load()
+
+
+def test_a_field_that_is_not_finite_is_said(tmp_path):
+    write_frame_folder(tmp_path / "train" / "clip", noise(3, 16, 16))
+    save_keypoints(tmp_path / "keypoints", "clip", random_keypoints(0, 16))
+    track = random_track(random_keypoints(0, 16), 16, frames=3)
+    track.field[2, 1, 1] = float("nan")
+    save_track(tmp_path / "keypoints", "clip", track)
+    clips = ClipFolder(params(tmp_path), "train", True, with_tracks=True)
+    assert clips.track("clip", [0, 1])
+    with pytest.raises(KeypointError, match="the track of 'clip' .* NaN .* kpmaker.py --track --overwrite"):
+        clips.track("clip", [1, 2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from faces.keypoint_files import MANIFEST, load_keypoints, read_manifest, save_k
 from faces.onset import OnsetDetector
 from faces.preview import COLOURS, HEADING, MAX_TILES, TILE, Tile, contact_sheet, spread
 from faces.records import Recorder
+from faces.tracking import load_track, save_track
 from media import read_image, write_clip, write_frame_folder, write_image
 from media.ownership import MARKER
 from modules.facial_prior import select_keypoints, template_keypoints
@@ -313,6 +315,43 @@ def test_changed_clip_is_done_again_and_a_moved_one_is_not(tmp_path, looked_at, 
     assert run(tmp_path / "elsewhere", tmp_path / "out") == 0
     assert looked_at == []
     assert read_manifest(tmp_path / "out")["a"]["source"] == str((tmp_path / "elsewhere/a").resolve())
+
+
+def test_tracks_are_of_the_clips_and_key_points_there_are_now(tmp_path, monkeypatch, capsys):
+    """Also where a run was killed once the key points were renewed, and for tracks of earlier versions."""
+    moving = [np.roll(FACE["hopper"], shift, axis=1) for shift in range(3)]
+    for name in "ab":
+        write_frame_folder(tmp_path / "in" / name, moving)
+
+    def tracked(*options: str) -> int:
+        capsys.readouterr()
+        assert run(tmp_path / "in", tmp_path / "out", "--track", *options) == 0
+        return int(re.search(r"tracks: (\d+) clips followed", capsys.readouterr().out)[1])
+
+    assert tracked() == 2 and tracked() == 0 and tracked("--overwrite") == 2
+    os.utime(tmp_path / "in" / "a" / "0000002.png", (0, 0))
+    assert tracked() == 0
+    write_frame_folder(tmp_path / "in" / "a", moving[:1] + moving[2:])  # the onset, and so its points, are the same
+    write_frame_folder(tmp_path / "in" / "b", [FACE["astronaut"]] * 3)
+    monkeypatch.setattr(kpmaker, "track_clips", lambda *rest: sys.exit(9))
+    with pytest.raises(SystemExit):
+        run(tmp_path / "in", tmp_path / "out", "--track")
+    monkeypatch.undo()
+    assert tracked() == 2
+    assert len(load_track(tmp_path / "out", "a")) == 2
+    assert torch.equal(load_track(tmp_path / "out", "b").onset, points_of(FACE["astronaut"]))
+    save_track(tmp_path / "out", "a", load_track(tmp_path / "out", "a"))
+    assert tracked() == 1
+
+
+def test_a_clip_that_cannot_be_followed_does_not_stop_the_others(tmp_path, capsys):
+    for name in "ab":
+        still(tmp_path / "in" / name, FACE["hopper"])
+    (tmp_path / "in" / "a" / "0000001.png").write_bytes(b"damaged")
+    assert run(tmp_path / "in", tmp_path / "out", "--track") == 2
+    said = capsys.readouterr().err
+    assert "error: a: cannot read" in said and "for 1 of 2 clips" in said.splitlines()[-1]
+    assert names(tmp_path / "out" / "tracks") == ["b.pt"]
 
 
 def test_files_of_another_program_are_kept(tmp_path, looked_at, capsys):

@@ -89,6 +89,29 @@ def test_a_folder_is_continued(tmp_path):
     assert len((tmp_path / "log.txt").read_text().splitlines()) == 2
 
 
+def test_a_resumed_run_writes_its_last_steps_once(tmp_path):
+    """What came after the checkpoint that it goes on from is cut off, with a line that a kill cut short."""
+    logger = Logger(tmp_path, {})
+    for step in range(6):
+        logger.log_step(step, step // 2, {"loss": 0.5})
+        if step % 2:
+            logger.log_epoch(step // 2, {"loss": 0.5})
+            logger.log_validation(step, step // 2, {"val_skill": 0.1}, {}, {}, best=False)
+    logger.close()
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 1, "epo')
+    logger = Logger(tmp_path, {}, step=4, epoch=2)
+    logger.log_step(4, 2, {"loss": 0.25})
+    logger.close()
+    assert [row["step"] for row in read_lines(tmp_path / "metrics.jsonl") if "loss" in row] == [0, 1, 2, 3, 4]
+    assert [row["epoch"] for row in read_lines(tmp_path / "epochs.jsonl")] == [0, 1]
+    assert [row["step"] for row in read_lines(tmp_path / "validation.jsonl")] == [1, 3]
+    assert [line[:9] for line in (tmp_path / "log.txt").read_text().splitlines()] == ["00000000)", "00000001)"]
+    board = EventAccumulator(str(tmp_path / "tensorboard"))
+    board.Reload()
+    assert [event.step for event in board.Scalars("step/loss")] == [0, 1, 2, 3, 4]
+
+
 def test_lines_cut_short_are_left_out(tmp_path):
     """A kill or a full disk in the middle of a line must not keep a run from going on."""
     path = tmp_path / "epochs.jsonl"

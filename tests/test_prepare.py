@@ -63,7 +63,7 @@ def test_a_corpus_from_the_command_line(tmp_path, capsys):
     assert prepare.main(["check", "--root", str(out), "--workers", "1"]) == 0
     assert f"2 clips, 8 frames in {out}: 0 errors, 0 warnings" in capsys.readouterr().out
     (out / "train/sub01_EP01_01/0000009.png").unlink()
-    assert prepare.main(["check", "--root", str(out), "--workers", "1"]) == 1
+    assert prepare.main(["check", "--root", str(out), "--workers", "1"]) == 2
     assert "error: frame count:" in capsys.readouterr().out
 
 
@@ -86,7 +86,7 @@ def test_a_corpus_from_the_command_line(tmp_path, capsys):
 def test_errors_of_corpora_are_one_line(tmp_path, monkeypatch, capsys, options, message):
     monkeypatch.chdir(tmp_path)
     casme2(tmp_path / "raw", subjects=(1,))
-    assert prepare.main(options) == 1
+    assert prepare.main(options) == 2
     lines = capsys.readouterr().err.splitlines()
     assert lines[-1].startswith("error: ") and message in lines[-1]
     assert not (tmp_path / "data").exists(), "nothing is written before what was asked for is known to be possible"
@@ -96,7 +96,7 @@ def test_errors_are_one_line_without_a_traceback(tmp_path, capsys):
     options = ["sample", "--out", str(tmp_path), "--size", "32", "--train-clips", "1", "--only", "train"]
     options += ["--workers", "1"]
     assert prepare.main(options) == 0
-    assert prepare.main([*options, "--seed", "5"]) == 1
+    assert prepare.main([*options, "--seed", "5"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") or "\nerror: " in error
     assert "--overwrite" in error

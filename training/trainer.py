@@ -15,14 +15,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from checkpoint import (
-    CheckpointError,
-    load_networks,
-    load_perceptual_network,
-    read_checkpoint,
-    untrained_networks,
-    warm_start,
-)
+from checkpoint import CheckpointError, load_networks, read_checkpoint, untrained_networks, warm_start
 from frames_dataset import DataError, EpochSampler, FramesDataset, make_loader
 from logger import background_share
 from modules import build_networks, get_family
@@ -32,6 +25,7 @@ from modules.training_layers import prepare_for_training
 from parallel.distributed import ALONE, Team, cores
 from settings.devices import settle_precision
 from training.loss_model import LossModel
+from training.perceptual_weights import load_perceptual_network
 from training.schedule import batch_norms, check_exceptions, learning_rate, parse_freeze
 
 ADAM_BETAS = (0.5, 0.999)

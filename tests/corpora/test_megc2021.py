@@ -6,11 +6,11 @@ import zipfile
 
 import numpy as np
 
+from animation.pairs import read_pairs
 from corpora import read_clips
 from corpora.cutting import Settings
 from corpora.pipeline import prepare
 from corpora.splits import CHALLENGE_FILE, SplitOptions, read_challenge
-from frames_dataset import read_pairs
 from media import open_clip
 from tests.conftest import ROOT
 from tests.corpora.trees import brightness, expected_tint, read, rules, tint, write_frames

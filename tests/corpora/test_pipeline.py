@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -210,7 +211,8 @@ def test_an_interruption_leaves_no_half_written_clip(raw, tmp_path, monkeypatch)
         with pytest.raises(KeyboardInterrupt):
             run(raw, out)
     assert [path.name for path in (out / "train").iterdir()] == ["s1_ne_01"]
-    (out / "train/.s2_ne_01.x.part").mkdir()  # what a killed process leaves
+    (left := out / "train/.s2_ne_01.0123456789ab-1.x.part").mkdir()  # what a killed process of another machine leaves
+    os.utime(left, (0, 0))
     assert run(raw, out).written == 2
     assert sorted(path.name for path in (out / "train").iterdir()) == ["s1_ne_01", "s2_ne_01", "s3_ne_01"]
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import random
 import zipfile
 
 import pytest
@@ -81,3 +84,34 @@ def test_what_is_no_raw_folder(tmp_path):
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(CorpusError, match="is a file that is no zip archive"):
         scan(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize("name", ["C:\\x\\y.png", "..\\x.png", "/abs/x.png", "a/../../x.png", "CON/1.png", "a/nul.png"])
+def test_members_that_would_lie_elsewhere_are_refused(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(name, b"x")
+    with pytest.raises(CorpusError, match=r"a\.zip holds .*, which is .*move the archive away"):
+        scan(tmp_path)
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "img1.png")
+    with pytest.raises(CorpusError, match=r"img1\.png is a named pipe, socket or device"):
+        scan(tmp_path)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_flipped_bytes_in_an_archive_are_one_line(tmp_path, seed):
+    """Wherever they are: in the list of members, in their headers, in what is packed."""
+    rng = random.Random(seed)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(3):
+            archive.writestr(f"clip/img{number}.png", bytes(range(256)) * 4)
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    for _ in range(20):
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    (tmp_path / "a.zip").write_bytes(data)
+    with contextlib.suppress(CorpusError, OSError):
+        for _, file in scan(tmp_path).files():
+            with contextlib.suppress(OSError):
+                file.open().close()

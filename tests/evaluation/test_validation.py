@@ -13,13 +13,14 @@ import torch
 import train as engine
 from animate import animate
 from animation.clip_animator import ClipAnimator
+from animation.pairs import Pair
 from benchmarks.sample_clips import sample_clip
 from checkpoint import load_for_inference, read_checkpoint
 from evaluate import evaluate
 from evaluation.validation import BestCheckpoint, Validation, Validator, evenly
 from faces.keypoint_files import save_keypoints
 from faces.tracking import save_track, track_keypoints
-from frames_dataset import DataError, Pair
+from frames_dataset import DataError
 from logger import read_lines
 from media import write_frame_folder
 from modules import FAMILIES

@@ -171,3 +171,19 @@ def test_something_else_called_manifest(tmp_path, text):
     with pytest.raises(KeypointError):
         update_manifest(tmp_path, {"a": {}})
     assert (tmp_path / MANIFEST).read_text() == text
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / MANIFEST)
+    with pytest.raises(KeypointError, match=r"manifest\.json is no file: remove it"):
+        read_manifest(tmp_path)
+
+
+def test_flipped_bytes_are_no_points(tmp_path):
+    path = save_keypoints(tmp_path, "a", torch.rand(18, 2))
+    data = bytearray(path.read_bytes())
+    place = data.index(load_keypoints(tmp_path, "a").numpy().tobytes()[:8])
+    data[place] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(KeypointError, match=r"a\.pt is damaged: its checksums do not fit"):
+        load_keypoints(tmp_path, "a")

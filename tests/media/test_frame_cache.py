@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from media import MediaError, OutputError, frame_cache, open_clip, write_clip, write_frame_folder, write_image
+from media.atomic import ABANDONED
 from media.frame_cache import FrameCache
 from tests.pictures import noise, write_strip
 
@@ -103,12 +104,13 @@ def test_what_is_being_written_counts(tmp_path):
 
 def test_what_killed_processes_left_is_removed(tmp_path):
     """And what is being written now is not."""
-    old, new = (tmp_path / "cache" / f".{name}.npy.abc.part" for name in ("old", "new"))
+    old, new = (tmp_path / "cache" / f".{name}.npy.0123456789ab-1.abc.part" for name in ("old", "new"))
     for folder in (old, new):
         folder.mkdir(parents=True)
         (folder / "clip.npy").write_bytes(b"some")
-    before = time.time() - 2 * frame_cache.ABANDONED
-    os.utime(old, (before, before))
+    before = time.time() - 2 * ABANDONED
+    for path in (old / "clip.npy", old):
+        os.utime(path, (before, before))
     FrameCache(tmp_path / "cache")
     assert not old.exists()
     assert (new / "clip.npy").exists()

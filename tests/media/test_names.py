@@ -11,7 +11,7 @@ from PIL import Image
 
 import media
 from media import MediaError, MediaWarning
-from media.names import is_passed_over
+from media.names import is_passed_over, name_problem
 from tests.pictures import noise
 
 FRAME = np.full((8, 8, 3), 90, np.uint8)
@@ -48,6 +48,28 @@ def test_pictures_of_browsers_are_read(tmp_path, suffix):
     shutil.move(next(tmp_path.iterdir()), path := tmp_path / f"frame{suffix}")
     assert np.abs(media.open_clip(path).first().astype(int) - FRAME).max() <= 3
     assert media.frame_files(tmp_path) == [path]
+
+
+@pytest.mark.parametrize("name", ["", " ", ".", "..", "a/b", "..\\x", "line\nfeed", "no\udcffutf", "a\u2028b"])
+def test_names_that_nothing_can_have(name):
+    assert name_problem(name)
+
+
+@pytest.mark.parametrize("name", ["CON", "nul.png", "Com1.tar.gz", "C:", "c:x", "a ", " a"])
+def test_names_that_windows_or_lists_do_not_keep_are_refused_from_archives_and_lists(name):
+    assert name_problem(name, foreign=True) and not name_problem(name)
+
+
+@pytest.mark.parametrize("name", ["console", "a b", "第１０段", "ÿ" * 100, "-x", "s%s", "me & you", "Café", "e\u0301"])
+def test_names_of_the_world_are_names(name):
+    assert not name_problem(name, foreign=True)
+
+
+@pytest.mark.parametrize("name", ["line\nfeed.mp4", "no\udcffutf.png"])
+def test_clips_with_such_names_are_said(tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(media.MediaError, match=r"(\\n|\\udcff).* has control characters .* Rename it"):
+        media.list_clips(tmp_path)
 
 
 def test_natural_order():

@@ -13,10 +13,12 @@ from torch import nn
 
 import checkpoint
 import media
-from checkpoint import CheckpointError, load_perceptual_network, load_squeezenet
+from checkpoint import CheckpointError
 from modules.losses import ImageLosses
 from modules.perceptual import IMAGENET_MEAN, IMAGENET_STD, LAYERS, SqueezeNet, Vgg19
 from tests.conftest import make_data, training_config
+from training import perceptual_weights
+from training.perceptual_weights import load_perceptual_network, load_squeezenet
 from training.trainer import Trainer, to_device
 
 ESPRESSO = 967  # ImageNet's class
@@ -93,7 +95,7 @@ def test_the_weights_know_a_cup_of_espresso():
     network = load_squeezenet()
     picture = media.resize_frame(skimage.data.coffee()[:, 100:500], 227, 227)
     features = network(torch.from_numpy(picture).permute(2, 0, 1)[None] / 255)
-    with open(checkpoint.squeezenet_file(), "rb") as file:
+    with open(perceptual_weights.squeezenet_file(), "rb") as file:
         weight, bias = pickle.load(file)["conv10"]  # noqa: S301 - load_squeezenet has checked it
     last = features[-1] * SqueezeNet.LEVELS[-1]
     scores = torch.einsum("bchw,ck->bkhw", last, torch.from_numpy(weight[0, 0])) + torch.from_numpy(bias)[:, None, None]
@@ -109,7 +111,7 @@ def ndf(tmp_path, monkeypatch):
 
     def install(content: bytes | None = None, absent: bool = False) -> None:
         package = tmp_path / "ndf"
-        file = package / checkpoint.SQUEEZENET_FILE
+        file = package / perceptual_weights.SQUEEZENET_FILE
         file.parent.mkdir(parents=True, exist_ok=True)
         (package / "__init__.py").write_text("raise RuntimeError('imported')")
         if content is not None:

@@ -21,11 +21,12 @@ import yaml
 
 from checkpoint import write_checkpoint
 from corpora import ClipRecord, write_clips
-from media import clear_leftovers, open_clip
+from media import open_clip
 from modules import build_networks
 from parallel import work_sharing
 from parallel.work_sharing import FOLDER, Claims
 from tests.conftest import ROOT, make_data, training_config
+from tests.pictures import leftovers
 
 NAME = "a-b"
 PATIENCE = 30.0  # seconds, for what takes a moment unless something is wrong
@@ -422,12 +423,16 @@ def test_exclusive(tmp_path):
     assert counter.read_text() == "40"
 
 
-def test_clear_leftovers(tmp_path):
-    for name in (".a.mp4.x1.part", ".aa.mp4.x2.part", "a.mp4"):
-        (tmp_path / name).mkdir()
-    clear_leftovers(tmp_path / "a.mp4")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".aa.mp4.x2.part", "a.mp4"]
-    clear_leftovers(tmp_path / "nowhere" / "a.mp4")
+def test_claims_of_the_killed_are_tidied_away(tmp_path):
+    """Whatever they were on, and also where nothing is left to share."""
+    script = "import os, sys; from parallel.work_sharing import Claims\nwith Claims(sys.argv[1]).hold('x'): os._exit(9)"
+    assert subprocess.run([sys.executable, "-c", script, tmp_path], cwd=ROOT).returncode == 9
+    assert leftovers(tmp_path / ".claims")
+    with Claims(tmp_path).hold("mine"):
+        Claims(tmp_path).tidy()
+        assert len(leftovers(tmp_path / ".claims")) == 1
+    assert leftovers(tmp_path) == []
+    Claims(tmp_path / "nowhere").tidy()
 
 
 # ------------------------------------------------------------------------------------------ the whole program
@@ -450,7 +455,8 @@ def animation(folder: Path, pairs: int) -> list[str]:
 
 def check_results(out: Path, pairs: int) -> None:
     """Every result once and whole, listed once, and nothing else."""
-    assert not [path for path in out.rglob("*") if path.name.startswith(".")], "no claims, no half-written files"
+    hidden = [path.name for path in out.rglob("*") if path.name.startswith(".")]
+    assert hidden == [".made_from"], "no claims, no half-written files"
     videos, strips = sorted(out.glob("*.mp4")), sorted((out / "png").iterdir())
     assert [path.stem for path in videos] == [path.stem for path in strips]
     assert len(videos) == pairs

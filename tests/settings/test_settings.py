@@ -395,3 +395,36 @@ def test_missing_file_names_the_nearest(tmp_path):
         load_config(tmp_path / "your_datset_train.yaml")
     with pytest.raises(ConfigError, match=r"no such config: .*Configs there: .*sample\.yaml"):
         load_config(tmp_path)
+
+
+LAUGHS = ["a: &a [1, 1]"]
+LAUGHS += [f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]" for old, new in zip("abcdef", "bcdefg", strict=True)]
+SELVES = {"list": "a: &a [*a]", "section": "a: &a {b: *a}", "depth": "[" * 1500, "laughs": "\n".join(LAUGHS)}
+
+
+@pytest.mark.parametrize("text", SELVES.values(), ids=SELVES)
+def test_files_without_an_end(tmp_path, text):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"a\.yaml nests too deeply, or links to itself"):
+        read_yaml(tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize("text", ["a: 2001-99-99", f"a: {'9' * 5000}", "a: \x00", "? [1]\n: 2"])
+def test_values_that_are_none(tmp_path, text):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"a\.yaml is not valid YAML") as caught:
+        read_yaml(tmp_path / "a.yaml")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["1e400", ".nan", "99999999999999999999", "-1", f"{'9' * 400}", "{}"])
+@pytest.mark.parametrize(
+    "key",
+    ["train_params.batch_size", "train_params.seed", "dataset_params.frame_shape",
+     "model_params.kp_detector_params.max_features"],
+)  # fmt: skip
+def test_numbers_beyond_all_bounds(key, value):
+    """Are refused by the rules, or, of networks, as these are built."""
+    value = f"[64, {value}, 3]" if "shape" in key else value
+    with pytest.raises(ValueError, match=key.rpartition(".")[2]):
+        build_networks(load_config(ROOT / "config" / "base.yaml", [f"{key}={value}"]))
