@@ -10,15 +10,19 @@ Loading is ``weights_only=True``: a file cannot run code.
 from __future__ import annotations
 
 import argparse
+import codecs
 import copy
 import hashlib
 import importlib.util
 import os
 import pickle
+import re
 import sys
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -27,11 +31,19 @@ from media.fingerprint import has_flipped_bytes
 from modules import FAMILIES, build_networks, get_family
 from modules.inference import prepare_for_inference
 from modules.perceptual import PerceptualNetwork, SqueezeNet, Vgg19
+from parallel.workers import speak_any_alphabet
 from settings.devices import settle_precision
 
 VGG_FILE = "vgg19-dcbb9e9d.pth"
 SQUEEZENET_FILE = "example_models/weights/squeezenet_weights.pkl"
 SQUEEZENET_SHA256 = "f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1"
+ARCHIVES = b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!"  # how they begin: gzip, bzip2, xz, 7-Zip, RAR
+# Numbers of NumPy, which other programs keep beside their networks (``best_loss``); NumPy 1 called their module "core".
+NUMBERS = [
+    *((np.float64(0).__reduce__()[0], f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    np.dtype, *{type(np.dtype(code)) for code in np.typecodes["AllInteger"] + np.typecodes["AllFloat"] + "?SU"},
+    codecs.encode,
+]  # fmt: skip
 EARLY_EXTRAS = ("conv1.", "conv2.")  # unused entries of the authors' early key point detector
 State = dict[str, Tensor]
 
@@ -47,16 +59,15 @@ def read_checkpoint(path: str | Path) -> dict:
     Raises:
         CheckpointError: missing, truncated, no checkpoint at all, or one that would run code.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"no such checkpoint: {path}")
+    path = checkpoint_file(path)
     if has_flipped_bytes(path):
         raise CheckpointError(f"{path} is damaged: its checksums do not fit. Copy or download it again")
     try:
-        data = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(NUMBERS):
+            data = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        refused = "unsupported global" in str(error).lower()
-        raise CheckpointError(_refused(path) if refused else _broken(path)) from error
+        refused = re.search(r"(?:GLOBAL|class|type) ([\w.]+\w)", str(error)) if "nsupported" in str(error) else None
+        raise CheckpointError(_refused(path, refused[1]) if refused else _broken(path)) from error
     except Exception as error:  # torch.load raises a different type for every way a file can be broken
         raise CheckpointError(_broken(path)) from error
     if not isinstance(data, dict) or not any(isinstance(value, dict) for value in data.values()):
@@ -64,18 +75,43 @@ def read_checkpoint(path: str | Path) -> dict:
     return data
 
 
-def _refused(path: Path) -> str:
+def checkpoint_file(path: str | Path) -> Path:
+    """``path``, where a file is.
+
+    Raises:
+        CheckpointError: there is none, or a folder.
+    """
+    path = Path(path)
+    if path.is_dir():
+        unpacked = any(path.glob("**/data.pkl"))
+        what = "a checkpoint that was unpacked" if unpacked else "no checkpoint"
+        remedy = "a .pth.tar is used as it was downloaded: do not unpack it" if unpacked else "name the file in it"
+        raise CheckpointError(f"{path} is a folder, {what}: {remedy}")
+    if not path.is_file():
+        raise CheckpointError(f"no such checkpoint: {path}")
+    return path
+
+
+def _refused(path: Path, found: str = "a pickle of another program") -> str:
     return (
-        f"{path} was refused: it holds more than tensors and numbers, and loading it could run code. "
-        "Only files that torch.load accepts with weights_only=True are read."
+        f"{path} was refused: it holds more than tensors and numbers ({found}), and loading it could run code. "
+        "If you trust its source, save its state dicts anew without the rest, where it was made: only what torch.load "
+        "accepts with weights_only=True is read"
     )
 
 
 def _broken(path: Path) -> str:
+    """What a file is that torch does not read."""
     with path.open("rb") as file:
-        head = file.read(64)
+        head = file.read(512)
     if head.startswith(b"version https://git-lfs"):
         return f"{path} is a Git LFS pointer, not the checkpoint itself: run `git lfs pull`"
+    if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return f"{path} is a web page, not the checkpoint: download the file itself, in a browser if need be"
+    if zipfile.is_zipfile(path) or head.startswith(ARCHIVES) or head[257:262] == b"ustar":
+        return f"{path} is an archive, and no checkpoint of torch: unpack it, and give the checkpoint that was in it"
+    if head[8:9] == b"{" and b'"dtype"' in head:
+        return f"{path} is a safetensors file, which holds no dictionary of networks: give the checkpoint it came from"
     if head[:1] == b"\x80" and head[1:2] > b"\x02":  # a plain pickle; torch writes protocol 2
         return _refused(path)
     return f"{path} is truncated or no checkpoint ({path.stat().st_size} bytes): copy or download it again"
@@ -413,6 +449,7 @@ def load_vgg19(weights: str | None = None) -> Vgg19:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point: write a slim copy of a checkpoint."""
+    speak_any_alphabet()
     parser = argparse.ArgumentParser(description="Write a small copy of a checkpoint, for inference only.")
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("destination", type=Path)

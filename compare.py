@@ -25,6 +25,7 @@ from checkpoint import file_hash, load_for_inference
 from evaluation.pairs import EvaluationError, clips_by_name
 from frames_dataset import ClipFolder, DataError, Pair, frame_size, inputs_of, read_pairs
 from media import gif_rate, open_clip, open_output_folder, png_bytes, resize_frame, write_clip
+from media.names import composed
 from media.side_by_side import side_by_side
 from pages import data_url, lay_out, write_page
 from settings import ConfigError, load_config, merge
@@ -89,7 +90,7 @@ def make_columns(settings: dict, out: Path) -> list[Column]:
         except ConfigError as error:
             raise ComparisonError(f"column {name}: {error}") from error
         checkpoint = Path(entry["checkpoint"])
-        if not checkpoint.is_file():
+        if not checkpoint.exists():
             raise ComparisonError(
                 f"column {name}: no such checkpoint: {checkpoint}. Train it with `python run.py --config "
                 f"{entry['config']}`, put the file there, or take the column out of the comparison"
@@ -107,7 +108,7 @@ def make_pairs(settings: dict, clips: ClipFolder) -> list[Pair]:
     rows = settings["rows"]
     if isinstance(rows, str):
         return read_pairs(rows, clips.names)
-    pairs = [Pair(row["driving"], row["source"], row.get("frame", 0)) for row in rows]
+    pairs = [Pair(composed(row["driving"]), composed(row["source"]), row.get("frame", 0)) for row in rows]
     unknown = sorted({name for pair in pairs for name in (pair.driving, pair.source)} - set(clips.names))
     if unknown:
         raise DataError(

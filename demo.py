@@ -25,6 +25,7 @@ from tqdm import tqdm
 import media
 from faces import DetectorUnavailable, make_detector
 from faces.crop import Crop, add_crop_options
+from parallel.workers import speak_any_alphabet
 
 if TYPE_CHECKING:  # PyTorch, and what needs it, is imported once the options are read: --help answers at once
     import torch
@@ -307,6 +308,7 @@ def check_options(options: argparse.Namespace) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
+    speak_any_alphabet()
     options = build_parser().parse_args(arguments)
     media.warn_in_one_line()
     from torch import OutOfMemoryError

@@ -34,7 +34,7 @@ from media import open_output_folder
 from metrics.flow import flow_settings
 from metrics.landmarks import landmark_settings
 from metrics.motion import MIN_SNR, MotionScore
-from metrics.statistics import LEVEL, REPEATABILITY, RESAMPLES, Summary
+from metrics.statistics import LEVEL, REPEATABILITY, Summary
 from metrics.timing import evenly_spaced
 
 PACKAGES = ("numpy", "scipy", "opencv-python", "dlib-bin", "torch", "imageio-ffmpeg", "pillow")
@@ -193,7 +193,7 @@ def _settings(folders: Mapping[str, str | Path | None], generated: Mapping[str, 
         "colour": "both clips made grey by the ITU-R 601 weights",
         "landmarks": landmark_settings(),
         "flow": flow_settings(),
-        "interval": f"bootstrap over pairs, {RESAMPLES} resamples, {LEVEL:.0%}",
+        "interval": f"Student's over driving clips, {LEVEL:.0%}",
         "repeatability of one clip": REPEATABILITY,
         "least SNR": MIN_SNR,
         "versions": {

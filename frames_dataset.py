@@ -7,6 +7,7 @@ nothing.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +94,7 @@ def _listed(root: Path) -> dict[str, ClipRecord]:
 
 def clip_record(clip: Clip) -> ClipRecord | None:
     """The clip's row in its data set's ``clips.csv``; None where there is none."""
-    return _listed(clip.path.absolute().parent.parent).get(clip.name)
+    return _listed(Path(os.path.abspath(clip.path)).parents[1]).get(clip.name)
 
 
 def known_rate(clip: Clip) -> float | None:

@@ -47,7 +47,7 @@ from media import MediaError, clear_leftovers, clip_name, list_clips, open_clip,
 from media.fingerprint import Fingerprint
 from media.names import describe_error, is_passed_over, warn_in_one_line
 from parallel.work_sharing import Claims
-from parallel.workers import global_rank, global_size
+from parallel.workers import global_rank, global_size, speak_any_alphabet
 
 if TYPE_CHECKING:
     from torch import Tensor  # PyTorch is imported where it is needed: the workers search meanwhile
@@ -416,6 +416,7 @@ def follow(todo: list[str], clips: dict[str, Path], arguments: argparse.Namespac
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point; errors a user can mend are one line on stderr and exit code 2."""
+    speak_any_alphabet()
     arguments = parse_arguments(argv)
     warn_in_one_line()
     try:

@@ -24,7 +24,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from parallel.workers import usable_cores
+from parallel.workers import speak_any_alphabet, usable_cores
 
 SPLITS = ("paper", "subject", "train")
 # What prepare.py calls a corpus: its title; how its clips can be split, the default first.
@@ -278,6 +278,7 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
+    speak_any_alphabet()
     argv = sys.argv[1:] if argv is None else argv
     arguments = build_parser(next(iter(argv), None)).parse_args(argv)
     from media import describe_error, warn_in_one_line

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluation import YARDSTICKS
-from parallel.workers import launched
+from parallel.workers import launched, speak_any_alphabet
 
 if TYPE_CHECKING:  # PyTorch and the engines are imported where they are needed: --help answers at once
     import torch
@@ -109,8 +110,10 @@ def run_evaluation(options: argparse.Namespace) -> int:
         workers=options.workers,
     )  # fmt: skip
     for method, figures in found.summary.items():
-        shown = (f"{name} {figures[name].mean:.2f}" for name in ("rho", "vcor", "gain", "skill") if name in figures)
-        print(f"{method}: {', '.join(shown)}")
+        shown = [f"{name} {figures[name].mean:.2f}" for name in ("rho", "vcor", "gain", "skill") if name in figures]
+        counts = Counter(row.status for row in found.rows if row.method == method)
+        none = f"no pair that counts ({', '.join(f'{count} {status}' for status, count in counts.items())})"
+        print(f"{method}: {', '.join(shown) or none}")
     for row in found.failures:
         print(f"failed: {row.pair} ({row.method}): {row.problem}", file=sys.stderr)
     print(f"report: {out / 'report.html'}")
@@ -137,6 +140,7 @@ def run_comparison(options: argparse.Namespace) -> None:
 
 def run(options: argparse.Namespace, arguments: list[str]) -> int:
     """Carry out a parsed command line, ``arguments``; returns the exit code."""
+    from checkpoint import checkpoint_file
     from modules import build_networks
     from parallel import distributed as team
     from settings import load_config
@@ -153,8 +157,7 @@ def run(options: argparse.Namespace, arguments: list[str]) -> int:
     if "dataset_params" not in config:
         raise ValueError(f"--mode {options.mode} needs dataset_params in the config")
     for path in filter(None, (options.checkpoint, options.init_from)):
-        if not Path(path).is_file():
-            raise ValueError(f"no such checkpoint: {path}")
+        checkpoint_file(path)
     if options.init_from and options.mode not in TRAINING_MODES:
         raise ValueError(f"--init-from starts a training; --mode {options.mode} takes --checkpoint")
     if options.out and options.mode in TRAINING_MODES:
@@ -183,6 +186,7 @@ def message(error: BaseException) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code: 2 for an error of use or data, 1 for a failed training, 130 for Ctrl-C."""
+    speak_any_alphabet()
     arguments = sys.argv[1:] if arguments is None else arguments
     options = build_parser().parse_args(arguments)
     import torch

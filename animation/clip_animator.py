@@ -271,17 +271,25 @@ class ClipAnimator:
 
 
 def driving_marks(clip: Clip, curve: np.ndarray) -> Marks:
-    """Onset, apex and offset of a driving clip: as ``clips.csv`` says, else its first frame, the one that moves most
-    by ``curve`` (T,), and its last frame; what was found so is said.
+    """Onset, apex and offset of a driving clip: as ``clips.csv`` says, else its first frame, the one between them that
+    moves most by ``curve`` (T,), and its last frame; what was found so is said.
+
+    An apex at the onset or the offset, which coders give where they saw none in between, is legal, and taken for none.
+
+    Raises:
+        RetimingError: onset and offset leave no frame between them.
     """
     record = clip_record(clip)
     known = {name: getattr(record, f"{name}_index", None) for name in ("onset", "apex", "offset")}
     onset = known["onset"] or 0
     offset = len(curve) - 1 if known["offset"] is None else known["offset"]
     apex = known["apex"]
-    if apex is None:
-        apex = onset + int(curve[onset : offset + 1].argmax())
-        tqdm.write(f"{clip.name}: clips.csv does not say where its apex is; taking frame {apex}, where it moves most")
+    if offset - onset < 2:
+        raise RetimingError(f"onset {onset} and offset {offset} leave no frame for an apex; clips.csv can say others")
+    if apex in (None, onset, offset):
+        said = "does not say where its apex is" if apex is None else f"has its apex at its end, frame {apex}"
+        apex = onset + 1 + int(curve[onset + 1 : offset].argmax())
+        tqdm.write(f"{clip.name}: clips.csv {said}; taking frame {apex}, where it moves most")
     return Marks(onset, apex, offset)
 
 

@@ -71,13 +71,12 @@ def read_curve(path: str | Path) -> Curve:
     if not path.is_file():
         raise RetimingError(f"retime: no such curve file: {path}")
     with open_table(path, RetimingError) as reader:
-        columns = [name.strip() for name in reader.fieldnames or []]
+        columns = reader.fieldnames or []
         if not {"time", "position"} <= set(columns):
             raise RetimingError(
                 f"{path} has the columns {', '.join(columns) or '(none)'}; a curve has time (seconds) and "
                 "position (driving frames)"
             )
-        reader.fieldnames = columns
         rows = [_curve_row(row, f"{path}, line {reader.line_num}") for row in reader]
     if len(rows) < 2:
         raise RetimingError(f"{path} has {len(rows)} rows; a curve needs at least two")

@@ -29,7 +29,7 @@ from evaluate import Evaluation, evaluate, named_folders
 from evaluation.tables import YARDSTICKS
 from frames_dataset import ClipFolder, Pair
 from media import atomic_path, strip_writer
-from metrics.statistics import bootstrap_mean
+from metrics.statistics import mean_over_pairs
 from modules import get_family
 from modules.dense_motion import DenseMotionNetwork
 from modules.generator import OcclusionAwareGenerator
@@ -137,15 +137,15 @@ def against_warp(found: Evaluation) -> list[str]:
     """What every method gains over the warp, as Markdown: mean with its interval, and the worst pair."""
     lines = [f"| variant − warp | {' | '.join(AGAINST_WARP)} |", "|" + "---|" * (len(AGAINST_WARP) + 1)]
     figures = {(row.method, row.pair): row.figures for row in found.rows}
-    pairs = list(dict.fromkeys(row.pair for row in found.rows))
+    pairs = {row.pair: row.driving for row in found.rows}
     for method in found.summary:
         if method in YARDSTICKS:
             continue
         cells = []
         for name in AGAINST_WARP:
-            gains = [figures[method, pair].get(name, math.nan) - figures["warp", pair][name] for pair in pairs]
-            mean = bootstrap_mean(gains)
-            worst = min(filter(math.isfinite, gains), default=math.nan)
+            gains = {pair: figures[method, pair].get(name, math.nan) - figures["warp", pair][name] for pair in pairs}
+            mean = mean_over_pairs(gains, pairs)
+            worst = min(filter(math.isfinite, gains.values()), default=math.nan)
             cells.append(
                 f"{mean.mean:+.2f} [{mean.low:+.2f}, {mean.high:+.2f}], worst {worst:+.2f}" if mean.count else "–"
             )

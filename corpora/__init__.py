@@ -11,8 +11,10 @@ finished data set over.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv
+import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -20,7 +22,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import media
-from media.names import name_problem
+from media.names import composed, name_problem
 
 # Frames a second of the cameras the corpora were recorded with.
 CORPUS_FPS = {"casme2": 200.0, "samm": 200.0, "smic_hs": 100.0}
@@ -104,18 +106,36 @@ def write_clips(path: str | Path, records: Iterable[ClipRecord]) -> None:
     write_table(path, COLUMNS, ([_to_text(getattr(record, name)) for name in COLUMNS] for record in records))
 
 
+def decode_csv(data: bytes) -> str:
+    """The text of a CSV file, names in it composed (`media.names`): UTF-8, or UTF-16 with a byte order mark.
+
+    Raises:
+        UnicodeDecodeError: it is in another encoding.
+    """
+    marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return composed(data.decode("utf-16" if marked else "utf-8-sig"))
+
+
 @contextlib.contextmanager
 def open_table(path: str | Path, error: type[ValueError] = ValueError) -> Iterator[csv.DictReader]:
-    """A CSV file in UTF-8, with or without a byte order mark, to read its rows by column.
+    """A CSV file as spreadsheets write it, to read its rows by column.
+
+    It is in UTF-8, or UTF-16 with a byte order mark; columns are separated by commas, semicolons or tabs, whichever its
+    first line has most of.
 
     Raises:
         ``error``: it is in another encoding, or no CSV.
     """
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        try:
-            yield csv.DictReader(file)
-        except (UnicodeDecodeError, csv.Error) as problem:
-            raise error(f"{path} is no CSV file in UTF-8 ({problem}): save it again in this encoding") from problem
+    try:
+        text = decode_csv(Path(path).read_bytes())
+        separator = max(",;\t", key=text.partition("\n")[0].count)
+        table = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
+        table.fieldnames = [name.strip() for name in table.fieldnames or ()]
+        yield table
+    except (UnicodeDecodeError, csv.Error) as problem:
+        raise error(
+            f"{path} is no CSV file in UTF-8 ({problem}): save it again in this encoding (in Excel: CSV UTF-8)"
+        ) from problem
 
 
 def read_clips(path: str | Path) -> list[ClipRecord]:

@@ -15,6 +15,7 @@ import media
 from corpora import SPLITS, ClipRecord, read_clips
 from corpora.parallel import run_parallel
 from corpora.tree import CorpusError
+from media.names import is_passed_over
 
 ERROR, WARNING = "error", "warning"
 
@@ -91,8 +92,8 @@ def _find_clips(root: Path) -> list[_Clip]:
     return [
         _Clip(root, split, path)
         for split in splits
-        for path in media.natural_sorted((root / split).glob("[!.]*"))
-        if path.is_dir() or path.suffix.lower() in media.CLIP_SUFFIXES
+        for path in media.natural_sorted((root / split).iterdir())
+        if not is_passed_over(path.name) and (path.is_dir() or path.suffix.lower() in media.CLIP_SUFFIXES)
     ]
 
 

@@ -13,6 +13,7 @@ from corpora import SPLITS
 from corpora.coded import Source
 from corpora.raw import Listing, RawClip, describe, is_whole_clip, numbered_frames
 from corpora.tree import CorpusError, RawFile
+from media.names import composed
 
 
 def read(source: Source) -> Listing:
@@ -53,6 +54,7 @@ def _clip(source: Source, path: str, video: RawFile | None, listing: Listing) ->
     parts = path.split("/")
     parts[-1] = media.clip_name(parts[-1]) if video else parts[-1]
     split = parts.pop(0) if parts[0] in SPLITS and len(parts) > 1 else None
+    parts = list(map(composed, parts))
     name = "_".join(parts)
     frames = () if video else numbered_frames(source.tree.images(path), name, listing)
     if video is None and not is_whole_clip(frames, name, path, listing):

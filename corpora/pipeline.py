@@ -24,6 +24,7 @@ from corpora.raw import Listing, RawClip
 from corpora.rules import Notice
 from corpora.splits import SplitOptions, assign_splits, write_splits
 from corpora.tree import CorpusError
+from media.names import is_passed_over
 
 SETTINGS = "prepare.json"
 ONSETS = "onsets"
@@ -210,8 +211,8 @@ def _cropped_notice(clips: Sequence[RawClip], settings: Settings) -> list[Notice
 def _stale(out: Path, names: set[str]) -> list[Notice]:
     """Clips of earlier runs that the corpus no longer has."""
     return [
-        Notice("stale-clip", path.name, f"{path}; remove it if it should not be trained on")
+        Notice("stale-clip", media.clip_name(path), f"{path}; remove it if it should not be trained on")
         for part in SPLITS
-        for path in media.natural_sorted((out / part).glob("[!.]*"))
-        if path.name not in names
+        for path in media.natural_sorted((out / part).glob("*"))
+        if not is_passed_over(path.name) and media.clip_name(path) not in names
     ]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +14,7 @@ import media
 from corpora.rules import Notice
 from corpora.tree import CorpusError, RawFile, Tree
 from media.fingerprint import digest
-from media.names import name_problem
+from media.names import composed, name_problem
 
 
 @dataclass(frozen=True)
@@ -149,34 +151,49 @@ def describe(tree: Tree) -> str:
 
 
 # ------------------------------------------------------------------------------------------------------ frames
-def frame_number(name: str) -> int | None:
-    """The last whole number in a file's name without its suffix: reg_img46.jpg → 46, 006_05562.jpg → 5562."""
-    found = re.findall(r"\d+", name.rpartition(".")[0])
-    return int(found[-1]) if found else None
+def _shape(name: str) -> str:
+    """A file's name without its suffix, all numbers taken for alike: ``reg_img46.jpg`` → ``reg_img#``."""
+    return re.sub(r"\d+", "#", composed(name.rpartition(".")[0]).lower())
+
+
+def _numbers(name: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", name.rpartition(".")[0])))
 
 
 def numbered_frames(files: Sequence[RawFile], clip: str, listing: Listing) -> tuple[RawFrame, ...]:
-    """Picture files as frames in time order."""
-    frames: dict[int, RawFrame] = {}
+    """Picture files, in natural order, as frames in that order.
+
+    A frame's number is the one in the names that rises from frame to frame (``frame_00001_0.png``: the first one);
+    names without it, such as times of day, are numbered from 0.  Pictures named otherwise than most are left out.
+    """
+    shapes = Counter(_shape(file.name) for file in files)
+    usual, count = max(shapes.items(), key=lambda item: item[1], default=("", 0))
+    alike: dict[tuple, RawFile] = {}
     for file in files:
-        number = frame_number(file.name)
-        if number is None:
+        shape, numbers = _shape(file.name), _numbers(file.name)
+        if not numbers:
             listing.note("frame-without-number", clip, file.name)
-        elif number in frames:
-            listing.note("frame-twice", clip, f"{frames[number].file.name} is used, {file.name} is not")
-        else:
-            frames[number] = RawFrame(number, file)
-    return tuple(frames[number] for number in sorted(frames))
+        elif shape != usual and count > len(files) / 2:
+            listing.note("frame-named-otherwise", clip, f"{file.name}; {count} are called like {usual}")
+        elif (other := alike.setdefault((shape, numbers), file)) is not file:
+            listing.note("frame-twice", clip, f"{other.name} is used, {file.name} is not")
+    kept = list(alike.values())
+    rising = _rising_numbers(kept)
+    if rising is None:
+        listing.note("numbered-by-order", clip, f"{kept[0].name} is the first of {len(kept)}, {kept[-1].name} the last")
+    return tuple(RawFrame(number, file) for number, file in zip(rising or range(len(kept)), kept, strict=True))
 
 
-def ranges(numbers: Sequence[int]) -> str:
-    """Rising numbers in short: 3, 5–7."""
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and number == parts[-1][1] + 1:
-            parts[-1][1] = number
-        else:
-            parts.append([number, number])
+def _rising_numbers(files: Sequence[RawFile]) -> Sequence[int] | None:
+    """The numbers in the names that rise from file to file, the densest of several, of equally dense ones the last."""
+    backwards = (_numbers(file.name)[::-1] for file in files)  # names may differ in how many numbers they begin with
+    columns = zip(*backwards, strict=False)
+    rising = [column for column in columns if all(a < b for a, b in itertools.pairwise(column))]
+    return min(rising, key=lambda column: column[-1] - column[0], default=None) if files else ()
+
+
+def ranges(parts: Iterable[tuple[int, int]]) -> str:
+    """First and last numbers in short: 3, 5–7."""
     return ", ".join(str(a) if a == b else f"{a}–{b}" for a, b in parts)
 
 
@@ -215,11 +232,15 @@ def is_whole_clip(frames: Sequence[RawFrame], clip: str, source: str, listing: L
 
 
 def _note_gaps(frames: Sequence[RawFrame], clip: str, listing: Listing) -> None:
-    """Say which numbers are missing between the first frame and the last."""
-    there = {frame.number for frame in frames}
-    gaps = [number for number in range(min(there), max(there)) if number not in there]
-    if gaps:
-        listing.note("missing-frames", clip, f"{len(gaps)} of {len(gaps) + len(there)} frames: {ranges(gaps)}")
+    """Say which numbers are missing between the first frame and the last, by the step that is usual in this clip."""
+    numbers = [frame.number for frame in frames]
+    steps = [b - a for a, b in itertools.pairwise(numbers)]
+    usual = statistics.median_low(steps) if steps else 1
+    jumps = [(a, (b - a + usual // 2) // usual - 1) for a, b in itertools.pairwise(numbers)]
+    missing = sum(count for _, count in jumps)
+    if missing:
+        gaps = [(a + usual, a + count * usual) for a, count in jumps if count > 0]
+        listing.note("missing-frames", clip, f"{missing} of {missing + len(numbers)} frames: {ranges(gaps)}")
 
 
 def _match_numbers(clip: RawClip, listing: Listing) -> RawClip:
@@ -266,6 +287,9 @@ def _settle_apex(clip: RawClip, listing: Listing) -> RawClip:
     if not clip.onset <= clip.apex <= clip.offset:
         listing.note("apex-outside", clip.name, f"apex {clip.apex}, onset {clip.onset}, offset {clip.offset}")
         return replace(clip, apex=None)
+    if clip.apex in (clip.onset, clip.offset):
+        end = "onset" if clip.apex == clip.onset else "offset"
+        listing.note("apex-at-the-end", clip.name, f"apex {clip.apex} is the {end}")
     if all(frame.number != clip.apex for frame in clip.frames):
         listing.note("apex-frame-missing", clip.name, f"apex {clip.apex}")
     return clip

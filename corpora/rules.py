@@ -9,7 +9,8 @@ RULES = {
     # what is left out
     "listed-but-absent": "a row of the coding sheet without frames on disk: left out",
     "listed-twice": "a second row of the coding sheet for one clip: the first one counts",
-    "row-incomplete": "a row of the coding sheet without subject or file name: left out",
+    "row-incomplete": "a row of the coding sheet without subject or file name: left out (of merged cells, .csv and "
+    ".xls keep the first row's alone: fill the others)",
     "not-in-sheet": "frames on disk without a row in the coding sheet: kept without annotations where the folder holds "
     "the expression alone, else left out",
     "several-copies": "a clip that is there more than once: one copy is used",
@@ -21,6 +22,8 @@ RULES = {
     # what is put right
     "apex-not-a-number": "the apex cell holds no number: no apex",
     "apex-outside": "the apex lies outside onset … offset: no apex",
+    "apex-at-the-end": "the apex is annotated at the onset or the offset: kept so; where a clip is retimed, the frame "
+    "that moves most counts",
     "apex-frame-missing": "the apex frame is not on disk: its position is that of the nearest frame",
     "onset-not-a-number": "the onset cell holds no number: the first frame on disk counts",
     "offset-not-a-number": "the offset cell holds no number: the last frame on disk counts",
@@ -32,6 +35,9 @@ RULES = {
     "missing-frames": "numbers are missing between the first and the last frame: the clip jumps there",
     "frame-without-number": "a picture without a number in its name: left out",
     "frame-twice": "two pictures of one frame number: the first one counts",
+    "frame-named-otherwise": "a picture named otherwise than most of its folder: left out",
+    "numbered-by-order": "no number in the frames' names rises from frame to frame: they are numbered from 0, in "
+    "natural order of their names",
     "unreadable-frame": "a frame that no decoder reads: left out of its clip",
     "frame-size": "a frame of another size than its clip: left out of it",
     "label-conflict": "the folder and the clip's name give different emotions: the name counts",

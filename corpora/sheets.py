@@ -14,9 +14,12 @@ from pathlib import Path
 
 import openpyxl
 import xlrd
+from openpyxl.utils import range_boundaries
 
+from corpora import decode_csv
 from corpora.raw import Listing
 from corpora.tree import CorpusError, RawFile, Tree
+from media.names import composed
 
 SHEET_SUFFIXES = (".xlsx", ".xlsm", ".xls", ".csv")
 _ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # how .xlsx and .xls files begin
@@ -50,7 +53,7 @@ class Row:
             return ""
         if isinstance(value, float) and value.is_integer():
             return str(int(value))
-        return str(value).strip()
+        return composed(str(value)).strip()
 
     def number(self, name: str) -> int | None:
         """A cell as a whole number; None where it holds none."""
@@ -156,12 +159,36 @@ def _tables(file: RawFile) -> Sequence[Sequence[Sequence]]:
         ) from error
     if not data:
         raise CorpusError(f"the coding sheet {file.label} is empty (0 bytes): fetch it again")
-    return _read_workbook(data, file) if data.startswith((_ZIP, _OLE)) else [_read_csv(data, file)]
+    if not data.startswith((_ZIP, _OLE)):
+        return [_read_csv(data, file)]
+    tables = _read_workbook(data, file)
+    return list(map(_fill_merged, tables, _merged_cells(data))) if data.startswith(_ZIP) else tables
+
+
+def _merged_cells(data: bytes) -> list[list[tuple[int, int, int]]]:
+    """Cells of an ``.xlsx`` file that are merged downwards: (column, first row, last row) from 0, for each page."""
+    pages = []
+    for page in openpyxl.load_workbook(io.BytesIO(data), read_only=True).worksheets:
+        with page._get_source() as source:  # the other way of reading knows them too, but makes every empty cell
+            found = re.findall(rb'<(?:\w+:)?mergeCell [^>]*ref="([A-Z]+\d+:[A-Z]+\d+)"', source.read())
+        bounds = [range_boundaries(place.decode()) for place in found]
+        pages.append([(column - 1, first - 1, last - 1) for column, first, _, last in bounds if last > first])
+    return pages
+
+
+def _fill_merged(table: Sequence[Sequence], merged: Iterable[tuple[int, int, int]]) -> Sequence[Sequence]:
+    """What stands once for several rows, a subject above all, in each of them."""
+    rows = [list(row) for row in table]
+    for column, first, last in merged:
+        for row in rows[first + 1 : last + 1]:
+            if column < min(len(row), len(rows[first])):
+                row[column] = rows[first][column]
+    return rows
 
 
 def _read_csv(data: bytes, file: RawFile) -> list[list]:
     try:
-        text = data.decode("utf-8-sig")
+        text = decode_csv(data)
     except UnicodeDecodeError as error:
         what = "no CSV file in UTF-8" if file.name.lower().endswith(".csv") else "a spreadsheet in no known format"
         raise CorpusError(

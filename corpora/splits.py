@@ -24,6 +24,7 @@ from corpora import open_table, write_table
 from corpora.raw import RawClip
 from corpora.rules import Notice
 from corpora.tree import CorpusError
+from media.names import composed
 
 SPLIT_KINDS = ("paper", "subject", "train")
 CHALLENGE_FILE = Path(__file__).resolve().parents[1] / "data" / "megc2021_challenge.csv"
@@ -110,10 +111,11 @@ def _challenge_clips(clips: Sequence[RawClip], options: SplitOptions) -> tuple[l
 def _test_subjects(clips: Sequence[RawClip], challenge: set[str], options: SplitOptions) -> set[str]:
     subjects = media.natural_sorted({clip.subject for clip in clips})
     if options.test_subjects:
-        unknown = [name for name in options.test_subjects if name not in subjects]
+        chosen = set(map(composed, options.test_subjects))
+        unknown = media.natural_sorted(chosen - set(subjects))
         if unknown:
             raise CorpusError(f"--test-subjects: no {', '.join(unknown)}; there are {', '.join(subjects)}")
-        return set(options.test_subjects)
+        return chosen
     wanted = max(1, round(options.share * len(subjects))) if options.share else 0
     others = [name for name in subjects if name not in challenge]
     order = np.random.default_rng(options.seed).permutation(len(others))

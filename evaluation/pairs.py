@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tqdm import tqdm
 
 import media
 from corpora import open_table, read_clips
@@ -12,6 +16,8 @@ from media.names import name_problem
 
 CLIP_LIST = "clips.csv"  # prepare.py writes it beside train/ and test/
 LOSSLESS_FOLDER = "png"  # `animate` writes lossless strips there, beside the videos
+SIDE_BY_SIDE = "_concat"  # ends the names of what LivePortrait writes beside its results
+REMEDY = "Say what belongs together in a --pairs list with the columns driving,generated"
 
 
 class EvaluationError(ValueError):
@@ -94,7 +100,8 @@ def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     return rows
 
 
-def _listed_pairs(path: Path) -> list[Pair]:
+def _listed_pairs(path: Path, known: set[str]) -> list[Pair]:
+    """The pairs of a list, whose names may carry a media suffix unless a clip is ``known`` by it."""
     pairs, seen = [], {}
     for line, row in _read_rows(path):
         driving, source = row["driving"], row.get("source", "")
@@ -106,7 +113,7 @@ def _listed_pairs(path: Path) -> list[Pair]:
         if name in seen:
             raise EvaluationError(f"{path}, line {line}: {name!r} is already in line {seen[name]}")
         seen[name] = line
-        pair = Pair(media.clip_name(name), media.clip_name(driving), media.clip_name(source) if source else "")
+        pair = Pair(*(text if text in known else media.clip_name(text) for text in (name, driving, source)))
         if row.get("frame", "") not in ("", "0"):
             pair.problems[""] = (
                 f"{path}, line {line}: reference frame {row['frame']}; motion is measured from frame 0, so cut the "
@@ -116,21 +123,73 @@ def _listed_pairs(path: Path) -> list[Pair]:
     return pairs
 
 
-def _found_pairs(driving: Mapping[str, Path], results: Mapping[str, Mapping[str, Path]]) -> list[Pair]:
-    """Pairs from the results' names: ``<driving>-<source>``, or the name of a driving clip itself."""
-    pairs = []
-    for name in dict.fromkeys(name for clips in results.values() for name in clips):
-        fitting = [clip for clip in driving if name == clip or name.startswith(f"{clip}-")]
-        if fitting:
-            clip = max(fitting, key=len)
-            pairs.append(Pair(name, clip, name[len(clip) + 1 :]))
+def read_name(name: str, driving: Iterable[str], sources: Collection[str]) -> list[tuple[str, str]]:
+    """Which (driving, source) the name of a result may stand for; source is "" for a reconstruction.
+
+    ``<driving>-<source>`` is how `animate` and the released code write, ``<source>--<driving>`` how LivePortrait does.
+    Between two known names there may be a ``_`` too, in either order (LIA: ``<source>_<driving>``).  Readings whose
+    source is known leave no room for others.
+    """
+    found = set()
+    for clip in driving:
+        after = name.removeprefix(clip) if name.startswith(clip) else ""
+        before = name.removesuffix(clip) if name.endswith(clip) else ""
+        if name == clip:
+            found.add((clip, ""))
+        if re.match("-[^-]", after):
+            found.add((clip, after[1:]))
+        if re.search("[^-]--$", before):
+            found.add((clip, before[:-2]))
+        if after.startswith("_") and after[1:] in sources:
+            found.add((clip, after[1:]))
+        if before.endswith("_") and before[:-1] in sources:
+            found.add((clip, before[:-1]))
+    known = {(clip, source) for clip, source in found if not source or source in sources}
+    return sorted(known or found)
+
+
+def _found_pairs(driving: Collection[str], sources: Collection[str], results: Iterable[Collection[str]]) -> list[Pair]:
+    """Pairs from the results' names, as :func:`read_name` reads them; names that fit none or several are problems."""
+    pairs: dict[str, Pair] = {}
+    strange = []
+    for name in dict.fromkeys(name for names in results for name in names):
+        readings = read_name(name, driving, sources)
+        if len(readings) == 1:
+            clip, source = readings[0]
+            pair = Pair(f"{clip}-{source}" if source else clip, clip, source)
+            strange += [source] if source and source not in sources else []
+        elif readings:
+            fitting = " and ".join(f"{clip} (source: {source or 'itself'})" for clip, source in readings)
+            pair = Pair(name, "", problems={"": f"the name fits several driving clips: {fitting}. {REMEDY}"})
         else:
-            problem = (
-                "no driving clip has this name or its beginning; results are called <driving>-<source>. Give a "
-                "--pairs list with the columns driving,generated"
-            )
-            pairs.append(Pair(name, "", problems={"": problem}))
-    return pairs
+            problem = "no driving clip's name is in it: results are called <driving>-<source> or <source>--<driving>"
+            pair = Pair(name, "", problems={"": f"{problem}. {REMEDY}"})
+        pairs.setdefault(pair.name, pair)
+    if strange:
+        shown = ", ".join(dict.fromkeys(strange[:3]))
+        tqdm.write(
+            f"sources of results that are no known clips: {shown}{' …' if strange[3:] else ''}. What stands beside the "
+            "driving clip's name was taken for one; --sources DIR holds them, or a --pairs list says what they are"
+        )
+    return list(pairs.values())
+
+
+def _results(folder: str | Path) -> dict[str, Path]:
+    """The results in a folder; pictures of source, driving and result side by side, as LivePortrait adds, are none."""
+    clips = clips_by_name(folder)
+    beside = [name for name in clips if name.endswith(SIDE_BY_SIDE) and name.removesuffix(SIDE_BY_SIDE) in clips]
+    if beside:
+        shown = ", ".join(beside[:3]) + (" …" if beside[3:] else "")
+        tqdm.write(f"left out of {folder}, as they show clips side by side: {shown}")
+    return {name: path for name, path in clips.items() if name not in beside}
+
+
+def _own(pair: Pair, clips: Mapping[str, Path]) -> list[Path]:
+    """The pair's clips in a folder, by any of its names."""
+    names = [pair.name]
+    if pair.source:
+        names += [f"{pair.source}--{pair.driving}", f"{pair.source}_{pair.driving}", f"{pair.driving}_{pair.source}"]
+    return [clips[name] for name in dict.fromkeys(names) if name in clips]
 
 
 def find_pairs(
@@ -148,23 +207,29 @@ def find_pairs(
         EvaluationError: a folder or list that cannot be used, or neither results nor a list.
     """
     driving = clips_by_name(driving_dir)
-    results = {method: clips_by_name(folder) for method, folder in generated.items()}
+    results = {method: _results(folder) for method, folder in generated.items()}
     sources = clips_by_name(source_dir) if source_dir is not None else driving
     truths = clips_by_name(truth_dir) if truth_dir is not None else None
     if pairs is None and not results:
         raise EvaluationError("without a folder of results, a list of pairs is needed (--pairs)")
-    found = _found_pairs(driving, results) if pairs is None else _listed_pairs(Path(pairs))
+    if pairs is None:
+        found = _found_pairs(driving, sources, results.values())
+    else:
+        found = _listed_pairs(Path(pairs), {*driving, *sources, *itertools.chain(*results.values())})
     for pair in found:
         pair.driving_path, pair.source_path = driving.get(pair.driving), sources.get(pair.source)
         if pair.driving_path is None and not pair.problems:
             pair.problems[""] = f"no driving clip {pair.driving!r} in {driving_dir}"
         for method, clips in results.items():
-            if pair.name in clips:
-                pair.results[method] = clips[pair.name]
+            own = _own(pair, clips)
+            if len(own) == 1:
+                pair.results[method] = own[0]
+            elif own:
+                pair.problems[method] = f"several results: {', '.join(path.name for path in own)}; remove all but one"
             else:
                 pair.problems.setdefault(method, f"no result {pair.name!r} in {generated[method]}; animate this pair")
         if truths is not None:
-            pair.truth_path = truths.get(pair.name)
+            pair.truth_path = next(iter(_own(pair, truths)), None)
             if pair.truth_path is None:
                 pair.problems["truth"] = f"no true result {pair.name!r} in {truth_dir}"
     return found

@@ -13,7 +13,7 @@ import media
 from corpora import write_table
 from evaluation import YARDSTICKS
 from metrics.motion import FIGURES as MOTION_FIGURES
-from metrics.statistics import Comparison, Summary, bootstrap_mean, compare_methods
+from metrics.statistics import Comparison, Summary, compare_methods, mean_over_pairs
 
 SCORED, UNRELIABLE, FAILED = "scored", "low SNR", "failed"
 COMPARED = ("rho", "vcor", "skill")
@@ -78,21 +78,25 @@ def summarise(rows: Sequence[Row]) -> dict[str, dict[str, Summary]]:
     summary = {}
     for method in methods_of(rows):
         counted = [row for row in rows if row.method == method and row.status == SCORED]
-        names = present_figures(counted)
-        summary[method] = {name: bootstrap_mean([row.figures.get(name, math.nan) for row in counted]) for name in names}
+        clips = {row.pair: row.driving for row in counted}
+        summary[method] = {
+            name: mean_over_pairs({row.pair: row.figures.get(name, math.nan) for row in counted}, clips)
+            for name in present_figures(counted)
+        }
     return summary
 
 
 def compare(rows: Sequence[Row]) -> list[Comparison]:
     """Every two methods (yardsticks apart) in rho, vcor and skill, on the pairs both were reliably scored on."""
     methods = [name for name in methods_of(rows) if name not in YARDSTICKS]
+    clips = {row.pair: row.driving for row in rows if row.status == SCORED}
 
     def values(method: str, figure: str) -> tuple[str, dict[str, float]]:
         counted = (row for row in rows if row.method == method and row.status == SCORED)
         return method, {row.pair: row.figures[figure] for row in counted}
 
     return [
-        compare_methods(figure, values(first, figure), values(second, figure))
+        compare_methods(figure, values(first, figure), values(second, figure), clips)
         for first, second in combinations(methods, 2)
         for figure in COMPARED
     ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import unicodedata
 import zipfile
 from collections.abc import Mapping
 from functools import partial
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from media import CLIP_SUFFIXES, atomic_path
 from media.fingerprint import has_flipped_bytes
+from media.names import composed
 
 if TYPE_CHECKING:
     from torch import Tensor  # PyTorch takes a second to import, in which kpmaker's workers are busy already
@@ -112,7 +114,7 @@ def read_manifest(folder: str | Path) -> dict[str, dict]:
         raise KeypointError(
             f"{path} is no manifest of kpmaker.py ({_first_line(error)}). Move it away and run kpmaker.py --overwrite"
         ) from error
-    return clips
+    return {composed(name): entry for name, entry in clips.items()}
 
 
 def update_manifest(folder: str | Path, entries: Mapping[str, dict]) -> dict[str, dict]:
@@ -136,7 +138,7 @@ def find_file(folder: str | Path, name: str) -> Path:
     candidates = [exact]
     if Path(name).suffix.lower() in CLIP_SUFFIXES:
         candidates.append(keypoint_path(folder, Path(name).stem))
-    for path in candidates:
+    for path in (*candidates, keypoint_path(folder, unicodedata.normalize("NFD", name))):  # copied from a Mac
         if path.is_file():
             return path
     raise MissingKeypoints(

@@ -25,9 +25,10 @@ DOCUMENT_SUFFIXES = (
     ".log", ".py", ".m", ".ini", ".db", ".zip",
 )  # fmt: skip
 
-# What systems, network drives and archives leave beside one's files.
+# What systems, network drives (Synology, QNAP, NetApp) and archives leave beside one's files.
 SYSTEM_FOLDERS = (
-    "@eadir", "#recycle", "#snapshot", "$recycle.bin", "system volume information", "lost+found", "__macosx",
+    "@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "~snapshot", "$recycle.bin", "recycler",
+    "system volume information", "lost+found", "__macosx", "network trash folder", "temporary items",
 )  # fmt: skip
 
 _usual_format = warnings.formatwarning
@@ -84,9 +85,14 @@ def _format_warning(message: Warning | str, category: type[Warning], *place: obj
     return f"warning: {message}\n" if issubclass(category, MediaWarning) else usual
 
 
+def composed(name: str) -> str:
+    """A name as names are compared: macOS may write ë as e and a mark (NFD), all else writes one letter (NFC)."""
+    return unicodedata.normalize("NFC", name)
+
+
 def natural_key(name: str | Path) -> list:
     """Sort key that reads numbers as numbers: img2 before img10 (CASME II frames are not zero-padded)."""
-    parts = re.split(r"(\d+)", str(name))
+    parts = re.split(r"(\d+)", composed(str(name)))
     return [(0, int(part), part) if part.isdecimal() else (1, part.lower(), part) for part in parts if part]
 
 
@@ -129,9 +135,11 @@ def describe_left_out(names: Iterable[str]) -> str:
 
 
 def clip_name(path: str | Path) -> str:
-    """Name of a clip: the folder's name, or the file's without its suffix."""
+    """Name of a clip, :func:`composed`: the folder's name, or the file's without its suffix; ``.`` has a name too."""
+    if isinstance(path, Path) and path.name in ("", ".."):
+        path = path.resolve()
     path = Path(path)
-    return path.name if path.is_dir() or path.suffix.lower() not in CLIP_SUFFIXES else path.stem
+    return composed(path.name if path.is_dir() or path.suffix.lower() not in CLIP_SUFFIXES else path.stem)
 
 
 def list_clips(root: str | Path) -> list[Path]:

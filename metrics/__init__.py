@@ -7,5 +7,5 @@
 - :mod:`metrics.identity`: is it still the same person
 - :mod:`metrics.flow`: optical flow, and its end-point error against a known motion field
 - :mod:`metrics.warp`: the yardsticks "still" and "warp" as clips
-- :mod:`metrics.statistics`: bootstrap intervals, comparison of two methods
+- :mod:`metrics.statistics`: intervals of means, comparison of two methods
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -9,6 +10,13 @@ import threading
 from collections.abc import Mapping
 from multiprocessing import get_context, parent_process
 from multiprocessing.context import BaseContext
+
+
+def speak_any_alphabet() -> None:
+    """From now on, what the console's encoding lacks (a Windows code page, a pipe) is printed as ``?``, no error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not where there is no console, or another program took its place
+            stream.reconfigure(errors="replace")
 
 
 def usable_cores() -> int:

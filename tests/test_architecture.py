@@ -37,7 +37,7 @@ ALLOWED = {
     "metrics": set(),
     "augmentation": {"modules"},
     "logger": {"media"},
-    "checkpoint": {"media", "modules", "settings"},
+    "checkpoint": {"media", "modules", "parallel", "settings"},
     "faces": {"media", "metrics", "modules", "parallel"},
     "corpora": {"faces", "media", "metrics", "modules", "pages", "parallel"},
     "frames_dataset": {"augmentation", "corpora", "faces", "media", "modules"},

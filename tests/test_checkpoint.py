@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
+import gzip
 import io
 import os
 import pickle
 import signal
 import subprocess
 import sys
+import tarfile
 import textwrap
+import zipfile
 from pathlib import Path
 from urllib.error import URLError
 
@@ -239,7 +243,7 @@ def test_pickles_that_could_run_code_are_refused(kind, tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"hello world", b"<html>404 not found</html>\n" * 30, b"\x89PNG\r\n\x1a\n", b"PK\x03\x04junk"],
+    [b"", b"hello world", b"\x89PNG\r\n\x1a\n", b"PK\x03\x04junk"],
 )
 def test_no_checkpoint_at_all(content, tmp_path):
     (tmp_path / "a.pth").write_bytes(content)
@@ -254,6 +258,80 @@ def test_truncated_anywhere(legacy, tmp_path):
         (tmp_path / "a.pth").write_bytes(raw[:cut])
         with pytest.raises(CheckpointError, match=r"a\.pth"):
             read_checkpoint(tmp_path / "a.pth")
+
+
+def packed(kind: str, content: bytes) -> bytes:
+    """A checkpoint's bytes in an archive."""
+    out = io.BytesIO()
+    if kind == "gzip":
+        return gzip.compress(content)
+    if kind == "zip":
+        with zipfile.ZipFile(out, "w") as archive:
+            archive.writestr("vox/a.pth", content)
+    else:
+        with tarfile.open(fileobj=out, mode="w") as archive:
+            info = tarfile.TarInfo("a.pth")
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("gzip", "is an archive.*unpack it"),
+        ("zip", "is an archive.*unpack it"),
+        ("tar", "is an archive.*unpack it"),
+        ("page", "is a web page.*download"),
+        ("safetensors", "is a safetensors file"),
+        ("half", "truncated or no checkpoint"),
+    ],
+)
+def test_files_that_are_something_else_are_named(kind, words, tmp_path):
+    whole = saved({"generator": {"a": torch.randn(200, 20)}})
+    header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    content = {
+        "page": b"\n<!DOCTYPE html><html>Google Drive - Virus scan warning</html>",
+        "safetensors": len(header).to_bytes(8, "little") + header + bytes(4),
+        "half": whole[: len(whole) // 2],
+    }.get(kind) or packed(kind, whole)
+    (tmp_path / "a.pth").write_bytes(content)
+    with pytest.raises(CheckpointError, match=words):
+        read_checkpoint(tmp_path / "a.pth")
+
+
+def test_an_unpacked_checkpoint_is_named_for_what_it_is(tmp_path):
+    with zipfile.ZipFile(io.BytesIO(saved({"generator": {"a": torch.ones(1)}}))) as archive:
+        archive.extractall(tmp_path / "vox.pth.tar")
+    with pytest.raises(CheckpointError, match=r"vox\.pth\.tar is a folder.*as it was downloaded: do not unpack"):
+        read_checkpoint(tmp_path / "vox.pth.tar")
+    (tmp_path / "run").mkdir()
+    with pytest.raises(CheckpointError, match="run is a folder, no checkpoint: name the file in it"):
+        read_checkpoint(tmp_path / "run")
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("core", ["core", "_core"])
+def test_numbers_of_numpy_are_read(core, legacy, tmp_path):
+    """Those of NumPy 1 and 2, whose files name different modules."""
+    numbers = {"a": np.float64(0.12), "b": np.float32(3), "c": np.int64(-4), "d": np.bool_(True), "e": np.str_("x")}
+    raw = saved({"generator": {"w": torch.ones(2)}, **numbers}, legacy)
+    (there,) = (name for name in (b"numpy._core.multiarray", b"numpy.core.multiarray") if name in raw)
+    wanted = f"numpy.{core}.multiarray".encode()
+    if legacy or there == wanted:
+        (tmp_path / "a.pth").write_bytes(raw.replace(there, wanted))
+    else:  # a zip's checksums follow
+        with zipfile.ZipFile(io.BytesIO(raw)) as old, zipfile.ZipFile(tmp_path / "a.pth", "w") as new:
+            for name in old.namelist():
+                new.writestr(name, old.read(name).replace(there, wanted))
+    found = read_checkpoint(tmp_path / "a.pth")
+    assert {name: found[name] for name in numbers} == numbers
+
+
+def test_what_is_refused_is_named(tmp_path):
+    torch.save({"generator": {}, "options": argparse.Namespace(lr=1)}, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match=r"\(argparse\.Namespace\).*save its state dicts anew"):
+        read_checkpoint(tmp_path / "a.pth")
 
 
 def test_other_contents(tmp_path):

@@ -115,7 +115,7 @@ def test_files_that_are_no_curve(tmp_path, text, message):
 
 def test_files_that_are_no_text(tmp_path):
     path = tmp_path / "curve.csv"
-    path.write_bytes(b"\xff\xfe\x00\x80")
+    path.write_bytes(b"\xff\xfd\x00\x80")
     with pytest.raises(RetimingError, match="no CSV file in UTF-8"):
         read_curve(path)
 

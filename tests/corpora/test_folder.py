@@ -14,7 +14,7 @@ from corpora.pipeline import prepare
 from corpora.splits import SplitOptions
 from corpora.tree import CorpusError
 from faces.crop import Crop
-from tests.corpora.trees import brightness, face_frame, read, rules, write_frames
+from tests.corpora.trees import PLAIN, brightness, face_frame, read, rules, text_of, write_frames
 from tests.pictures import write_truncated_mp4
 
 
@@ -100,3 +100,52 @@ def test_what_is_left_out_is_noted(tmp_path):
     notices = [notice.text for notice in read("folder", tmp_path, fps=100.0).notices if notice.rule == "no-clip"]
     assert "2 files left out" in notices[0] and ": b.cine, clip/IMG_1.HEIC. " in notices[0]
     assert "1 pictures beside the clips" in notices[1]
+
+
+def named(folder, *names):
+    """A clip of plain pictures of these names, read as a corpus: its frames' names and numbers, and the listing."""
+    folder.mkdir(parents=True)
+    for name in names:
+        media.write_image(folder / name, PLAIN)
+    listing = read("folder", folder.parent, fps=50.0)
+    return [(frame.file.name, frame.number) for frame in listing.clips[0].frames], listing
+
+
+@pytest.mark.parametrize(
+    ("names", "numbers"),
+    [
+        (("frame_00001_0.png", "frame_00002_0.png", "frame_00003_0.png"), [1, 2, 3]),
+        (("00008_256.png", "00009_256.png", "00010_256.png"), [8, 9, 10]),
+        (("img_1_t0020.png", "img_2_t0040.png", "img_3_t0060.png"), [1, 2, 3]),  # both rise: the denser one
+        (("t_1.980.png", "t_2.000.png", "t_2.020.png"), [0, 1, 2]),
+        (("RGB-11-26-00-940.png", "RGB-11-26-00-980.png", "RGB-11-26-01-020.png"), [0, 1, 2]),
+        (("img9.png", "img10.png", "img11.png"), [9, 10, 11]),
+        (("٩.png", "١٠.png", "١١.png"), [9, 10, 11]),
+        (("take2_5.png", "take2_10.jpg", "take2_15.png"), [5, 10, 15]),
+    ],
+)
+def test_the_number_that_rises_is_the_frames_and_natural_order_rules(tmp_path, names, numbers):
+    found, listing = named(tmp_path / "raw" / "clip", *names)
+    assert found == list(zip(names, numbers, strict=True))
+    assert not rules(listing, "missing-frames"), "steps that are all alike leave nothing out"
+    assert bool(rules(listing, "numbered-by-order")) == (numbers == [0, 1, 2])
+
+
+def test_copies_and_strangers_among_frames_are_left_out(tmp_path):
+    strangers = "img50 (1).png", "sheet_2013.png"
+    found, listing = named(tmp_path / "raw" / "clip", "img49.png", "img50.png", "img51.png", "img53.png", *strangers)
+    assert [number for _, number in found] == [49, 50, 51, 53]
+    assert len(rules(listing, "frame-named-otherwise")) == 2
+    assert "1 of 5 frames: 52" in text_of(listing, "missing-frames")
+
+
+def test_numbers_beyond_all_bounds(tmp_path):
+    found, listing = named(tmp_path / "raw" / "clip", "1.png", "2.png", f"{10**60}.png")
+    assert len(found) == 3 and "frames: 3–999" in text_of(listing, "missing-frames")
+
+
+def test_folders_and_files_of_systems_are_no_clips_and_no_frames(tmp_path):
+    for folder in ("clip/@eaDir/1.png", "#recycle/clip", "$RECYCLE.BIN", "@Recycle/old", "~snapshot/x"):
+        media.write_frame_folder(tmp_path / "raw" / folder, [PLAIN, PLAIN])
+    found, listing = named(tmp_path / "raw" / "clip2", "1.png", "2.png", "._1.png")
+    assert [clip.name for clip in listing.clips] == ["clip2"] and len(found) == 2

@@ -71,7 +71,7 @@ def test_empty_and_foreign(tmp_path):
     fails(write_sheet(tmp_path / "c.xlsx", [["Name", "Price"], ["a", 3]]), "no header", "its first row is: Name, Price")
     (tmp_path / "d.csv").write_bytes("Subject,Filename\n1,\xe9\n".encode("latin-1"))
     fails(tmp_path / "d.csv", "no CSV file in UTF-8")
-    (tmp_path / "e.xlsx").write_bytes(b"\xff\xfe\x00nothing known")
+    (tmp_path / "e.xlsx").write_bytes(b"\xff\xfd\x00nothing known")
     fails(tmp_path / "e.xlsx", "in no known format")
 
 
@@ -116,3 +116,25 @@ def test_a_lonely_cell_far_away_costs_nothing(tmp_path, cell):
 def test_a_csv_field_without_an_end(tmp_path):
     (tmp_path / "sheet.csv").write_text("Subject,Filename\n1," + "x" * 200_000)
     fails(tmp_path / "sheet.csv", "damaged", "field larger")
+
+
+def test_cells_merged_downwards_hold_for_each_of_their_rows(tmp_path):
+    book = openpyxl.Workbook()
+    page = book.active
+    rows = [CASME2_HEADER, casme2_row(1, "a", 1, 2, 3, "4", "x"), casme2_row(None, "b", 1, 2, 3, None, "y")]
+    for row in [*rows, casme2_row(None, "c", 1, 2, 3, "12", "z"), casme2_row(2, "d", 1, 2, 3, "4", "x")]:
+        page.append(row)
+    for place in ("A2:A4", "H2:H3", "B1:C1"):  # subject, action units; of the header, sideways
+        page.merge_cells(place)
+    book.save(tmp_path / "sheet.xlsx")
+    found = read_rows(RawFile(tmp_path / "sheet.xlsx"))
+    assert [row.text("subject") for row in found] == ["1", "1", "1", "2"]
+    assert [row.text("action_units") for row in found] == ["4", "4", "12", "4"]
+
+
+def test_csv_as_spreadsheets_write_it(tmp_path):
+    text = "Subject;Filename;OnsetFrame\r\n1;Zoë;3\r\n"
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        (tmp_path / "a.csv").write_bytes(text.encode(encoding))
+        (row,) = read_rows(RawFile(tmp_path / "a.csv"))
+        assert (row.text("subject"), row.text("clip"), row.number("onset")) == ("1", "Zoë", 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import textwrap
 
 import pytest
 
+from parallel.workers import speak_any_alphabet
 from tests.conftest import ROOT
 
 
@@ -57,3 +59,20 @@ def test_workers_begin_with_what_their_server_has(tmp_path):
         GLIBC_TUNABLES="glibc.malloc.check=0",
     )
     assert done.stdout == "True model glibc.malloc.check=0 True\n"
+
+
+@pytest.mark.parametrize("command", ["run.py", "kpmaker.py", "prepare.py", "demo.py"])
+def test_help_and_messages_survive_any_code_page(command):
+    """Into a file on Windows: the encoding is the code page's, which lacks arrows, ellipses and most alphabets."""
+    for encoding, arguments in (("cp1252", ["--help"]), ("ascii", ["微笑", "--Zoë"])):
+        environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+        found = subprocess.run([sys.executable, ROOT / command, *arguments], capture_output=True, env=environment)
+        said = (found.stdout + found.stderr).decode(encoding)
+        assert "UnicodeEncodeError" not in said and found.returncode == (0 if arguments == ["--help"] else 2), said
+        assert "usage" in said
+
+
+def test_a_console_that_was_replaced_is_left_alone(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)  # pythonw has none
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    speak_any_alphabet()
