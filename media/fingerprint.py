@@ -81,9 +81,9 @@ def has_flipped_bytes(path: str | Path) -> bool:
     """Whether a file in PyTorch's format is not as it was written, by the checksums in it: PyTorch does not look at
     them, and takes what it finds for numbers.  False of other formats.
     """
-    if not zipfile.is_zipfile(path):
-        return False
     try:
+        if not zipfile.is_zipfile(path):
+            return False
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is not None
     except Exception:  # zipfile and zlib raise a different type for every way a file can be broken

