@@ -53,9 +53,9 @@ class Animation:
         self.animator, self.clips, self.pairs = animator, animator.clips, pairs
         self.params, self.settings, self.out, self.overwrite = params, settings, out, anew
         self.dataset = results.labelled_set(params, self.clips, pairs)
-        open_output_folder(out, "--out", inputs)
+        open_output_folder(out, "--out", "results of an animation", inputs)
         if self.dataset:  # takes in results of many data sets
-            open_output_folder(self.dataset.root, "animate_params.dataset_out", inputs)
+            open_output_folder(self.dataset.root, "animate_params.dataset_out", "a generated data set", inputs)
             results.check_settings(self.dataset.root, {k: v for k, v in settings.items() if k != "root_dir"}, anew)
         results.check_settings(out, settings, anew)
         self.claims = Claims(self.out)

@@ -213,7 +213,8 @@ def compare(settings: dict, out: str | Path, device: torch.device, overwrite: bo
     clips = ClipFolder(settings["dataset_params"], "test", with_keypoints=False)
     pairs = make_pairs(settings, clips)
     truth = find_truth(settings, pairs)
-    open_output_folder(out, "--out", {**inputs_of(settings["dataset_params"]), "truth": settings["truth"]})
+    inputs = {**inputs_of(settings["dataset_params"]), "truth": settings["truth"]}
+    open_output_folder(out, "--out", "a comparison", inputs)
     for column in columns:
         tqdm.write(f"{column.name}:")
         animate_column(column, pairs, device, overwrite)

@@ -151,7 +151,8 @@ def evaluate(
     found = find_pairs(driving_dir, generated, pairs, truth_dir, source_dir)
     landmark_model()  # a missing one is reported before any work is done
     folders = {"driving": driving_dir, "pairs": pairs, "truth": truth_dir, "sources": source_dir}
-    out_dir = open_output_folder(out_dir, "--out", {f"--{key}": path for key, path in (folders | generated).items()})
+    inputs = {f"--{key}": path for key, path in (folders | generated).items()}
+    out_dir = open_output_folder(out_dir, "--out", "an evaluation", inputs)
     rates = listed_rates(driving_dir)
     scorer = PairScorer(out_dir, tuple(generated), tuple(yardsticks), identity, rates)
     scored = score_all(found, scorer, workers)

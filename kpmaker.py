@@ -163,7 +163,8 @@ class KeypointMaker:
 
     def run(self) -> int:
         """Everything the command does; returns its exit code."""
-        open_output_folder(self.out, "--out", {"--root": self.arguments.root}, ours=_holds_keypoints(self.out))
+        inputs = {"--root": self.arguments.root}
+        open_output_folder(self.out, "--out", "key points", inputs, ours=_holds_keypoints(self.out))
         clear_leftovers(self.out, self.out / TRACKS)
         claims = Claims(self.out)
         with claims.exclusive("manifest"):

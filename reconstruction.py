@@ -79,7 +79,8 @@ def reconstruction(
     clips = ClipFolder(config["dataset_params"], "test", family.uses_prior, family.uses_tracks)
     names = clips.names[: params["num_videos"]]
     clips.check_keypoints(names)
-    out = open_output_folder(out, "--out", {**inputs_of(config["dataset_params"]), "--checkpoint": checkpoint})
+    inputs = {**inputs_of(config["dataset_params"]), "--checkpoint": checkpoint}
+    out = open_output_folder(out, "--out", "reconstructions", inputs)
     for face in clips.doubtful_faces(names):
         tqdm.write(f"doubtful face, reconstructed all the same: {face}; look at preview.png in {clips.keypoint_folder}")
     settings = common_settings(model, checkpoint, params["format"])

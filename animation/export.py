@@ -111,7 +111,7 @@ def export(model: LoadedModel, out: str | Path) -> list[Path]:
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
         raise CheckpointError(f"--mode export needs packages that are not installed: pip install {' '.join(missing)}")
-    out, paths = open_output_folder(out, "--out", {}), []
+    out, paths = open_output_folder(out, "--out", "an exported model", {}), []
     for name, (module, inputs, outputs) in graphs(model).items():
         batch = torch.export.Dim("batch", min=1)
         shapes = tuple({0: batch} for _ in inputs)

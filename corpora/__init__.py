@@ -14,6 +14,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import csv
+import hashlib
 import io
 import json
 from collections import Counter
@@ -79,12 +80,40 @@ _RULES = {
 }
 
 
-def write_table(path: str | Path, columns: Iterable[str], rows: Iterable[Iterable]) -> None:
-    """Write a CSV file atomically: UTF-8, a header and the rows."""
-    with media.atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
+def write_table(path: str | Path, columns: Iterable[str], rows: Iterable[Iterable], noted: bool = False) -> None:
+    """Write a CSV file atomically: UTF-8, a header and the rows; ``noted`` for :func:`check_unedited`."""
+    with media.atomic_path(path) as temporary:
+        with open(temporary, "w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows(rows)
+        if noted:  # the one that is there still, should the process be killed, and the new one
+            note = _note(path)
+            before = note.read_text().split()[-1:] if note.is_file() else []
+            with media.atomic_path(note) as beside:
+                beside.write_text("\n".join(dict.fromkeys([*before, _digest(temporary)])) + "\n")
+
+
+def check_unedited(*tables: Path) -> None:
+    """Refuse to write tables anew that somebody has changed since they were written and noted.
+
+    Raises:
+        OutputError: somebody has.
+    """
+    for table in tables:
+        if table.is_file() and _note(table).is_file() and _digest(table) not in _note(table).read_text().split():
+            raise media.OutputError(
+                f"{table} was changed after this program wrote it, and would be written anew: it is left as it is. "
+                "Move it out of the folder, run the command again, and carry your changes over"
+            )
+
+
+def _note(table: str | Path) -> Path:
+    return Path(table).with_name(f".{Path(table).name}.sha256")
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def write_json(path: Path, content: dict) -> None:
@@ -93,8 +122,8 @@ def write_json(path: Path, content: dict) -> None:
         temporary.write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def write_clips(path: str | Path, records: Iterable[ClipRecord]) -> None:
-    """Write ``clips.csv``, one row a clip in the order given.
+def write_clips(path: str | Path, records: Iterable[ClipRecord], noted: bool = False) -> None:
+    """Write ``clips.csv``, one row a clip in the order given; ``noted`` for :func:`check_unedited`.
 
     Raises:
         ValueError: two records of one clip name.
@@ -103,7 +132,7 @@ def write_clips(path: str | Path, records: Iterable[ClipRecord]) -> None:
     double = next((name for name, count in Counter(record.clip for record in records).items() if count > 1), None)
     if double is not None:
         raise ValueError(f"two clips are called {double!r}; every row of {path} needs a name of its own")
-    write_table(path, COLUMNS, ([_to_text(getattr(record, name)) for name in COLUMNS] for record in records))
+    write_table(path, COLUMNS, ([_to_text(getattr(record, name)) for name in COLUMNS] for record in records), noted)
 
 
 def decode_csv(data: bytes) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import media
-from corpora import SPLITS, ClipRecord, write_clips, write_json
+from corpora import SPLITS, ClipRecord, check_unedited, write_clips, write_json
 from corpora.cutting import SKIPPED, WRITTEN, Settings, Task, clip_content, clip_digest, prepare_clip
 from corpora.parallel import run_parallel
 from corpora.raw import Listing, RawClip
@@ -90,7 +90,8 @@ def prepare(
         raise CorpusError(f"two clips of {corpus} get the name {double!r}; this should not happen: rename one on disk")
     splits, notices = assign_splits(listing.clips, split)
     settings.make_detector()  # here too: what it lacks is said before the work
-    media.open_output_folder(out, "--out", {}, ours=(out / SETTINGS).is_file())
+    media.open_output_folder(out, "--out", "a prepared data set", {}, ours=(out / SETTINGS).is_file())
+    check_unedited(out / "clips.csv")
     media.clear_leftovers(out, *(out / part for part in (*SPLITS, ONSETS, "splits")))
     _settle(out, settings.as_dict(corpus), overwrite)
     entries, tasks = _plan(listing.clips, out, splits, settings)
@@ -101,7 +102,7 @@ def prepare(
         written += entry["status"] == WRITTEN
     kept = [clip for clip in listing.clips if entries[clip.name]["status"] == WRITTEN]
     records = [_record(clip, splits[clip.name], entries[clip.name]) for clip in kept]
-    write_clips(out / "clips.csv", records)
+    write_clips(out / "clips.csv", records, noted=True)
     write_splits(out / "splits", kept, split)
     notices = [*listing.notices, *notices, *_stale(out, set(names))]
     for name in names:
@@ -129,9 +130,9 @@ def _settle(out: Path, settings: dict, overwrite: bool) -> None:
 
 def _remove_written(out: Path) -> None:
     """Remove the clips that have a record, and their records."""
-    for record in (out / ONSETS).glob("*.json"):
-        for part in SPLITS:
-            media.remove_own(out / part / record.stem)
+    records = list((out / ONSETS).glob("*.json"))
+    media.remove_own(*(out / part / record.stem for record in records for part in SPLITS))
+    for record in records:
         record.with_suffix(".png").unlink(missing_ok=True)
         record.unlink()
 

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 import media
-from corpora import open_table, read_clips, write_clips, write_json, write_table
+from corpora import check_unedited, open_table, read_clips, write_clips, write_json, write_table
 from corpora.parallel import run_parallel
 from corpora.photos import Photo, check_photos, keep_apart
 from corpora.sample.action_units import EMOTIONS
@@ -123,7 +123,8 @@ def build(
     if not 1 <= clips <= len(MOVEMENTS):
         raise ValueError(f"--clips is {clips}; legal are 1 to {len(MOVEMENTS)}, the movements that there are")
     settings = {"version": VERSION, "seed": seed, "size": size, "held_out": held_out}
-    media.open_output_folder(out, "--out", {"--faces": folder}, ours=(out / SETTINGS).is_file())
+    media.open_output_folder(out, "--out", "a set of portraits", {"--faces": folder}, ours=(out / SETTINGS).is_file())
+    check_unedited(out / "clips.csv", out / "pairs.csv")
     _check_settings(out / SETTINGS, settings, overwrite)
     photos, left_out = check_photos(folder, size, workers, out / "faces.json")
     testing = [photo for photo in photos if _is_held_out(photo, held_out)]
@@ -183,15 +184,14 @@ def _remove_others(out: Path, folders: set[Path]) -> None:
     if (out / "pairs.csv").is_file():
         with open_table(out / "pairs.csv") as rows:
             listed += [out / "truth" / f"{row['driving']}-{row['source']}" for row in rows]
-    for folder in set(listed) - folders:
-        media.remove_own(folder)
+    media.remove_own(*(set(listed) - folders))
 
 
 def _write_lists(out: Path, plans: dict[str, list[PortraitPlan]]) -> None:
-    write_clips(out / "clips.csv", [plan.record() for own in plans.values() for plan in own])
+    write_clips(out / "clips.csv", [plan.record() for own in plans.values() for plan in own], noted=True)
     rows = []
     for source, driving in test_pairs(plans["test"]):
         shapes = [upright(plan.identity.landmarks) for plan in (source, driving)]
         distance = np.linalg.norm(shapes[0] - shapes[1], axis=1).mean() / CANONICAL_IOD
         rows.append((f"{distance:.4f}", source.name, driving.name, 0))
-    write_table(out / "pairs.csv", PAIR_COLUMNS, rows)
+    write_table(out / "pairs.csv", PAIR_COLUMNS, rows, noted=True)

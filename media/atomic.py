@@ -101,17 +101,19 @@ def _is_left(part: Path, owner: re.Match) -> bool:
     return False
 
 
-def remove_own(path: Path) -> None:
-    """Remove a folder of frames, or a file, that this program wrote; nothing where there is none.
+def remove_own(*paths: Path) -> None:
+    """Remove folders of frames, and files, that this program wrote; nothing where there are none.
 
     Raises:
-        OutputError: it is not this program's, or holds what is not.
+        OutputError: one of them is not this program's, or holds what is not; then all of them stay.
     """
-    check_own(path)
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    for path in paths:
+        check_own(path)
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _replace_folder(new: Path, destination: Path) -> None:

@@ -32,7 +32,7 @@ class FrameCache:
     """
 
     def __init__(self, folder: str | Path = "frame_cache", gigabytes: float = 20.0):
-        self.folder = open_output_folder(folder, "dataset_params.frame_cache.folder", {})
+        self.folder = open_output_folder(folder, "dataset_params.frame_cache.folder", "a cache of frames", {})
         self.gigabytes = gigabytes
         self._left_out: set[Path] = set()
         clear_leftovers(self.folder)

@@ -36,23 +36,29 @@ def bears_mark(file: str | Path) -> bool:
 
 def is_output_folder(folder: str | Path) -> bool:
     """Whether a folder, or one that it lies in, is marked as this program's."""
-    folder = Path(os.path.abspath(folder))
+    folder = _real(folder)
     return any((parent / MARKER).is_file() for parent in (folder, *folder.parents))
 
 
-def check_own(path: str | Path) -> None:
+def check_own(path: str | Path, named: bool = False) -> None:
     """Nothing, where ``path`` may be written: there is nothing, or what this program wrote.
 
     A folder is this program's where it holds nothing but frames that it wrote.
 
+    Args:
+        named: the user has chosen the name, so that it says nothing about whose the file is, wherever it lies.
+
     Raises:
-        OutputError: it is somebody else's, or holds what is.
+        OutputError: it is somebody else's, or holds what is; or a named folder is a part of a data set.
     """
     path = Path(path)
-    if not path.exists():
+    if not os.path.lexists(path):
         return
     remedy = "it is left as it is. Choose another name, or move it away"
     ours = is_output_folder(path if path.is_dir() else path.parent)
+    if named and ours and path.is_dir():
+        raise OutputError(f"{path} belongs to a folder of results or clips that another command made: {remedy}")
+    ours = ours and not named
     if path.is_dir():
         foreign = next((entry for entry in path.iterdir() if not _is_frame(entry, ours)), None)
         if foreign is not None:
@@ -88,21 +94,22 @@ def check_outputs(outputs: Mapping[str, Path | None], inputs: Mapping[str, str |
             if other in inputs and path.is_dir() and _real(theirs).is_relative_to(_real(path)):
                 raise OutputError(f"{name} {path} holds {other} {theirs}: choose another name")
         seen[name] = path
-        check_own(path)
+        check_own(path, named=True)
 
 
 def open_output_folder(
-    folder: str | Path, name: str, inputs: Mapping[str, str | Path | None], ours: bool = False
+    folder: str | Path, name: str, kind: str, inputs: Mapping[str, str | Path | None], ours: bool = False
 ) -> Path:
     """Make and mark a folder for many outputs, before anything is written into it.
 
     Args:
         name: what it is for the user, as ``"--out"``.
+        kind: what it will hold, as ``"key points"``; the mark says it.
         inputs: what the command reads, by what it is for the user.
         ours: it is known to be this program's though it is not marked (those of earlier versions are not).
 
     Raises:
-        OutputError: it is an input, no folder, or holds what this program did not write.
+        OutputError: it is an input, no folder, or holds what this program did not write, or what is of another kind.
         OSError: it cannot be written.
     """
     from media.atomic import explain_write_error
@@ -123,7 +130,12 @@ def open_output_folder(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / MARKER).exists():
-            (folder / MARKER).write_bytes(MARK + b": files that it writes here are its own and may be replaced by it\n")
+            (folder / MARKER).write_bytes(
+                MARK + f" ({kind}): files that it writes here are its own and may be replaced by it\n".encode()
+            )
+        there = re.match(rb"made by fpb-fomm \((.+?)\)", (folder / MARKER).read_bytes())
+        if there and there[1].decode() != kind:
+            raise OutputError(f"{name} {folder} holds {there[1].decode()}, and not {kind}: choose another folder")
     except OSError as error:
         raise explain_write_error(error, folder) from error
     return folder
@@ -135,6 +147,6 @@ def _is_same(one: Path, other: Path) -> bool:
     return _real(one) == _real(other)
 
 
-def _real(path: Path) -> Path:
+def _real(path: str | Path) -> Path:
     """``Path.resolve``, which raises where links lead in a circle."""
     return Path(os.path.realpath(path))

@@ -46,7 +46,7 @@ def new_run_folder(log_dir: str, config_path: str, mode: str = "train") -> Path:
 
 def record_settings(folder: Path, config_path: str, config: dict, mode: str = "train") -> None:
     """What ran: a copy of the YAML, ``resolved.yaml``, and a line in ``environment.jsonl`` with versions and commit."""
-    open_output_folder(folder, "the run folder", {}, ours=is_run_folder(folder, mode))
+    open_output_folder(folder, "the run folder", "a training run", {}, ours=is_run_folder(folder, mode))
     try:
         if not (folder / Path(config_path).name).exists():
             shutil.copy(config_path, folder)

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 import media
-from corpora import ClipRecord, read_clips, write_clips, write_json, write_table
+from corpora import ClipRecord, check_unedited, read_clips, write_clips, write_json, write_table
 from corpora.parallel import run_parallel
 from corpora.sample.action_units import CLASS3, EMOTIONS
 from corpora.sample.identities import FaceModel, Identity, describe, face_shape, make_face, to_picture
@@ -238,7 +238,8 @@ def build(
     """
     out = Path(out)
     _check(seed, size, train_clips, workers, only)
-    media.open_output_folder(out, "--out", {}, ours=(out / "sample.json").is_file())
+    media.open_output_folder(out, "--out", "a sample", {}, ours=(out / "sample.json").is_file())
+    check_unedited(out / "clips.csv", out / "pairs.csv")
     _settle(out, seed, size, train_clips, only, overwrite)
     plans = _plans(seed, train_clips, only)
     missing = [job for job in _jobs(out, plans) if overwrite or not job.is_done()]
@@ -278,8 +279,7 @@ def _settle(out: Path, seed: int, size: int, train_clips: int, only: str | None,
         if fits:
             count = max(count, there["train_clips"])
         else:
-            for job in _jobs(out, _plans(there["seed"], there["train_clips"])):
-                media.remove_own(job.folder)
+            media.remove_own(*(job.folder for job in _jobs(out, _plans(there["seed"], there["train_clips"]))))
     write_json(file, settings | {"train_clips": count})
 
 
@@ -300,7 +300,7 @@ def _write_lists(out: Path, plans: dict[str, list[ClipPlan]]) -> None:
     for record in read_clips(file) if len(plans) == 1 and file.is_file() else ():
         if record.split not in plans:
             records.setdefault(record.split, []).append(record)
-    write_clips(file, [*records.get("train", []), *records.get("test", [])])
+    write_clips(file, [*records.get("train", []), *records.get("test", [])], noted=True)
     if "test" not in plans:
         return
     rows = []
@@ -308,4 +308,4 @@ def _write_lists(out: Path, plans: dict[str, list[ClipPlan]]) -> None:
         shapes = [upright(face_shape(plan.identity)) for plan in (source, driving)]
         distance = np.linalg.norm(shapes[0] - shapes[1], axis=1).mean() / CANONICAL_IOD
         rows.append((f"{distance:.4f}", source.name, driving.name, 0))
-    write_table(out / "pairs.csv", ("distance", "source", "driving", "frame"), rows)
+    write_table(out / "pairs.csv", ("distance", "source", "driving", "frame"), rows, noted=True)

@@ -76,7 +76,7 @@ def test_frames_of_earlier_versions_are_known_by_their_names_in_a_marked_folder_
 
 
 def test_what_lies_in_a_marked_folder_is_ours_by_its_name(users_folder):
-    media.open_output_folder(users_folder / "out", "--out", {})
+    media.open_output_folder(users_folder / "out", "--out", "tests", {})
     assert is_output_folder(users_folder / "out" / "deeper") and not is_output_folder(users_folder)
     table = users_folder / "out" / "table.csv"
     table.write_text("old")
@@ -117,19 +117,19 @@ def test_an_output_folder_is_new_or_empty_or_ours(users_folder):
     folder = users_folder / "out"
     folder.mkdir()
     (folder / ".DS_Store").touch()  # a system's
-    assert media.open_output_folder(folder, "--out", {}) == folder
+    assert media.open_output_folder(folder, "--out", "tests", {}) == folder
     (folder / "notes.txt").write_text("mine")
-    media.open_output_folder(folder, "--out", {})  # further files of the user stay, under names of their own
+    media.open_output_folder(folder, "--out", "tests", {})  # further files of the user stay, under names of their own
     (folder / MARKER).unlink()
     with pytest.raises(media.OutputError, match=r"--out .*out holds notes.txt.*touch '.*out/.fpb-fomm'"):
-        media.open_output_folder(folder, "--out", {})
-    media.open_output_folder(folder, "--out", {}, ours=True)
+        media.open_output_folder(folder, "--out", "tests", {})
+    media.open_output_folder(folder, "--out", "tests", {}, ours=True)
     assert (folder / MARKER).is_file() and (folder / "notes.txt").read_text() == "mine"
 
 
 def test_an_output_folder_that_is_an_input_or_a_file_is_refused(users_folder):
     with pytest.raises(media.OutputError, match="--out .* is --root too"):
-        media.open_output_folder(users_folder, "--out", {"--root": users_folder / "x" / "..", "--sheet": None})
+        media.open_output_folder(users_folder, "--out", "tests", {"--root": users_folder / "x" / "..", "--sheet": None})
     (users_folder / "file").touch()
     with pytest.raises(media.OutputError, match="a file is where a folder is needed"):
-        media.open_output_folder(users_folder / "file", "--out", {})
+        media.open_output_folder(users_folder / "file", "--out", "tests", {})
