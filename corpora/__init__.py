@@ -87,11 +87,11 @@ def write_table(path: str | Path, columns: Iterable[str], rows: Iterable[Iterabl
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(columns)
             writer.writerows(rows)
-        if noted:  # the one that is there still, should the process be killed, and the new one
-            note = _note(path)
-            before = note.read_text().split()[-1:] if note.is_file() else []
-            with media.atomic_path(note) as beside:
-                beside.write_text("\n".join(dict.fromkeys([*before, _digest(temporary)])) + "\n")
+        if noted:  # until it has its name, a killed process may leave the earlier one
+            before, now = [_digest(Path(path))] if Path(path).is_file() else [], _digest(temporary)
+            _write_note(path, [*before, now])
+    if noted:
+        _write_note(path, [now])
 
 
 def check_unedited(*tables: Path) -> None:
@@ -106,6 +106,11 @@ def check_unedited(*tables: Path) -> None:
                 f"{table} was changed after this program wrote it, and would be written anew: it is left as it is. "
                 "Move it out of the folder, run the command again, and carry your changes over"
             )
+
+
+def _write_note(table: str | Path, digests: Iterable[str]) -> None:
+    with media.atomic_path(_note(table)) as temporary:
+        temporary.write_text("".join(f"{digest}\n" for digest in digests))
 
 
 def _note(table: str | Path) -> Path:

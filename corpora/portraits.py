@@ -124,7 +124,6 @@ def build(
         raise ValueError(f"--clips is {clips}; legal are 1 to {len(MOVEMENTS)}, the movements that there are")
     settings = {"version": VERSION, "seed": seed, "size": size, "held_out": held_out}
     media.open_output_folder(out, "--out", "a set of portraits", {"--faces": folder}, ours=(out / SETTINGS).is_file())
-    check_unedited(out / "clips.csv", out / "pairs.csv")
     _check_settings(out / SETTINGS, settings, overwrite)
     photos, left_out = check_photos(folder, size, workers, out / "faces.json")
     testing = [photo for photo in photos if _is_held_out(photo, held_out)]
@@ -161,6 +160,7 @@ def _is_held_out(photo: Photo, pattern: str | None) -> bool:
 
 def _check_settings(file: Path, settings: dict, overwrite: bool) -> None:
     """Record the settings; others in the folder are an error, unless all is made again."""
+    check_unedited(file.with_name("clips.csv"), file.with_name("pairs.csv"))
     if file.is_file() and not overwrite:
         try:
             there = json.loads(file.read_text(encoding="utf-8"))

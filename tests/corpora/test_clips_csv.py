@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from corpora import COLUMNS, CORPUS_FPS, ClipRecord, read_clips, write_clips
+import media
+from corpora import COLUMNS, CORPUS_FPS, ClipRecord, check_unedited, read_clips, write_clips, write_table
 
 FULL = ClipRecord(
     clip="sub01_EP02_01f", split="train", corpus="casme2", subject="sub01", source="sub01/EP02_01f", fps=200.0,
@@ -93,3 +94,18 @@ def test_excel_exports_with_a_byte_order_mark_and_further_columns_are_read(tmp_p
     text = path.read_text(encoding="utf-8").replace("identity,objective_class", "identity,note")
     path.write_bytes(b"\xef\xbb\xbf" + text.encode())
     assert read_clips(path) == [replace(FULL, objective_class="")]
+
+
+def test_a_table_that_somebody_has_changed_is_not_written_anew(tmp_path):
+    table = tmp_path / "clips.csv"
+    for rows in ([("a",)], [("a",), ("b",)]):
+        write_table(table, ("clip",), rows, noted=True)
+        check_unedited(table, tmp_path / "none.csv")
+    written = table.read_text()
+    table.write_text(written + "c\n")
+    with pytest.raises(media.OutputError, match="clips.csv was changed after this program wrote it.*Move it"):
+        check_unedited(table)
+    table.unlink()
+    check_unedited(table)
+    write_table(table, ("clip",), [("a",), ("b",)], noted=True)
+    assert table.read_text() == written

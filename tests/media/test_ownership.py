@@ -133,3 +133,46 @@ def test_an_output_folder_that_is_an_input_or_a_file_is_refused(users_folder):
     (users_folder / "file").touch()
     with pytest.raises(media.OutputError, match="a file is where a folder is needed"):
         media.open_output_folder(users_folder / "file", "--out", "tests", {})
+
+
+def test_a_name_that_the_user_chose_says_nothing_of_whose_a_file_is(users_folder):
+    media.open_output_folder(users_folder / "data", "--out", "tests", {})
+    (users_folder / "data" / "talk.mp4").write_bytes(b"mine")
+    media.write_frame_folder(users_folder / "data" / "train" / "clip", FRAMES)
+    media.write_clip(users_folder / "data" / "result.mp4", FRAMES, 25)
+    for name in ("talk.mp4", "train/clip"):
+        with pytest.raises(media.OutputError, match="left as it is"):
+            media.check_outputs({"--result": users_folder / "data" / name}, {})
+    media.check_outputs({"--result": users_folder / "data" / "result.mp4"}, {})
+
+
+def test_a_folder_of_another_kind_is_refused(users_folder):
+    media.open_output_folder(users_folder / "out", "--out", "key points", {})
+    media.open_output_folder(users_folder / "out", "--out", "key points", {})
+    with pytest.raises(media.OutputError, match="holds key points, and not a sample: choose another folder"):
+        media.open_output_folder(users_folder / "out", "--out", "a sample", {})
+
+
+def test_links_are_not_taken_for_what_they_lead_to(users_folder):
+    (users_folder / "later.mp4").symlink_to("not there yet.mp4")
+    with pytest.raises(media.OutputError):
+        media.write_clip(users_folder / "later.mp4", FRAMES, 25)
+    (users_folder / "mine").mkdir()
+    (users_folder / "mine" / "0000000.png").write_bytes(b"mine")
+    media.open_output_folder(users_folder / "set", "--out", "tests", {})
+    (users_folder / "set" / "clip").symlink_to(users_folder / "mine")
+    with pytest.raises(media.OutputError):
+        media.remove_own(users_folder / "set" / "clip")
+    media.write_frame_folder(users_folder / "frames", FRAMES)
+    (users_folder / "set" / "other").symlink_to(users_folder / "frames")
+    media.remove_own(users_folder / "set" / "other")  # the link alone
+    assert len(list((users_folder / "frames").iterdir())) == len(FRAMES)
+
+
+def test_all_that_is_to_be_removed_is_looked_at_first(users_folder):
+    for name in ("a", "b"):
+        media.write_frame_folder(users_folder / name, FRAMES)
+    (users_folder / "b" / "thesis.docx").touch()
+    with pytest.raises(media.OutputError, match="thesis"):
+        media.remove_own(users_folder / "a", users_folder / "b")
+    assert (users_folder / "a").is_dir()
