@@ -174,7 +174,7 @@ def try_case(base: Path, scratch: Path, number: int, seed: int) -> tuple[str, st
     shutil.copytree(base, root)
     name = list(COMMANDS)[number % len(COMMANDS)]
     command = COMMANDS[name]
-    planted, done = _plant(root, command) if rng.random() < 0.15 else {}, []
+    planting, done = rng.random() < 0.15, []
     for _ in range(rng.choice((1, 1, 1, 2))):
         pattern = rng.choice(command.reads)
         files = sorted(path for path in root.glob(pattern) if path.is_file() and not path.is_symlink())
@@ -183,7 +183,7 @@ def try_case(base: Path, scratch: Path, number: int, seed: int) -> tuple[str, st
             damage = rng.choice(damages_of(file))
             done.append(f"{damage.__name__} {file.relative_to(root)}")
             damage(file, rng)
-    before = _hashes(root, command.writes) | planted
+    before = _hashes(root, command.writes) | (_plant(root, command) if planting else {})
     run = Run(command.arguments, root)
     code = run.wait(LIMIT)
     return f"{name}: {'; '.join(done)!r}", str(code), _wrong(command, code, run.said(), before, root)

@@ -134,7 +134,7 @@ def _check_frames(clips: Sequence[_Clip]) -> Iterator[Problem]:
         if clip.broken:
             yield Problem(ERROR, "unreadable", clip.label, f"{clip.broken}. Make the clip anew")
         elif not clip.digests:
-            text = f"the folder holds no pictures. {media.nested(clip.path) or 'Remove it'}"
+            text = f"the folder holds no pictures. {media.instead_of_frames(clip.path) or 'Remove it'}"
             yield Problem(ERROR, "no frames", clip.label, text)
         elif len(clip.sizes) > 1:
             text = f"frames of {len(clip.sizes)} sizes ({_sizes(clip.sizes)}): cut them alike"

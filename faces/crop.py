@@ -26,7 +26,7 @@ ALIGNMENTS = ("none", "eyes")
 RIGHT_EYE, LEFT_EYE = slice(36, 42), slice(42, 48)  # iBUG; the subject's right is on the left of the picture
 MAX_MARGIN = 3.0
 # A picture is cut to its face already where the face's box is as long as these shares of its shorter and longer side.
-# (Uncut portraits: below 0.7 of either; corpora's own crops: 0.83 and more.)
+# (Landmarks of 535 uncut portraits span 0.31 to 0.59 of the shorter side; boxes in corpora's own crops 0.83 and more.)
 CUT_SHORTER, CUT_LONGER = 0.75, 0.7
 
 Box = tuple[int, int, int, int]

@@ -8,6 +8,7 @@ into files of its own beside these, so that every ``<clip>.pt`` stays what it is
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import unicodedata
 import zipfile
@@ -54,7 +55,8 @@ def read_tensors(folder: str | Path, name: str, checked: bool = True) -> object:
     if checked and has_flipped_bytes(path):
         raise KeypointError(f"{path} is damaged: its checksums do not fit. Delete it and run kpmaker.py again")
     try:
-        mapped = zipfile.is_zipfile(path)  # PyTorch's format since 1.6
+        as_utf8 = os.fsencode(path) == str(path).encode(errors="replace")  # as PyTorch names a file that it maps
+        mapped = as_utf8 and zipfile.is_zipfile(path)  # PyTorch's format since 1.6
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         raise KeypointError(

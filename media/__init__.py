@@ -8,7 +8,7 @@ from media.atomic import atomic_path, clear_leftovers, explain_write_error, remo
 from media.names import CLIP_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES, MediaError, clip_name, frame_files, list_clips
 from media.ownership import MARKER, OutputError, check_outputs, open_output_folder
 from media.clips import ArrayClip, Clip, FolderClip
-from media.names import DamageWarning, MediaWarning, describe_left_out, natural_key, natural_sorted, nested
+from media.names import DamageWarning, MediaWarning, describe_left_out, instead_of_frames, natural_key, natural_sorted
 from media.names import describe_error, warn_in_one_line
 from media.pictures import decode_image, has_pages, read_image, resize_frame, to_rgb8
 from media.reading import open_clip, split_strip

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from media.names import IMAGE_SUFFIXES, MediaError, clip_name, frame_files, nested
+from media.names import IMAGE_SUFFIXES, MediaError, clip_name, frame_files, instead_of_frames
 from media.pictures import read_image
 
 
@@ -77,7 +77,7 @@ class FolderClip(Clip):
         super().__init__(path)
         self.files = frame_files(path)
         if not self.files:
-            remedy = nested(path) or f"Expected image files ({', '.join(IMAGE_SUFFIXES)})"
+            remedy = instead_of_frames(path) or f"Expected image files ({', '.join(IMAGE_SUFFIXES)})"
             raise MediaError(f"no frames in {path}. {remedy}.")
 
     def __len__(self) -> int:

@@ -23,7 +23,7 @@ _VIDEOS = (
 )  # fmt: skip
 _FOREIGN = (
     (b"8BPS", "Photoshop"), (b"%PDF", "PDF"), (b"\xff\x0a", "JPEG XL"), (b"\0\0\0\x0cJXL ", "JPEG XL"),
-    (b"FUJIFILMCCD-RAW", "raw"), (b"IIU\0", "raw"), (b"IIRO", "raw"),
+    (b"FUJIFILMCCD-RAW", "raw"), (b"IIU\0", "raw"), (b"IIRO", "raw"), (b"version https://git-lfs", "Git LFS pointer"),
 )  # fmt: skip
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")  # of QuickTime and MP4
 _HEIF = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"heif", b"mif1", b"msf1"}
@@ -63,6 +63,8 @@ def _identify(head: bytes) -> Content | None:
         for signature, name in signatures:
             if head.startswith(signature):
                 return Content(kind, name)
+    if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return Content(FOREIGN, "web page")
     if head.startswith(b"RIFF"):
         return {b"WEBP": Content(PICTURE, "WEBP"), b"AVI ": Content(VIDEO, "AVI")}.get(head[8:12])
     if head[4:8] in _BOXES:
@@ -83,6 +85,12 @@ def _identify_boxes(head: bytes) -> Content:
 
 def refusal(name: str, content: Content) -> str:
     """Why a file of ``foreign`` content cannot be read, and the remedy."""
+    instead = {
+        "web page": "a web page, as a download that failed leaves it: download the file itself",
+        "Git LFS pointer": "a Git LFS pointer, not the file itself: run `git lfs pull`",
+    }
+    if content.name in instead:
+        return f"{name} is {instead[content.name]}"
     photo = {"raw": "a camera's raw photo", "HEIC": "a HEIC photo", "AVIF": "an AVIF photo"}
     what = photo.get(content.name, f"a {content.name} file")
     return f"{name} is {what} by its content, which is not read here: export it as JPEG or PNG"

@@ -113,12 +113,14 @@ def frame_files(folder: str | Path) -> list[Path]:
     return [Path(folder) / name for name in natural_sorted(names)]
 
 
-def nested(folder: str | Path) -> str:
-    """What to do about a folder without frames that holds folders; "" where it holds none."""
-    with os.scandir(folder) as entries:
-        if not any(entry.is_dir() for entry in entries):
-            return ""
-    return "It holds folders, but frames lie directly in the clip's: `prepare.py folder --raw` makes clips of any tree"
+def instead_of_frames(folder: str | Path) -> str:
+    """What a folder without frames holds, and what to do about it; "" for nothing, or documents only."""
+    there = [path for path in natural_sorted(Path(folder).iterdir()) if not is_passed_over(path.name)]
+    if any(path.is_dir() for path in there):
+        return "It holds folders, but frames lie directly in it: `prepare.py folder --raw` makes clips of any tree"
+    if videos := [path.name for path in there if path.suffix.lower() in VIDEO_SUFFIXES]:
+        return f"It holds videos, each a clip of its own, such as {videos[0]}: name that, or move it out of the folder"
+    return describe_left_out(path.name for path in there)
 
 
 def describe_left_out(names: Iterable[str]) -> str:

@@ -18,13 +18,14 @@ import yaml
 from PIL import Image
 
 import run
-from checkpoint import VGG_FILE, read_checkpoint, write_checkpoint
+from checkpoint import read_checkpoint, write_checkpoint
 from faces.keypoint_files import save_keypoints
 from media import open_clip, write_frame_folder
 from modules import build_networks
 from settings import load_config
 from tests.conftest import golden_state, make_data, moving_frames, random_keypoints, training_config
 from tests.pictures import write_truncated_mp4
+from training.perceptual_weights import VGG_FILE
 
 TRAIN = ["--config", "tiny.yaml", "--device", "cpu"]
 CHECKPOINT = ["--checkpoint", "model.pth.tar"]

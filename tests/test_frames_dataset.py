@@ -378,7 +378,6 @@ def test_pairs(tmp_path):
     [
         ("", r"0 rows and the columns \(none\); needed are source and driving"),
         ("source,driving\n", "at least one row"),
-        ("source;driving\na;b\n", "the columns source;driving; needed are source and driving, separated by commas"),
         ("a,b\n", "the columns a, b; needed"),
         (
             "source,driving\nnobody,b\na,somebody\nnobody,a\n",
@@ -438,8 +437,8 @@ def test_key_points_and_tracks_of_another_clip_are_refused(tmp_path, capsys):
     write_frame_folder(clip, noise(2, 16, 16))
     points, track = random_keypoints(0, 16), random_track(random_keypoints(0, 16), 16, frames=2)
     save_keypoints(folder, "a", points)
-    onset = Onset(clip, open_clip(clip).first())
-    update_manifest(folder, {"a": make_entry(onset, SimpleNamespace(name="none", version="1"), "template")})
+    onset, detector = Onset(clip, open_clip(clip).first()), SimpleNamespace(name="none", version="1")
+    update_manifest(folder, {"a": make_entry(onset, None, "largest", detector, "template")})
     save_track(folder, "a", track)
 
     def load() -> FramesDataset:

@@ -333,7 +333,7 @@ def test_tracks_are_of_the_clips_and_key_points_there_are_now(tmp_path, monkeypa
     assert tracked() == 0
     write_frame_folder(tmp_path / "in" / "a", moving[:1] + moving[2:])  # the onset, and so its points, are the same
     write_frame_folder(tmp_path / "in" / "b", [FACE["astronaut"]] * 3)
-    monkeypatch.setattr(kpmaker, "track_clips", lambda *rest: sys.exit(9))
+    monkeypatch.setattr("faces.data_set_tracks.track_clips", lambda *rest: sys.exit(9))
     with pytest.raises(SystemExit):
         run(tmp_path / "in", tmp_path / "out", "--track")
     monkeypatch.undo()
@@ -420,11 +420,11 @@ def test_crash_while_writing_leaves_nothing_half_done(tmp_path, monkeypatch, mom
     def crash(*arguments):
         calls.append(arguments)
         if len(calls) == (1 if moment == "update_manifest" else 2):
-            raise MemoryError
+            raise RuntimeError
         return original(*arguments)
 
     monkeypatch.setattr(records, moment, crash)
-    with pytest.raises(MemoryError):
+    with pytest.raises(RuntimeError):
         run(tmp_path / "in", tmp_path / "out")
     for path in (tmp_path / "out").glob("*.pt"):
         load_keypoints(tmp_path / "out", path.stem)

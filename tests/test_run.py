@@ -165,7 +165,8 @@ def test_train_reconstruct_animate(workplace, capsys):
     assert run.main([*base, "--mode", "animate"]) == 0
     animation = folder / "animation"
     videos = ["test_0-test_1.mp4", "test_1-test_0.mp4"]
-    assert leftovers(animation) == [MARKER, "png", "results.csv", "results.json", "settings.json", *videos]
+    listings = ["results.csv", "results.json", "settings.json"]
+    assert leftovers(animation) == [MARKER, ".made_from", "png", *listings, *videos]
     for name in videos:
         clip = open_clip(animation / name)
         assert (len(clip), clip.fps, clip.first().shape) == (5, 200, (64, 64, 3))

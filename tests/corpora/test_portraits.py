@@ -181,5 +181,5 @@ def test_the_command(root, capsys):
     ]
     assert main([*arguments, "--held-out", "f*", "--clips", "1"]) == 0
     assert "9 clips written" in capsys.readouterr().out
-    assert main([*arguments, "--held-out", "nobody*", "--out", str(root / "other")]) == 1
+    assert main([*arguments, "--held-out", "nobody*", "--out", str(root / "other")]) == 2
     assert "--held-out PATTERN" in capsys.readouterr().err

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,6 +33,18 @@ def test_round_trip(tmp_path):
     assert torch.equal(loaded, POINTS)
     assert loaded.dtype == torch.float32 and not loaded.requires_grad and loaded.device.type == "cpu"
     assert sorted(os.listdir(tmp_path / "points")) == ["006_1_2.pt"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps names in Unicode")
+def test_folder_whose_name_the_locale_encodes_in_its_own_way(tmp_path):
+    """PyTorch takes every name for UTF-8 where it maps a file itself; Python's are the locale's."""
+    save_keypoints(tmp_path / "表情", "clip", POINTS)
+    code = "import sys; from faces.keypoint_files import *; print(load_keypoints(sys.argv[1], 'clip').sum())"
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    command = [sys.executable, "-c", code, str(tmp_path / "表情")]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True)
+    assert done.stdout == "tensor(630.)\n", done.stderr
 
 
 def test_only_the_points_are_saved(tmp_path):

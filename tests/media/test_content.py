@@ -40,6 +40,8 @@ def test_pictures_are_known(tmp_path, name, suffix):
         (b"\0\0\0\x18ftypavif\0\0\0\0avifmif1", ("picture", "AVIF")),
         (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", ("foreign", "raw")),
         (b"8BPS\0\1", ("foreign", "Photoshop")),
+        (b"\n<!DOCTYPE html><html>", ("foreign", "web page")),
+        (b"version https://git-lfs.github.com/spec/v1", ("foreign", "Git LFS pointer")),
         (b"a text", None),
         (b"", None),
     ],
@@ -47,6 +49,13 @@ def test_pictures_are_known(tmp_path, name, suffix):
 def test_other_contents(head, expected):
     found = identify(io.BytesIO(head.ljust(HEAD if head else 0, b"\0")))
     assert (found and (found.kind, found.name)) == expected
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.mp4"])
+def test_web_page_that_was_downloaded_in_place_of_a_clip(tmp_path, name):
+    (tmp_path / name).write_text("<!DOCTYPE html><title>Sign in</title>")
+    with pytest.raises(MediaError, match="a web page.*download the file itself"):
+        media.open_clip(tmp_path / name)
 
 
 def test_names_may_say_what_they_like(tmp_path):

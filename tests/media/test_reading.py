@@ -107,6 +107,17 @@ def test_empty_folder_and_missing_clip(tmp_path):
         media.open_clip(tmp_path / "c.txt")
 
 
+@pytest.mark.parametrize(
+    ("files", "remedy"),
+    [(["IMG_2.HEIC", "IMG_10.HEIC"], "IMG_2.HEIC, IMG_10.HEIC.*export photos as JPEG"), (["a.mp4"], "such as a.mp4")],
+)
+def test_folder_without_frames_says_what_it_holds(tmp_path, files, remedy):
+    for name in files:
+        (tmp_path / name).touch()
+    with pytest.raises(MediaError, match=f"no frames in .*{remedy}"):
+        media.open_clip(tmp_path)
+
+
 def test_frames_of_different_size_are_named(tmp_path):
     media.write_frame_folder(tmp_path / "a", noise(3))
     Image.fromarray(noise(1, 16, 20)[0]).save(tmp_path / "a" / "0000009.png")

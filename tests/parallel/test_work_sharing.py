@@ -22,6 +22,7 @@ import yaml
 from checkpoint import write_checkpoint
 from corpora import ClipRecord, write_clips
 from media import open_clip
+from media.ownership import MARKER
 from modules import build_networks
 from parallel import work_sharing
 from parallel.work_sharing import FOLDER, Claims
@@ -456,7 +457,7 @@ def animation(folder: Path, pairs: int) -> list[str]:
 def check_results(out: Path, pairs: int) -> None:
     """Every result once and whole, listed once, and nothing else."""
     hidden = [path.name for path in out.rglob("*") if path.name.startswith(".")]
-    assert hidden == [".made_from"], "no claims, no half-written files"
+    assert sorted(hidden) == [MARKER, ".made_from"], "no claims, no half-written files"
     videos, strips = sorted(out.glob("*.mp4")), sorted((out / "png").iterdir())
     assert [path.stem for path in videos] == [path.stem for path in strips]
     assert len(videos) == pairs

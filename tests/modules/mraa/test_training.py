@@ -92,7 +92,7 @@ def test_optimizers_and_checkpoint_keys():
     config["train_params"] = {**TRAIN_PARAMS, "loss_weights": {"perceptual": [10] * 5}}
     assert family.needs_perceptual_network(config)
     assert not family.needs_perceptual_network(config, "train_avd")
-    with pytest.raises(ValueError, match="pass vgg"):
+    with pytest.raises(ValueError, match="pass network"):
         family.phases(networks, config)
 
 
