@@ -56,8 +56,9 @@ def check_own(path: str | Path, named: bool = False) -> None:
         return
     remedy = "it is left as it is. Choose another name, or move it away"
     ours = is_output_folder(path if path.is_dir() else path.parent)
-    if named and ours and path.is_dir():
-        raise OutputError(f"{path} belongs to a folder of results or clips that another command made: {remedy}")
+    kinds = [kind for parent in _real(path).parents if (kind := _kind(parent))] if named and path.is_dir() else []
+    if kinds:
+        raise OutputError(f"{path} belongs to {kinds[0]} that another command made: {remedy}")
     ours = ours and not named
     if path.is_dir():
         foreign = next((entry for entry in path.iterdir() if not _is_frame(entry, ours)), None)
@@ -133,12 +134,18 @@ def open_output_folder(
             (folder / MARKER).write_bytes(
                 MARK + f" ({kind}): files that it writes here are its own and may be replaced by it\n".encode()
             )
-        there = re.match(rb"made by fpb-fomm \((.+?)\)", (folder / MARKER).read_bytes())
-        if there and there[1].decode() != kind:
-            raise OutputError(f"{name} {folder} holds {there[1].decode()}, and not {kind}: choose another folder")
+        if (_kind(folder) or kind) != kind:
+            raise OutputError(f"{name} {folder} holds {_kind(folder)}, and not {kind}: choose another folder")
     except OSError as error:
         raise explain_write_error(error, folder) from error
     return folder
+
+
+def _kind(folder: Path) -> str | None:
+    """What a folder holds, by its mark; None where it has none, or one of an earlier version."""
+    file = folder / MARKER
+    said = re.match(rb"made by fpb-fomm \((.+?)\)", file.read_bytes()) if file.is_file() else None
+    return said and said[1].decode(errors="replace")
 
 
 def _is_same(one: Path, other: Path) -> bool:
