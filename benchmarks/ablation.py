@@ -156,7 +156,7 @@ def against_warp(found: Evaluation) -> list[str]:
 
 def judge(folders: dict[str, Path], data: Path, table_file: Path) -> None:
     """Evaluate every method's clips of the sample's pairs; print the tables, and write them beside the report."""
-    found = evaluate(data / "test", table_file.parent, folders, data / "pairs.csv", data / "truth")
+    found = evaluate(data / "test", table_file.parent / "evaluation", folders, data / "pairs.csv", data / "truth")
     lines = [*table(found), "", *against_warp(found)]
     with atomic_path(table_file) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
