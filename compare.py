@@ -25,7 +25,7 @@ from animation.pairs import Pair, read_pairs
 from checkpoint import file_hash, load_for_inference
 from evaluation.pairs import EvaluationError, clips_by_name
 from frames_dataset import ClipFolder, DataError, frame_size, inputs_of
-from media import gif_rate, open_clip, open_output_folder, png_bytes, resize_frame, write_clip
+from media import describe_error, gif_rate, open_clip, open_output_folder, png_bytes, resize_frame, write_clip
 from media.names import composed
 from media.side_by_side import side_by_side
 from pages import data_url, lay_out, write_page
@@ -124,7 +124,7 @@ def animate_column(column: Column, pairs: list[Pair], device: torch.device, over
         model = load_for_inference(column.checkpoint, column.config, device, single_use=True)
         results = animate(model, column.checkpoint, column.folder, device, overwrite, pairs)
     except ValueError as error:
-        raise ComparisonError(f"column {column.name}: {error}") from error
+        raise ComparisonError(f"column {column.name}: {describe_error(error)}") from error
     for result in results:
         whole = result.lossless.exists()
         column.clips[result.pair.name] = result.lossless if whole else result.lossless.with_suffix("")

@@ -323,7 +323,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     except (ValueError, OSError, DetectorUnavailable, OutOfMemoryError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {media.describe_error(error)}", file=sys.stderr)
         return 2
     except MemoryError as error:
         reason = f" ({error})" if str(error) else ""

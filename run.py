@@ -180,7 +180,9 @@ def run(options: argparse.Namespace, arguments: list[str]) -> int:
 
 def message(error: BaseException) -> str:
     """What an error says; of one from a data loader's worker, without the traceback that comes with it."""
-    text = str(error)
+    from media import describe_error
+
+    text = describe_error(error)
     return text.rpartition(f"{type(error).__name__}: ")[2].strip() if text.startswith("Caught ") else text
 
 
@@ -192,7 +194,7 @@ def main(arguments: list[str] | None = None) -> int:
     import torch
 
     from faces import DetectorUnavailable
-    from media import describe_error, warn_in_one_line
+    from media import warn_in_one_line
     from train import Interrupted, TrainingError
 
     warn_in_one_line()
@@ -204,7 +206,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError, DetectorUnavailable, TrainingError, torch.OutOfMemoryError, MemoryError) as error:
         if options.verbose:
             raise
-        print(f"error: {describe_error(error) if isinstance(error, MemoryError) else message(error)}", file=sys.stderr)
+        print(f"error: {message(error)}", file=sys.stderr)
         return 1 if isinstance(error, TrainingError) else 2
 
 

@@ -19,7 +19,7 @@ from openpyxl.utils import range_boundaries
 from corpora import decode_csv
 from corpora.raw import Listing
 from corpora.tree import CorpusError, RawFile, Tree
-from media.names import composed
+from media.names import composed, is_passed_over
 
 SHEET_SUFFIXES = (".xlsx", ".xlsm", ".xls", ".csv")
 _ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # how .xlsx and .xls files begin
@@ -99,13 +99,9 @@ def sheets_in(tree: Tree, patterns: Iterable[str]) -> list[RawFile]:
 
 
 def _is_sheet(name: str, patterns: Iterable[str]) -> bool:
-    name = name.lower()
-    # ~$name.xlsx is what a spreadsheet program leaves beside a file that it has open.
-    return (
-        name.endswith(SHEET_SUFFIXES)
-        and not name.startswith(("~$", "."))
-        and any(fnmatch(name, pattern) for pattern in patterns)
-    )
+    low = name.lower()
+    matches = low.endswith(SHEET_SUFFIXES) and any(fnmatch(low, pattern) for pattern in patterns)
+    return matches and not is_passed_over(name)
 
 
 def read_rows(file: RawFile, required: Iterable[str] = ("subject", "clip")) -> list[Row]:

@@ -24,6 +24,7 @@ _VIDEOS = (
 _FOREIGN = (
     (b"8BPS", "Photoshop"), (b"%PDF", "PDF"), (b"\xff\x0a", "JPEG XL"), (b"\0\0\0\x0cJXL ", "JPEG XL"),
     (b"FUJIFILMCCD-RAW", "raw"), (b"IIU\0", "raw"), (b"IIRO", "raw"), (b"version https://git-lfs", "Git LFS pointer"),
+    (b"PK\x03\x04", "ZIP"), (b"Rar!\x1a\x07", "RAR"), (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
 )  # fmt: skip
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")  # of QuickTime and MP4
 _HEIF = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"heif", b"mif1", b"msf1"}
@@ -59,6 +60,8 @@ def identify(file: str | Path | BinaryIO) -> Content | None:
 
 
 def _identify(head: bytes) -> Content | None:
+    if not head:
+        return Content(FOREIGN, "empty file")
     for kind, signatures in ((PICTURE, _PICTURES), (VIDEO, _VIDEOS), (FOREIGN, _FOREIGN)):
         for signature, name in signatures:
             if head.startswith(signature):
@@ -88,6 +91,8 @@ def refusal(name: str, content: Content) -> str:
     instead = {
         "web page": "a web page, as a download that failed leaves it: download the file itself",
         "Git LFS pointer": "a Git LFS pointer, not the file itself: run `git lfs pull`",
+        "empty file": "empty, as a copy or download that failed leaves it: fetch it again",
+        **{archive: f"a {archive} archive by its content: unpack it" for archive in ("ZIP", "RAR", "7-Zip")},
     }
     if content.name in instead:
         return f"{name} is {instead[content.name]}"

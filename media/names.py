@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import unicodedata
 import warnings
 from collections.abc import Iterable
@@ -25,10 +26,10 @@ DOCUMENT_SUFFIXES = (
     ".log", ".py", ".m", ".ini", ".db", ".zip",
 )  # fmt: skip
 
-# What systems, network drives (Synology, QNAP, NetApp) and archives leave beside one's files.
-SYSTEM_FOLDERS = (
+# What systems (macOS: a folder's icon), network drives (Synology, QNAP, NetApp) and archives leave beside one's files.
+SYSTEM_NAMES = (
     "@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "~snapshot", "$recycle.bin", "recycler",
-    "system volume information", "lost+found", "__macosx", "network trash folder", "temporary items",
+    "system volume information", "lost+found", "__macosx", "network trash folder", "temporary items", "icon\r",
 )  # fmt: skip
 
 _usual_format = warnings.formatwarning
@@ -37,6 +38,8 @@ _usual_format = warnings.formatwarning
 class MediaError(ValueError):
     """A clip or picture that cannot be used; the message names the file, what is wrong and what would be legal."""
 
+
+_UTF8 = "set PYTHONUTF8=1, and names and console are UTF-8"
 
 # Names that Windows keeps for devices, with any suffix.
 _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.I)
@@ -52,7 +55,9 @@ def name_problem(name: str, foreign: bool = False) -> str:
     if name.strip() in ("", ".", "..") or "/" in name or "\\" in name:
         return "is no bare name of a file or folder"
     if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in name):
-        return "has control characters in its name, or one that is no UTF-8"
+        encoding = sys.getfilesystemencoding()
+        remedy = "" if encoding == "utf-8" else f" ({_UTF8})"
+        return f"has control characters in its name, or one that is no {encoding.upper()}{remedy}"
     if foreign and (_DEVICES.fullmatch(name) or re.match(r"[a-z]:", name, re.I)):
         return "is the name of a device or drive on Windows"
     if foreign and name != name.strip():
@@ -69,9 +74,11 @@ class DamageWarning(MediaWarning):
 
 
 def describe_error(error: BaseException) -> str:
-    """What an error says, in a line; where memory ran out Python says little or nothing."""
+    """What an error says, in a line; of memory and of letters that a locale lacks, Python says too little."""
     if isinstance(error, MemoryError):
         return f"out of memory{f' ({error})' if str(error) else ''}: use smaller or shorter clips, or a smaller batch"
+    if isinstance(error, UnicodeEncodeError):
+        return f"{error.object!r} cannot be written in this locale's encoding, {error.encoding}: {_UTF8}"
     return str(error)
 
 
@@ -102,8 +109,8 @@ def natural_sorted(items: Iterable) -> list:
 
 
 def is_passed_over(name: str) -> bool:
-    """Whether a file or folder of that name is none of the user's: hidden, or of the system."""
-    return name.startswith((".", "SYNOPHOTO_", "SYNOFILE_")) or name.lower() in SYSTEM_FOLDERS
+    """Whether a file or folder of that name is none of the user's: hidden, of the system, or a lock of Office's."""
+    return name.startswith((".", "~$", "SYNOPHOTO_", "SYNOFILE_")) or name.lower() in SYSTEM_NAMES
 
 
 def frame_files(folder: str | Path) -> list[Path]:

@@ -43,12 +43,21 @@ def test_pictures_are_known(tmp_path, name, suffix):
         (b"\n<!DOCTYPE html><html>", ("foreign", "web page")),
         (b"version https://git-lfs.github.com/spec/v1", ("foreign", "Git LFS pointer")),
         (b"a text", None),
-        (b"", None),
+        (b"PK\x03\x04\x14\0", ("foreign", "ZIP")),
+        (b"", ("foreign", "empty file")),
     ],
 )
 def test_other_contents(head, expected):
     found = identify(io.BytesIO(head.ljust(HEAD if head else 0, b"\0")))
     assert (found and (found.kind, found.name)) == expected
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.mp4", "a.gif"])
+@pytest.mark.parametrize(("content", "remedy"), [(b"", "is empty.*fetch it again"), (b"PK\x03\x04", "ZIP.*unpack it")])
+def test_what_failed_copies_and_mail_programs_leave_in_place_of_a_clip(tmp_path, name, content, remedy):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(MediaError, match=remedy):
+        media.open_clip(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.mp4"])
@@ -88,10 +97,3 @@ def test_what_pillow_lacks_is_named_too(tmp_path):
     (tmp_path / "a.avif").write_bytes(b"\0\0\0\x18ftypavif\0\0\0\0avifmif1" + b"\0" * 100)
     with pytest.raises(MediaError, match=r"a\.avif"):
         media.read_image(tmp_path / "a.avif")
-
-
-@pytest.mark.parametrize("name", ["a.png", "a.gif", "a.mp4"])
-def test_empty_files(tmp_path, name):
-    (tmp_path / name).touch()
-    with pytest.raises(MediaError, match=rf"cannot read .*{name}"):
-        media.open_clip(tmp_path / name)

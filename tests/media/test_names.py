@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import sys
 import warnings
 
 import numpy as np
@@ -38,6 +40,7 @@ def test_folders_of_network_drives_are_no_clips(tmp_path, name):
 
 def test_what_is_passed_over():
     assert is_passed_over(".DS_Store") and is_passed_over("__MACOSX") and is_passed_over("SYNOPHOTO_THUMB_XL.jpg")
+    assert is_passed_over("~$coding.xlsx") and is_passed_over("Icon\r")  # of a sheet that is open; of a macOS folder
     assert not is_passed_over("recycle") and not is_passed_over("s01@eaDir")
 
 
@@ -129,6 +132,15 @@ def test_warnings_about_clips_are_one_line(monkeypatch):
     media.warn_in_one_line()
     assert warnings.formatwarning("a.mp4: late", MediaWarning, "x.py", 3) == "warning: a.mp4: late\n"
     assert "x.py:3" in warnings.formatwarning("other", UserWarning, "x.py", 3)
+
+
+def test_names_that_the_locale_cannot_hold_come_with_the_remedy(monkeypatch):
+    assert "PYTHONUTF8" not in name_problem("no\udcffutf")
+    monkeypatch.setattr(sys, "getfilesystemencoding", lambda: "gbk")
+    assert re.search("one that is no GBK .*PYTHONUTF8=1", name_problem("no\udcffutf"))
+    with pytest.raises(UnicodeEncodeError) as error:
+        "方法".encode("latin-1")
+    assert re.match("'方法' cannot be written .* latin-1: set PYTHONUTF8=1", media.describe_error(error.value))
 
 
 def test_memory_that_ran_out_is_said():
