@@ -203,7 +203,7 @@ def _some(names: Sequence[str], count: int) -> str:
 
 
 def _check_keypoints(clips: Sequence[_Clip], folder: Path) -> Iterator[Problem]:
-    from faces.keypoint_files import KeypointError, describe_doubt, load_keypoints, read_manifest
+    from faces.keypoint_files import KeypointError, describe_doubt, read_manifest
 
     try:
         manifest = read_manifest(folder)
@@ -212,25 +212,44 @@ def _check_keypoints(clips: Sequence[_Clip], folder: Path) -> Iterator[Problem]:
         return
     missing = []
     for clip in clips:
+        entry = manifest.get(clip.name, {})
         try:
-            load_keypoints(folder, clip.name)
+            _load_keypoints(clip, entry, folder)
         except FileNotFoundError:
             missing.append(clip)
         except KeypointError as error:
             yield Problem(ERROR, "key points", clip.label, str(error))
-        entry = manifest.get(clip.name, {})
         if entry.get("status") == "template":
             text = "no face was found, the average face stands in: look at preview.png"
             yield Problem(WARNING, "key points", clip.label, text)
         if entry.get("status") == "doubtful":
             text = f"a doubtful face ({describe_doubt(entry)}): look at preview.png; kpmaker.py --accept accepts it"
             yield Problem(ERROR if clip.split == "train" else WARNING, "key points", clip.label, text)
-        size = entry.get("frame_size")
-        if size and clip.sizes and tuple(size) != clip.sizes[0]:
-            text = f"made for frames of {_sizes([size])}, not {_sizes(clip.sizes[:1])}: run kpmaker.py again"
-            yield Problem(ERROR, "key points", clip.label, text)
     if missing:
         roots = media.natural_sorted({str(clip.root) for clip in missing})
         commands = "; ".join(f"kpmaker.py --root {root} --out {folder}" for root in roots)
         text = f"{len(missing)} clips have none: {commands}"
         yield Problem(ERROR, "key points", _some([clip.label for clip in missing], 4), text)
+
+
+def _load_keypoints(clip: _Clip, entry: dict, folder: Path) -> None:
+    """See that a clip's key points, and its track if there is one, can be used and were made from it as it is now.
+
+    Raises:
+        MissingKeypoints: there are none.
+        KeypointError: they cannot be used, or were made from another clip.
+    """
+    from faces.keypoint_files import TRACKS, KeypointError, keypoint_path, load_keypoints
+    from faces.records import check_source
+    from faces.tracking import check_track
+
+    points = load_keypoints(folder, clip.name)
+    size = entry.get("frame_size")
+    if size and clip.sizes and tuple(size) != clip.sizes[0]:
+        text = f"made for frames of {_sizes([size])}, not {_sizes(clip.sizes[:1])}"
+        raise KeypointError(f"{text}: run kpmaker.py again")
+    if clip.broken or not clip.digests:  # said already
+        return
+    check_source(clip.name, clip.path, entry, folder)
+    if keypoint_path(folder / TRACKS, clip.name).is_file():
+        check_track(folder, clip.name, clip.path, points)

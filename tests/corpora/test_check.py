@@ -13,7 +13,10 @@ import media
 from corpora import ClipRecord, read_clips, write_clips
 from corpora.check import ERROR, check
 from corpora.tree import CorpusError
-from faces.keypoint_files import save_keypoints, update_manifest
+from faces.keypoint_files import load_keypoints, save_keypoints, update_manifest
+from faces.onset import clip_stamp, frame_digest, read_onset
+from faces.tracking import save_track, track_keypoints
+from media.fingerprint import Fingerprint
 from tests.conftest import make_data, moving_frames
 
 
@@ -113,6 +116,31 @@ def test_key_points(root):
     assert "1 clips have none: kpmaker.py --root" in text
     assert "test_0: no face was found" in text and "made for frames of 128×128, not 64×64" in text
     assert str(folder / "train_1.pt") in text
+
+
+def test_key_points_of_another_clip(root):
+    """Clips that were exchanged under their key points and tracks; a copy or another date is no change."""
+    folder = root / "keypoints"
+    for split in ("train", "test"):
+        for path in media.list_clips(root / split):
+            onset = read_onset(path)
+            update_manifest(folder, {path.name: {"stamp": clip_stamp(path), "onset": frame_digest(onset.frame)}})
+            points = load_keypoints(folder, path.name)
+            track = track_keypoints(media.open_clip(path), points)
+            save_track(folder, path.name, track, Fingerprint.of(path))
+    shutil.copytree(root / "test/test_0", root / "copy")
+    shutil.rmtree(root / "test/test_0")
+    (root / "copy").rename(root / "test/test_0")
+    assert found(root, keypoints=folder) == set()
+    (root / "train/train_0").rename(root / "aside")
+    (root / "train/train_1").rename(root / "train/train_0")
+    (root / "aside").rename(root / "train/train_1")
+    media.write_image(root / "train/train_2/0000003.png", moving_frames(9)[0])  # a later frame: of the track alone
+    problems, _ = check([root], folder)
+    errors = {problem.where.split("/")[-1]: problem.text for problem in problems if problem.kind == "key points"}
+    assert list(errors) == ["train_0", "train_1", "train_2"]
+    assert all("the key points of" in errors[name] and "kpmaker.py" in errors[name] for name in ("train_0", "train_1"))
+    assert "the track of 'train_2'" in errors["train_2"]
 
 
 def test_stills(root):
