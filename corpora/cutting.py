@@ -1,6 +1,6 @@
 """One raw clip → one folder of face crops, with a picture of its onset and a record: what a worker process does.
 
-The record, ``<clip>.json``, holds the frames' numbers, and in raw pixels the box, the matrix (2, 3) raw → crop and the
+The record, ``<clip>.json``, holds the frames' numbers, the fingerprint of the written folder, and in raw pixels the box, the matrix (2, 3) raw → crop and the
 landmarks (68, 2); and what was not as it should be.
 """
 
@@ -25,7 +25,7 @@ from corpora.tree import CorpusError
 from faces import Detector, Face, choose_face, make_detector, several_faces
 from faces.crop import Crop, apply_crop, box_matrix, invert_matrix, transform_points
 from faces.preview import LANDMARK_COLOUR, TILE
-from media.fingerprint import digest
+from media.fingerprint import Fingerprint, digest
 
 VERSION = 2  # raised when the same settings would give other pictures
 ON_MISSING = ("skip", "whole", "error")
@@ -158,7 +158,8 @@ def prepare_clip(task: Task) -> tuple[str, dict]:
             source.note("already-cropped", f"{head[0][1].shape[1]}×{head[0][1].shape[0]} pixels, {why}")
     if matrix is not None:
         entry["frames"] = _write_frames(task, crop, matrix, itertools.chain(head, frames), source)
-        entry["status"] = WRITTEN if entry["frames"] else SKIPPED
+        if entry["frames"]:
+            entry |= {"status": WRITTEN, "written": str(Fingerprint.of(task.folder))}
     elif not head:
         source.note("no-frames", "no frame of it can be read")
     if entry["status"] == SKIPPED:

@@ -7,11 +7,12 @@ what was cut, and a record of it.  A second run does the clips whose record is m
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from corpora.raw import Listing, RawClip
 from corpora.rules import Notice
 from corpora.splits import SplitOptions, assign_splits, write_splits
 from corpora.tree import CorpusError
+from media.fingerprint import Fingerprint, file_state
 from media.names import is_passed_over
 
 SETTINGS = "prepare.json"
@@ -90,9 +92,10 @@ def prepare(
         raise CorpusError(f"two clips of {corpus} get the name {double!r}; this should not happen: rename one on disk")
     splits, notices = assign_splits(listing.clips, split)
     settings.make_detector()  # here too: what it lacks is said before the work
-    media.open_output_folder(out, "--out", "a prepared data set", {}, ours=(out / SETTINGS).is_file())
+    media.open_output_folder(out, "--out", "a prepared data set", {}, ours=_read_settings(out) is not None)
     check_unedited(out / "clips.csv")
     media.clear_leftovers(out, *(out / part for part in (*SPLITS, ONSETS, "splits")))
+    _check_leaks(out, splits)
     _settle(out, settings.as_dict(corpus), overwrite)
     entries, tasks = _plan(listing.clips, out, splits, settings)
     _restart(tasks)
@@ -104,7 +107,7 @@ def prepare(
     records = [_record(clip, splits[clip.name], entries[clip.name]) for clip in kept]
     write_clips(out / "clips.csv", records, noted=True)
     write_splits(out / "splits", kept, split)
-    notices = [*listing.notices, *notices, *_stale(out, set(names))]
+    notices = [*listing.notices, *notices, *_stale(out, splits)]
     for name in names:
         notices += [Notice(*parts) for parts in entries[name]["notices"]]
     return Prepared(records, {name: entries[name] for name in names}, notices, written)
@@ -115,7 +118,11 @@ def _settle(out: Path, settings: dict, overwrite: bool) -> None:
     """Record the settings; a data set made with other ones is an error, or removed to be overwritten."""
     file = out / SETTINGS
     if file.is_file():
-        there = _read_json(file)
+        there = _read_settings(out)
+        if there is None and not overwrite:
+            raise CorpusError(
+                f"{file} is damaged, and nothing says what the clips were made with: make them anew with --overwrite"
+            )
         if there != settings and not overwrite:
             differing = [key for key in settings if there.get(key) != settings[key]]
             changed = [f"{key} {there.get(key)!r}, now {settings[key]!r}" for key in differing]
@@ -137,6 +144,35 @@ def _remove_written(out: Path) -> None:
         record.unlink()
 
 
+def _check_leaks(out: Path, splits: dict[str, str]) -> None:
+    """Refuse clips of the corpus that lie in both splits: one that is tested with would be trained on.
+
+    Raises:
+        CorpusError: there are some.
+    """
+    there: dict[str, dict[str, Path]] = defaultdict(dict)
+    for part, path in _clips_in(out):
+        there[media.clip_name(path)].setdefault(part, path)
+    double = [name for name, places in there.items() if name in splits and len(places) > 1]
+    if double:
+        places = " and ".join(str(there[double[0]][part]) for part in SPLITS)
+        more = f" (and {len(double) - 1} more clips)" if double[1:] else ""
+        raise CorpusError(
+            f"{places} are both there{more}: a test clip must not be trained on. {double[0]} belongs into "
+            f"{splits[double[0]]}; move the other one out of the folder, and run the command again"
+        )
+
+
+def _clips_in(out: Path) -> list[tuple[str, Path]]:
+    """(split, path) of whatever lies in a data set as a clip."""
+    return [
+        (part, path)
+        for part in SPLITS
+        for path in media.natural_sorted((out / part).glob("*"))
+        if not is_passed_over(path.name)
+    ]
+
+
 def _plan(
     clips: Sequence[RawClip], out: Path, splits: dict[str, str], settings: Settings
 ) -> tuple[dict[str, dict], list[Task]]:
@@ -149,23 +185,37 @@ def _plan(
         if other.is_dir() and not folder.is_dir():
             folder.parent.mkdir(parents=True, exist_ok=True)
             os.replace(other, folder)
-        entry = _read_json(record) if record.is_file() else None
+        entry = _read_record(record) if record.is_file() else None
         if entry is not None and _is_done(clip, folder, entry):
             entries[clip.name] = entry
-            if entry["stamp"] != (stamp := clip_digest(clip)):  # moved, or dated anew
-                entry["stamp"] = stamp
+            now = {"stamp": clip_digest(clip)}  # of raw frames that were moved, or dated anew
+            if "written" in entry:
+                now["written"] = str(replace(Fingerprint.parse(entry["written"]), state=file_state(folder)))
+            if not now.items() <= entry.items():
+                entry |= now
                 write_json(record, entry)
         else:
+            media.check_own(folder)
             tasks.append(Task(clip, folder, record, settings))
     return entries, tasks
 
 
 def _is_done(clip: RawClip, folder: Path, entry: dict) -> bool:
-    """Whether its record is that of the raw clip as it is now, and its frames are there."""
+    """Whether its record is that of the raw clip as it is now, and its frames are there.
+
+    Raises:
+        OutputError: its frames are others than those that were written.
+    """
     if entry.get("status") != SKIPPED:
         there = [file.stem for file in media.frame_files(folder)] if folder.is_dir() else []
         if there != [f"{number:07d}" for number in entry.get("frames", ())]:
             return False
+        written = Fingerprint.parse(entry.get("written"))  # None in a record of an earlier version
+        if written is not None and not written.fits(folder):
+            raise media.OutputError(
+                f"the frames of {folder} were changed after this program wrote them: they are left as they are. Move "
+                "the folder out of the data set, and run the command again to have it made anew"
+            )
     if entry.get("stamp") == clip_digest(clip):
         return True
     content = entry.get("content")
@@ -178,14 +228,24 @@ def _restart(tasks: Sequence[Task]) -> None:
         task.record.unlink(missing_ok=True)
 
 
-def _read_json(file: Path) -> dict:
+def _read_record(file: Path) -> dict:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError("it holds no dictionary")
     except ValueError as error:
-        raise CorpusError(f"{file} is damaged ({error}); remove it, and the clip of that name") from error
+        raise CorpusError(f"{file} is damaged ({error}); remove it, and the clip is made again") from error
     return content
+
+
+def _read_settings(out: Path) -> dict | None:
+    """What a data set was made with; None where nothing says so."""
+    file = out / SETTINGS
+    with contextlib.suppress(OSError, ValueError):
+        content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        if isinstance(content, dict) and content.keys() >= {"version", "corpus", "crop", "detector"}:
+            return content
+    return None
 
 
 # ------------------------------------------------------------------------------------------------------ results
@@ -207,11 +267,10 @@ def _record(clip: RawClip, split: str, entry: dict) -> ClipRecord:
     )  # fmt: skip
 
 
-def _stale(out: Path, names: set[str]) -> list[Notice]:
-    """Clips of earlier runs that the corpus no longer has."""
+def _stale(out: Path, splits: dict[str, str]) -> list[Notice]:
+    """Clips of earlier runs that the corpus no longer has, or has in the other split."""
     return [
-        Notice("stale-clip", media.clip_name(path), f"{path}; remove it if it should not be trained on")
-        for part in SPLITS
-        for path in media.natural_sorted((out / part).glob("*"))
-        if not is_passed_over(path.name) and media.clip_name(path) not in names
+        Notice("stale-clip", name, f"{path}; remove it if it should not be trained on")
+        for part, path in _clips_in(out)
+        if splits.get(name := media.clip_name(path)) != part
     ]

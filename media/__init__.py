@@ -6,7 +6,7 @@ file of several pictures (GIF, APNG, WebP, TIFF) or an image: one picture, or a 
 
 from media.atomic import atomic_path, clear_leftovers, explain_write_error, remove_own
 from media.names import CLIP_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES, MediaError, clip_name, frame_files, list_clips
-from media.ownership import MARKER, OutputError, check_outputs, open_output_folder
+from media.ownership import MARKER, OutputError, check_outputs, check_own, open_output_folder
 from media.clips import ArrayClip, Clip, FolderClip
 from media.names import DamageWarning, MediaWarning, describe_left_out, instead_of_frames, natural_key, natural_sorted
 from media.names import describe_error, warn_in_one_line

@@ -1,7 +1,7 @@
 """Nothing of the user's is replaced or removed: whose a file is, and what may be written where.
 
 What this program writes says so: pictures and clips carry :data:`MARK` inside, and a folder of many outputs holds the
-hidden file :data:`MARKER`, so that whatever lies in it under a name that the program uses is the program's own.
+hidden file :data:`MARKER`, so that tables, pages and single pictures are the program's own in it by their names.
 Commands call :func:`check_outputs` or :func:`open_output_folder` before they begin; :mod:`media.atomic` looks once more
 before anything takes the place of something else.
 """
@@ -17,7 +17,7 @@ from media.names import MediaError, is_passed_over
 
 MARK = b"made by fpb-fomm"
 MARKER = ".fpb-fomm"
-_FRAME = re.compile(r"\d{7}\.png")
+_CLIPS = (".mp4", ".gif")  # carry the mark ever since: one without it is somebody else's, whatever its name
 _HEAD, _TAIL = 4096, 65536  # bytes in which a file carries the mark: an MP4 at its end, pictures at their start
 
 
@@ -55,24 +55,22 @@ def check_own(path: str | Path, named: bool = False) -> None:
     if not os.path.lexists(path):
         return
     remedy = "it is left as it is. Choose another name, or move it away"
-    ours = is_output_folder(path if path.is_dir() else path.parent)
     kinds = [kind for parent in _real(path).parents if (kind := _kind(parent))] if named and path.is_dir() else []
     if kinds:
         raise OutputError(f"{path} belongs to {kinds[0]} that another command made: {remedy}")
-    ours = ours and not named
     if path.is_dir():
-        foreign = next((entry for entry in path.iterdir() if not _is_frame(entry, ours)), None)
+        foreign = next((entry for entry in path.iterdir() if not _is_frame(entry)), None)
         if foreign is not None:
             raise OutputError(f"{path} holds {foreign.name}, which this program did not write: {remedy}")
-    elif not path.is_file() or not (ours or bears_mark(path)):
+        return
+    by_name = not named and path.suffix.lower() not in _CLIPS and is_output_folder(path.parent)
+    if not path.is_file() or not (by_name or bears_mark(path)):
         raise OutputError(f"{path} is there and was not written by this program: {remedy}")
 
 
-def _is_frame(entry: Path, ours: bool) -> bool:
-    """Whether an entry of a folder of frames is the program's, in a folder that is ``ours`` by the name alone."""
-    if entry.name == MARKER or not entry.is_file():
-        return entry.name == MARKER
-    return bears_mark(entry) or (ours and _FRAME.fullmatch(entry.name) is not None)
+def _is_frame(entry: Path) -> bool:
+    """Whether an entry of a folder of frames is the program's."""
+    return entry.name == MARKER or (entry.is_file() and bears_mark(entry))
 
 
 def check_outputs(outputs: Mapping[str, Path | None], inputs: Mapping[str, str | Path | None]) -> None:
@@ -130,11 +128,11 @@ def open_output_folder(
             )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / MARKER).exists():
+        if _kind(folder) is None:  # also where a user has made an empty mark
             (folder / MARKER).write_bytes(
                 MARK + f" ({kind}): files that it writes here are its own and may be replaced by it\n".encode()
             )
-        if (_kind(folder) or kind) != kind:
+        if _kind(folder) != kind:
             raise OutputError(f"{name} {folder} holds {_kind(folder)}, and not {kind}: choose another folder")
     except OSError as error:
         raise explain_write_error(error, folder) from error

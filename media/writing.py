@@ -21,7 +21,7 @@ from PIL import Image, PngImagePlugin
 
 from media.atomic import atomic_path, remove_own, scratch_folder
 from media.names import MediaError
-from media.ownership import MARK
+from media.ownership import MARK, check_own
 from media.video import last_line
 
 # RGB → YUV by the matrix that players expect, and tags that say so: range, primaries, transfer, matrix.
@@ -214,6 +214,7 @@ def strip_writer(path: str | Path) -> Iterator[Append]:
     A clip too long for one (wider than 65,500 pixels) becomes a folder of frames, ``path`` without its suffix.
     """
     path = Path(path)
+    check_own(path, named=True)  # by its mark alone: another picture may have been put in its place
     with _spooled(path) as spool:
         yield spool.append
         _require_frames(spool.count > 0, path)

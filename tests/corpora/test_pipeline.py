@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 
 import media
 from corpora import read_clips
+from corpora.check import check
 from corpora.cutting import Settings
 from corpora.pipeline import prepare
 from corpora.report import write_reports
@@ -43,7 +45,9 @@ def rules_of(prepared, clip):
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    """All files, but for the dates of the frames in the records."""
+    files = {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {name: re.sub(rb'("written": "\w+) \w+"', rb'\1"', data) for name, data in files.items()}
 
 
 @pytest.fixture
@@ -237,10 +241,61 @@ def test_other_settings_need_overwrite_and_foreign_clips_are_safe(raw, tmp_path)
     assert (out / "train/mine/1.png").is_file()
     assert rules_of(prepared, "mine") == ["stale-clip"]
     write_frames(tmp_path / "foreign/train/clip", [1], "%d.png")
-    with pytest.raises(media.OutputError, match="holds train, which this program did not write"):
-        run(raw, tmp_path / "foreign")
-    (out / "prepare.json").write_text("{")
-    with pytest.raises(CorpusError, match="prepare.json is damaged"):
+    for content in (None, "{}", '{"scripts": {"prepare": "husky"}}'):  # a file of that name is no sign of ours
+        if content is not None:
+            (tmp_path / "foreign/prepare.json").write_text(content)
+        with pytest.raises(media.OutputError, match="holds .*, which this program did not write"):
+            run(raw, tmp_path / "foreign", overwrite=True)
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", '{"crop": 1}', ""])
+def test_damaged_settings_are_overcome_by_overwrite(raw, tmp_path, damage):
+    run(raw, out := tmp_path / "out")
+    first = contents(out / "train")
+    (out / "prepare.json").write_text(damage)
+    with pytest.raises(CorpusError, match="prepare.json is damaged.*--overwrite"):
+        run(raw, out)
+    assert run(raw, out, overwrite=True).written == 3 and contents(out / "train") == first
+
+
+def test_frames_that_were_changed_since_are_left_and_named(raw, tmp_path):
+    """The user's, by what they hold: another picture under the name of a frame, and a frame of another clip."""
+    run(raw, out := tmp_path / "out")
+    frame = out / "train/s1_ne_01/0000001.png"
+    for picture in (noise(32, 32), None):
+        if picture is None:
+            shutil.copy(out / "train/s2_ne_01/0000001.png", frame)
+        else:
+            Image.fromarray(picture).save(frame)
+        before = contents(out)
+        with pytest.raises(media.OutputError, match="the frames of .*s1_ne_01 were changed after"):
+            run(raw, out)
+        assert contents(out) == before
+    (out / "train/s1_ne_01").rename(tmp_path / "mine")
+    assert run(raw, out).written == 1
+    Image.fromarray(noise(32, 32)).save(frame)
+    (frame.parent / "0000002.png").unlink()
+    for overwrite in (False, True):
+        with pytest.raises(media.OutputError, match="s1_ne_01 holds 0000001.png, which this program did not write"):
+            run(raw, out, overwrite=overwrite)
+    shutil.rmtree(frame.parent)
+    run(raw, out)
+    shutil.copytree(out, moved := tmp_path / "moved")  # all dates are new
+    assert run(raw, moved).written == 0
+
+
+def test_a_clip_in_both_splits_is_refused(raw, tmp_path):
+    run(raw, out := tmp_path / "out")
+    shutil.copytree(out / "train/s2_ne_01", out / "test/s2_ne_01")
+    before = contents(out)
+    for overwrite in (False, True):
+        with pytest.raises(CorpusError, match="train/s2_ne_01 and .*test/s2_ne_01 are both there: .*belongs into train"):
+            run(raw, out, overwrite=overwrite)
+    assert contents(out) == before
+    assert {(p.level, p.kind) for p in check([out])[0]} >= {("error", "leak")}
+    shutil.rmtree(out / "test/s2_ne_01")
+    Image.fromarray(noise(32, 32)).save(out / "test/s2_ne_01.png")  # not in the way of a folder of frames
+    with pytest.raises(CorpusError, match="s2_ne_01.png are both there"):
         run(raw, out)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 import media
-from media.ownership import MARK, MARKER, bears_mark, check_own, is_output_folder
+from media.ownership import MARK, MARKER, bears_mark, is_output_folder
 
 FRAMES = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3), dtype=np.uint8)
 
@@ -64,15 +65,32 @@ def test_a_folder_of_frames_with_something_foreign_stays(users_folder, foreign, 
     assert listing(users_folder) == before
 
 
-def test_frames_of_earlier_versions_are_known_by_their_names_in_a_marked_folder_alone(users_folder):
-    folder = users_folder / "clip"
-    folder.mkdir()
-    Image.fromarray(FRAMES[0]).save(folder / "0000000.png")  # no mark
-    with pytest.raises(media.OutputError):
-        check_own(folder)
-    (users_folder / MARKER).touch()
-    media.remove_own(folder)
-    assert not folder.exists()
+def test_clips_without_the_mark_are_nobody_s_wherever_they_lie(users_folder):
+    """A user may put others in their place, or may have marked a folder by hand that is none of ours."""
+    media.open_output_folder(users_folder / "out", "--out", "tests", {})
+    (users_folder / "out" / "frames").mkdir()
+    Image.fromarray(FRAMES[0]).save(users_folder / "out" / "frames" / "0000000.png")
+    shutil.copy(users_folder / "out" / "frames" / "0000000.png", users_folder / "out" / "strip.png")
+    (users_folder / "out" / "clip.gif").write_bytes(b"GIF89a")
+    before = listing(users_folder)
+    for write in (
+        lambda: media.write_frame_folder(users_folder / "out" / "frames", FRAMES),
+        lambda: media.write_clip(users_folder / "out" / "clip.gif", FRAMES, 25),
+        lambda: media.strip_writer(users_folder / "out" / "strip.png").__enter__(),
+        lambda: media.remove_own(users_folder / "out" / "frames"),
+    ):
+        with pytest.raises(media.OutputError, match="(did not write|was not written).*left as it is"):
+            write()
+    assert listing(users_folder) == before
+
+
+def test_an_empty_mark_takes_the_kind_of_what_is_written_first(users_folder):
+    (users_folder / "out").mkdir()
+    (users_folder / "out" / "notes.txt").touch()
+    (users_folder / "out" / MARKER).touch()  # as the message says where an earlier version has made the folder
+    media.open_output_folder(users_folder / "out", "--out", "key points", {})
+    with pytest.raises(media.OutputError, match="holds key points, and not a sample"):
+        media.open_output_folder(users_folder / "out", "--out", "a sample", {})
 
 
 def test_what_lies_in_a_marked_folder_is_ours_by_its_name(users_folder):
