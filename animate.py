@@ -60,7 +60,9 @@ class Animation:
         results.check_settings(out, settings, anew)
         self.claims = Claims(self.out)
         self.folders = [out] if self.dataset is None else [out, self.dataset.root]
-        self.made_from = [MadeFrom(folder, self.clips) for folder in self.folders]
+        self.made_from = [MadeFrom(out, self.clips, lambda pair: results.files_of(*self._paths(pair)))]
+        if self.dataset:
+            self.made_from.append(MadeFrom(self.dataset.root, self.clips, self._labelled))
         self.made: set[Pair] = set()
         self.failures: dict[Pair, str] = {}
 
@@ -72,6 +74,8 @@ class Animation:
         with WriteBehind(self.animator.overlap) as behind:
             for pair, claim in tqdm(self._mine(), desc="animate", unit="pair", total=len(self.pairs)):
                 with self._failing_alone(pair):
+                    for made_from in self.made_from:
+                        made_from.check(pair, self.overwrite)
                     records = [made_from.now(pair) for made_from in self.made_from]
                     driving_rate(self.clips.open(pair.driving), self.params.get("fps"))
                     take = self.animator.take(pair)
@@ -93,6 +97,10 @@ class Animation:
 
     def _paths(self, pair: Pair) -> tuple[Path, Path]:
         return results.result_paths(self.out, pair.name, self.params["format"])
+
+    def _labelled(self, pair: Pair) -> list[Path]:
+        folder = self.dataset.folder(pair.name)
+        return results.files_of(folder, folder)
 
     def _done(self, pair: Pair) -> bool:
         there = results.finished(*self._paths(pair)) and (self.dataset is None or self.dataset.holds(pair.name))
@@ -117,6 +125,8 @@ class Animation:
     ) -> None:
         with claim, self._failing_alone(pair):
             folder = self.dataset.folder(pair.name) if self.dataset else None
+            for made_from in self.made_from:
+                made_from.forget(pair)
             results.write_result(frames, *self._paths(pair), take.fps, folder)
             if self.dataset:
                 with Claims(self.dataset.root).exclusive("clips.csv"):  # also from those who write to another ``out``

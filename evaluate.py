@@ -100,11 +100,13 @@ class Evaluation:
         rows: a row a result, in the order of the pairs.
         summary: method → figure → mean over the reliably scored pairs.
         out_dir: where ``evaluation.csv``, ``evaluation.json`` and ``report.html`` lie.
+        untold: the pairs whose truth was asked for and is not there: their rows have no ``truth_…`` figures.
     """
 
     rows: list[Row]
     summary: dict[str, dict[str, Summary]]
     out_dir: Path
+    untold: list[str]
 
     @property
     def failures(self) -> list[Row]:
@@ -161,7 +163,8 @@ def evaluate(
         problems = "\n  ".join(dict.fromkeys(f"{row.pair}: {row.problem}" for row in rows[:5]))
         raise EvaluationError(f"none of {len(found)} pairs could be scored:\n  {problems}")
     settings = _settings(folders, generated, identity)
-    return Evaluation(rows, _write(out_dir, rows, scored, settings), out_dir)
+    untold = [pair.name for pair in found if "truth" in pair.problems]
+    return Evaluation(rows, _write(out_dir, rows, scored, settings), out_dir, untold)
 
 
 def _write(out_dir: Path, rows: list[Row], scored: list[ScoredPair], settings: dict) -> dict[str, dict[str, Summary]]:

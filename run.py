@@ -96,7 +96,7 @@ def run_inference(options: argparse.Namespace, config: dict, device: torch.devic
 
 
 def run_evaluation(options: argparse.Namespace) -> int:
-    """Score results against their driving clips; the exit code: 2 where some could not be scored."""
+    """Score results against their driving clips; the exit code: 2 where some could not be, or lack a truth."""
     from evaluate import evaluate, named_folders
 
     if not options.driving:
@@ -116,10 +116,18 @@ def run_evaluation(options: argparse.Namespace) -> int:
         print(f"{method}: {', '.join(shown) or none}")
     for row in found.failures:
         print(f"failed: {row.pair} ({row.method}): {row.problem}", file=sys.stderr)
+    for pair in found.untold:
+        print(f"failed: {pair}: no true result of that name in {options.truth}", file=sys.stderr)
     print(f"report: {out / 'report.html'}")
+    problems = []
     if found.failures:
-        print(f"error: {len(found.failures)} of {len(found.rows)} results could not be scored", file=sys.stderr)
-    return 2 if found.failures else 0
+        problems.append(f"{len(found.failures)} of {len(found.rows)} results could not be scored")
+    if found.untold:
+        pairs = len({row.pair for row in found.rows})
+        problems.append(f"{len(found.untold)} of {pairs} pairs have no true result to be measured against")
+    if problems:
+        print(f"error: {'; '.join(problems)}", file=sys.stderr)
+    return 2 if problems else 0
 
 
 def run_comparison(options: argparse.Namespace) -> None:

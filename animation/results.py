@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -66,6 +67,12 @@ def result_paths(out: Path, name: str, suffix: str) -> tuple[Path, Path]:
 def finished(video: Path, lossless: Path) -> bool:
     """Whether a result is there, whole; long clips have a folder in place of the strip."""
     return video.exists() and (lossless.exists() or lossless.with_suffix("").is_dir())
+
+
+def files_of(video: Path, lossless: Path) -> list[Path]:
+    """The files and folders of a result, those that there are."""
+    places = dict.fromkeys((video, lossless, lossless.with_suffix("") if lossless.suffix == ".png" else lossless))
+    return [path for path in places if os.path.lexists(path)]
 
 
 def write_result(

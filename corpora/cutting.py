@@ -1,7 +1,7 @@
 """One raw clip → one folder of face crops, with a picture of its onset and a record: what a worker process does.
 
-The record, ``<clip>.json``, holds the frames' numbers, the fingerprint of the written folder, and in raw pixels the box, the matrix (2, 3) raw → crop and the
-landmarks (68, 2); and what was not as it should be.
+The record, ``<clip>.json``, holds the frames' numbers and the fingerprint of the written folder, and in raw pixels the
+box, the matrix (2, 3) raw → crop and the landmarks (68, 2); and what was not as it should be.
 """
 
 from __future__ import annotations

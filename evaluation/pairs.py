@@ -204,7 +204,7 @@ def find_pairs(
     Args: as :func:`evaluate.evaluate`'s.
 
     Raises:
-        EvaluationError: a folder or list that cannot be used, or neither results nor a list.
+        EvaluationError: a folder or list that cannot be used, neither results nor a list, or no truth for any pair.
     """
     driving = clips_by_name(driving_dir)
     results = {method: _results(folder) for method, folder in generated.items()}
@@ -232,4 +232,14 @@ def find_pairs(
             pair.truth_path = next(iter(_own(pair, truths)), None)
             if pair.truth_path is None:
                 pair.problems["truth"] = f"no true result {pair.name!r} in {truth_dir}"
+    if truths is not None and not any(pair.truth_path for pair in found):
+        raise EvaluationError(
+            f"no true result in {truth_dir} belongs to a pair: there are {_some(truths)}, and the pairs are "
+            f"{_some(pair.name for pair in found)}. Call them like the results, or leave --truth out"
+        )
     return found
+
+
+def _some(names: Iterable[str]) -> str:
+    names = list(names)
+    return ", ".join(names[:3]) + (" …" if names[3:] else "")

@@ -561,7 +561,9 @@ def test_long_results_become_a_folder(run, monkeypatch, tmp_path):
 
 # ------------------------------------------------------------------------------------------ at the same time
 def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """What each file holds; not of the records, which hold dates."""
+    there = (path for path in folder.rglob("*") if path.is_file() and path.parent.name != ".made_from")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in there}
 
 
 @pytest.mark.parametrize(
@@ -676,6 +678,41 @@ def test_results_are_of_the_clips_and_key_points_there_are_now(run, data, tmp_pa
     shutil.rmtree(tmp_path / "out" / ".made_from")  # an earlier version's folder
     assert made(run()) == names
     assert "2 results in" in (said := capsys.readouterr().out) and "do not say what they were made from" in said
+
+
+@pytest.mark.parametrize("part", ["video", "lossless"])
+def test_a_result_that_was_changed_since_is_named_and_left(run, tmp_path, part):
+    """By its content: one in another's place, and a picture of the user's under its name."""
+    found = run()
+    (first, second), results = found, list(found.values())
+    file, other = getattr(results[0], part), getattr(results[1], part)
+    os.replace(shutil.copy(file, tmp_path / "copy"), file)  # the same again
+    assert not made(run())
+    shutil.copy(other, file)
+    before = file.read_bytes()
+    with pytest.raises(DataError, match=f"1 of 2 pairs failed: .*{file.name} was changed after this program wrote it"):
+        run()
+    assert file.read_bytes() == before
+    assert made(run(overwrite=True)) == {first, second}  # this program's all the same
+    assert file.read_bytes() != before
+    file.write_bytes(b"a picture of the user's")
+    for overwrite in (False, True):
+        with pytest.raises(DataError, match=rf"1 of 2 pairs failed: .*{file.name} (was changed|.*not written)"):
+            run(overwrite=overwrite)
+        assert file.read_bytes() == b"a picture of the user's"
+    file.unlink()
+    assert made(run()) == {first}
+
+
+def test_clips_of_a_labelled_set_that_were_changed_since_are_named_and_left(run, data, tmp_path):
+    label(data)
+    first, second = sorted(run(dataset_out=str(tmp_path / "made")))
+    frame = tmp_path / "made" / "train" / first / "0000001.png"
+    shutil.copy(tmp_path / "made" / "train" / second / "0000002.png", frame)
+    with pytest.raises(DataError, match=f"1 of 2 pairs failed: .*train/{first} was changed after"):
+        run(dataset_out=str(tmp_path / "made"))
+    shutil.rmtree(frame.parent)
+    assert made(run(dataset_out=str(tmp_path / "made"))) == {first}
 
 
 def test_clips_of_a_labelled_set_are_of_the_clips_there_are_now(run, data, tmp_path):

@@ -360,6 +360,20 @@ def test_the_command_line(folders, tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
+def test_truths_that_are_missing_are_named(folders, tmp_path, capsys):
+    """None for any pair is an error before the work; some are a failure, and all is scored."""
+    command = ["--mode", "evaluate", "--out", str(tmp_path / "out"), "--driving", str(folders / "driving")]
+    command += ["--generated", f"good={folders / 'good'}", "--method", "still", "--workers", "1"]
+    assert run.main([*command, "--truth", str(folders / "sources")]) == 2
+    said = capsys.readouterr().err
+    assert "no true result in" in said and "there are hopper" in said and "pairs are smile-hopper, surprise-h" in said
+    assert not (tmp_path / "out").exists()
+    assert run.main([*command, "--truth", str(folders / "truth")]) == 2
+    said = capsys.readouterr()
+    assert "failed: surprise-hopper: no true result of that name" in said.err and "good: rho" in said.out
+    assert said.err.splitlines()[-1] == "error: 1 of 2 pairs have no true result to be measured against"
+
+
 def test_without_the_landmark_model_it_says_what_to_install(folders, tmp_path, monkeypatch, capsys):
     def missing(name: str) -> Path:
         raise DetectorUnavailable("no landmark model: pip install face_recognition_models")
