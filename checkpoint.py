@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from media import OutputError, atomic_path
+from media import OutputError, atomic_path, describe_error
 from media.fingerprint import has_flipped_bytes
 from modules import FAMILIES, build_networks, get_family
 from modules.inference import prepare_for_inference
@@ -361,7 +361,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise OutputError(f"{options.destination} is there: choose another name, or move it away")
         write_checkpoint(options.destination, slim_checkpoint(read_checkpoint(options.checkpoint)))
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {describe_error(error)}", file=sys.stderr)
         return 2
     print(f"{options.destination}: {options.destination.stat().st_size / 1e6:.1f} MB")
     return 0

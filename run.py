@@ -56,13 +56,15 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run_training(options: argparse.Namespace, config: dict, device: torch.device) -> Path:
     """Train in a new run folder, or go on in the checkpoint's if that was trained in the same mode."""
+    from frames_dataset import inputs_of
     from parallel import distributed as team
     from train import train
     from training.run_folder import is_run_folder, new_run_folder, record_settings
 
     beside = Path(options.checkpoint).parent if options.checkpoint else None
     going_on = beside is not None and is_run_folder(beside, options.mode)
-    folder = beside if going_on else new_run_folder(options.log_dir, options.config, options.mode)
+    inputs = inputs_of(config["dataset_params"])
+    folder = beside if going_on else new_run_folder(options.log_dir, options.config, options.mode, inputs)
 
     def ready() -> None:
         record_settings(folder, options.config, config, options.mode)

@@ -126,7 +126,7 @@ def check_settings(out: Path, settings: dict, overwrite: bool) -> None:
     path = out / SETTINGS_FILE
     if path.is_file() and not overwrite:
         unknown = {"root_dir": settings.get("root_dir")}  # of folders from before it was kept: taken for the same
-        before = {**unknown, **EARLIER, **json.loads(path.read_text(encoding="utf-8"))}
+        before = {**unknown, **EARLIER, **_read_json(path, dict)}
         changed = [key for key in settings if before.get(key) != settings[key]]
         if changed:
             raise DataError(
@@ -135,6 +135,16 @@ def check_settings(out: Path, settings: dict, overwrite: bool) -> None:
             )
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _read_json(path: Path, kind: type) -> dict | list:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        content = None
+    if not isinstance(content, kind):
+        raise DataError(f"{path} is damaged: remove it, and run the command again")
+    return content
 
 
 def control_settings(params: dict) -> dict:
@@ -165,7 +175,7 @@ def write_manifest(out: Path, results: list[Result], clips: ClipFolder, settings
         table.append({**row, **settings, **own})
     listing, sheet = out / "results.json", out / "results.csv"
     if listing.is_file():
-        rows += _earlier(json.loads(listing.read_text(encoding="utf-8")), rows, out)
+        rows += _earlier(_read_json(listing, list), rows, out)
     if sheet.is_file():
         with open_table(sheet, DataError) as earlier:
             table += _earlier(earlier, table, out)

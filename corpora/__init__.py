@@ -88,6 +88,11 @@ def write_table(path: str | Path, columns: Iterable[str], rows: Iterable[Iterabl
             writer.writerow(columns)
             writer.writerows(rows)
         if noted:  # until it has its name, a killed process may leave the earlier one
+            if Path(path).is_file() and not _note(path).is_file() and _digest(Path(path)) != _digest(temporary):
+                raise media.OutputError(
+                    f"{path} is there, and nothing says that this program wrote it: it is left as it is. Move it out "
+                    "of the folder, and run the command again"
+                )
             before, now = [_digest(Path(path))] if Path(path).is_file() else [], _digest(temporary)
             _write_note(path, [*before, now])
     if noted:

@@ -17,6 +17,7 @@ What a clip shows follows from the seed and its photo, so that other photos may 
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import functools
 import json
@@ -123,7 +124,8 @@ def build(
     if not 1 <= clips <= len(MOVEMENTS):
         raise ValueError(f"--clips is {clips}; legal are 1 to {len(MOVEMENTS)}, the movements that there are")
     settings = {"version": VERSION, "seed": seed, "size": size, "held_out": held_out}
-    media.open_output_folder(out, "--out", "a set of portraits", {"--faces": folder}, ours=(out / SETTINGS).is_file())
+    ours = _read_settings(out / SETTINGS) is not None
+    media.open_output_folder(out, "--out", "a set of portraits", {"--faces": folder}, ours)
     _check_settings(out / SETTINGS, settings, overwrite)
     photos, left_out = check_photos(folder, size, workers, out / "faces.json")
     testing = [photo for photo in photos if _is_held_out(photo, held_out)]
@@ -158,14 +160,22 @@ def _is_held_out(photo: Photo, pattern: str | None) -> bool:
     return photo.digest.startswith("f") if pattern is None else fnmatch.fnmatchcase(photo.path.name, pattern)
 
 
+def _read_settings(file: Path) -> dict | None:
+    """What a set was made with; None where the file is none of ours, or damaged."""
+    with contextlib.suppress(OSError, ValueError):
+        content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        if isinstance(content, dict) and content.keys() == {"version", "seed", "size", "held_out"}:
+            return content
+    return None
+
+
 def _check_settings(file: Path, settings: dict, overwrite: bool) -> None:
     """Record the settings; others in the folder are an error, unless all is made again."""
     check_unedited(file.with_name("clips.csv"), file.with_name("pairs.csv"))
     if file.is_file() and not overwrite:
-        try:
-            there = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{file} is damaged ({error}); --overwrite makes the set again") from error
+        there = _read_settings(file)
+        if there is None:
+            raise ValueError(f"{file} is damaged: nothing says what the set was made with; --overwrite makes it again")
         if there != settings:
             raise ValueError(
                 f"{file.parent} holds a set made with {there}, not with {settings}. Choose another folder with --out, "

@@ -74,11 +74,13 @@ class DamageWarning(MediaWarning):
 
 
 def describe_error(error: BaseException) -> str:
-    """What an error says, in a line; of memory and of letters that a locale lacks, Python says too little."""
+    """What an error says, in a line, as Python's own words of memory, files and letters that a locale lacks do not."""
     if isinstance(error, MemoryError):
         return f"out of memory{f' ({error})' if str(error) else ''}: use smaller or shorter clips, or a smaller batch"
     if isinstance(error, UnicodeEncodeError):
         return f"{error.object!r} cannot be written in this locale's encoding, {error.encoding}: {_UTF8}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror + (f": {error.filename}" if error.filename is not None else "")
     return str(error)
 
 

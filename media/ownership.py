@@ -81,7 +81,8 @@ def check_outputs(outputs: Mapping[str, Path | None], inputs: Mapping[str, str |
         inputs: what the command reads, alike.
 
     Raises:
-        OutputError: an output is also an input or another output, a folder of frames holds one, or the place is taken.
+        OutputError: an output is also an input or another output, a folder of frames holds one, or the place is taken
+            or cannot be written to.
     """
     outputs = {name: Path(path) for name, path in outputs.items() if path is not None}
     inputs = {name: Path(path) for name, path in inputs.items() if path is not None}
@@ -94,6 +95,11 @@ def check_outputs(outputs: Mapping[str, Path | None], inputs: Mapping[str, str |
                 raise OutputError(f"{name} {path} holds {other} {theirs}: choose another name")
         seen[name] = path
         check_own(path, named=True)
+        above = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+        if not above.is_dir():
+            raise OutputError(f"{name} {path}: {above} is a file where a folder is needed; choose another name")
+        if not os.access(above, os.W_OK):
+            raise OutputError(f"{name} {path}: nothing can be written into {above}; choose another place")
 
 
 def open_output_folder(
@@ -137,6 +143,23 @@ def open_output_folder(
     except OSError as error:
         raise explain_write_error(error, folder) from error
     return folder
+
+
+def check_apart(folder: str | Path, name: str, kind: str, inputs: Mapping[str, str | Path | None]) -> None:
+    """See that new folders in ``folder`` would not become a part of an input, or of outputs of another kind.
+
+    Args: as of :func:`open_output_folder`.
+
+    Raises:
+        OutputError: they would.
+    """
+    places = [_real(folder), *_real(folder).parents]
+    for other, path in inputs.items():
+        if path is not None and _real(path) in places:
+            raise OutputError(f"{name} {folder} is, or lies in, {other}: choose another folder")
+    for place in places:
+        if (_kind(place) or kind) != kind:
+            raise OutputError(f"{name} {folder}: {place} holds {_kind(place)}; choose another folder")
 
 
 def _kind(folder: Path) -> str | None:

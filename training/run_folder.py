@@ -8,15 +8,19 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 import yaml
 
 from logger import read_lines
 from media import atomic_path, explain_write_error, open_output_folder
+from media.ownership import check_apart
 
+KIND = "a training run"  # for the run folder's mark
 ENVIRONMENT = "environment.jsonl"  # one line for every start of a run
 
 
@@ -29,11 +33,17 @@ def git_commit() -> str | None:
         return None
 
 
-def new_run_folder(log_dir: str, config_path: str, mode: str = "train") -> Path:
+def new_run_folder(
+    log_dir: str, config_path: str, mode: str = "train", inputs: Mapping[str, str | Path | None] = MappingProxyType({})
+) -> Path:
     """``<log_dir>/<config name> <dd_mm_yy_HH.MM.SS>/``, or that with a number where it exists; not yet made.
 
     Training modes other than ``train`` stand behind the config's name.
+
+    Raises:
+        OutputError: ``log_dir`` is a data set's, or an output's of another kind.
     """
+    check_apart(log_dir, "--log_dir", KIND, inputs)
     name = Path(config_path).stem + ("" if mode == "train" else f" {mode}")
     name = f"{name} {time.strftime('%d_%m_%y_%H.%M.%S')}"
     folder = Path(log_dir) / name
@@ -46,7 +56,7 @@ def new_run_folder(log_dir: str, config_path: str, mode: str = "train") -> Path:
 
 def record_settings(folder: Path, config_path: str, config: dict, mode: str = "train") -> None:
     """What ran: a copy of the YAML, ``resolved.yaml``, and a line in ``environment.jsonl`` with versions and commit."""
-    open_output_folder(folder, "the run folder", "a training run", {}, ours=is_run_folder(folder, mode))
+    open_output_folder(folder, "the run folder", KIND, {}, ours=is_run_folder(folder, mode))
     try:
         if not (folder / Path(config_path).name).exists():
             shutil.copy(config_path, folder)

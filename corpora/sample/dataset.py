@@ -17,6 +17,7 @@ the noise is that of the source's camera.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 from collections.abc import Iterator, Sequence
@@ -238,7 +239,7 @@ def build(
     """
     out = Path(out)
     _check(seed, size, train_clips, workers, only)
-    media.open_output_folder(out, "--out", "a sample", {}, ours=(out / "sample.json").is_file())
+    media.open_output_folder(out, "--out", "a sample", {}, ours=_is_sample(out / "sample.json"))
     check_unedited(out / "clips.csv", out / "pairs.csv")
     _settle(out, seed, size, train_clips, only, overwrite)
     plans = _plans(seed, train_clips, only)
@@ -281,6 +282,13 @@ def _settle(out: Path, seed: int, size: int, train_clips: int, only: str | None,
         else:
             media.remove_own(*(job.folder for job in _jobs(out, _plans(there["seed"], there["train_clips"]))))
     write_json(file, settings | {"train_clips": count})
+
+
+def _is_sample(file: Path) -> bool:
+    """Whether a file holds a sample's settings: of that name alone, anybody may have one."""
+    with contextlib.suppress(OSError, ValueError):
+        return file.is_file() and bool(_read_settings(file))
+    return False
 
 
 def _read_settings(file: Path) -> dict:

@@ -109,3 +109,14 @@ def test_a_table_that_somebody_has_changed_is_not_written_anew(tmp_path):
     check_unedited(table)
     write_table(table, ("clip",), [("a",), ("b",)], noted=True)
     assert table.read_text() == written
+
+
+def test_a_table_that_nothing_says_was_written_here_is_left(tmp_path):
+    """A user's, in a folder that is the program's otherwise; where it is the same, it need not be told apart."""
+    write_table(tmp_path / "pairs.csv", ("a",), [(1,)])
+    write_table(tmp_path / "pairs.csv", ("a",), [(1,)], noted=True)
+    write_table(tmp_path / "pairs.csv", ("a",), [(2,)], noted=True)
+    (tmp_path / "clips.csv").write_text("mine")
+    with pytest.raises(media.OutputError, match="clips.csv is there, and nothing says .*Move it out"):
+        write_table(tmp_path / "clips.csv", ("a",), [(1,)], noted=True)
+    assert (tmp_path / "clips.csv").read_text() == "mine"

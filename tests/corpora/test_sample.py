@@ -407,3 +407,12 @@ def test_damaged_settings_are_reported(tmp_path):
     (tmp_path / "sample.json").write_text("{}")
     with pytest.raises(ValueError, match="damaged"):
         build(tmp_path, size=32)
+
+
+@pytest.mark.parametrize("content", ["{}", "[1]", '{"name": "a scene of mine"}', "{"])
+def test_a_file_of_that_name_does_not_make_a_folder_ours(tmp_path, content):
+    for name, text in (("sample.json", content), ("clips.csv", "mine"), ("pairs.csv", "mine")):
+        (tmp_path / name).write_text(text)
+    with pytest.raises(media.OutputError, match="which this program did not write"):
+        build(tmp_path, only="test", overwrite=True)
+    assert (tmp_path / "clips.csv").read_text() == (tmp_path / "pairs.csv").read_text() == "mine"

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import media
-from media.ownership import MARK, MARKER, bears_mark, is_output_folder
+from media.ownership import MARK, MARKER, bears_mark, check_apart, is_output_folder
 
 FRAMES = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3), dtype=np.uint8)
 
@@ -194,3 +194,29 @@ def test_all_that_is_to_be_removed_is_looked_at_first(users_folder):
     with pytest.raises(media.OutputError, match="thesis"):
         media.remove_own(users_folder / "a", users_folder / "b")
     assert (users_folder / "a").is_dir()
+
+
+def test_a_place_that_cannot_be_is_refused_before_the_work(users_folder):
+    (users_folder / "thesis.docx").touch()
+    with pytest.raises(media.OutputError, match=r"--result .*thesis.docx is a file where a folder is needed"):
+        media.check_outputs({"--result": users_folder / "thesis.docx" / "deep" / "x.mp4"}, {})
+    media.check_outputs({"--result": users_folder / "new" / "deep" / "x.mp4"}, {})
+
+
+def test_run_folders_do_not_go_into_data_sets(users_folder):
+    media.open_output_folder(users_folder / "set", "--out", "a sample", {})
+    for folder in ("set", "set/train", "set/log"):
+        with pytest.raises(media.OutputError, match="--log_dir .*set holds a sample; choose another"):
+            check_apart(users_folder / folder, "--log_dir", "a training run", {})
+    with pytest.raises(media.OutputError, match="--log_dir .*own/train is, or lies in, root_dir: choose another"):
+        check_apart(users_folder / "own/train", "--log_dir", "a training run", {"root_dir": users_folder / "own"})
+    check_apart(users_folder / "log", "--log_dir", "a training run", {"root_dir": users_folder / "own", "pairs": None})
+
+
+def test_errors_of_the_system_are_said_in_words(users_folder):
+    (users_folder / "file").touch()
+    for call, words in ((os.mkdir, "File exists"), (os.listdir, "Not a directory")):
+        with pytest.raises(OSError) as caught:
+            call(users_folder / "file")
+        assert media.describe_error(caught.value) == f"{words}: {users_folder / 'file'}"
+    assert media.describe_error(OSError("said already")) == "said already"
