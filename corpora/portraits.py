@@ -141,13 +141,19 @@ def build(
     }
     jobs = [Job(out / split / plan.name, plan) for split, own in plans.items() for plan in own]
     jobs += [Job(out / "truth" / f"{d.name}-{s.name}", d, source=s) for s, d in test_pairs(plans["test"])]
+    points = [(plan, keypoint_path(out / KEYPOINTS, plan.name)) for own in plans.values() for plan in own]
+    if overwrite:  # before the settings: a killed run must not leave clips of others
+        media.remove_own(*(job.folder for job in jobs))
+        for _, file in points:
+            file.unlink(missing_ok=True)
+    write_json(out / SETTINGS, settings)
     _remove_others(out, {job.folder for job in jobs})
-    missing = [job for job in jobs if overwrite or not job.is_done()]
+    missing = [job for job in jobs if not job.is_done()]
     list(run_parallel(functools.partial(Job.run, size=size), missing, list(map(len, missing)), workers))
-    for plan in (*plans["train"], *plans["test"]):
-        if overwrite or not keypoint_path(out / KEYPOINTS, plan.name).is_file():
-            points = select_keypoints(torch.from_numpy(plan.identity.landmarks_in(size, plan.key)))
-            save_keypoints(out / KEYPOINTS, plan.name, points)
+    for plan, file in points:
+        if not file.is_file():
+            landmarks = torch.from_numpy(plan.identity.landmarks_in(size, plan.key))
+            save_keypoints(out / KEYPOINTS, plan.name, select_keypoints(landmarks))
     write_table(out / "left_out.csv", ("file", "reason"), sorted((left_out | too_near).items()))
     _write_lists(out, plans)
     return (
@@ -164,13 +170,13 @@ def _read_settings(file: Path) -> dict | None:
     """What a set was made with; None where the file is none of ours, or damaged."""
     with contextlib.suppress(OSError, ValueError):
         content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-        if isinstance(content, dict) and content.keys() == {"version", "seed", "size", "held_out"}:
+        if isinstance(content, dict) and content.keys() >= {"version", "seed", "size", "held_out"}:
             return content
     return None
 
 
 def _check_settings(file: Path, settings: dict, overwrite: bool) -> None:
-    """Record the settings; others in the folder are an error, unless all is made again."""
+    """Others in the folder are an error, unless all is made again."""
     check_unedited(file.with_name("clips.csv"), file.with_name("pairs.csv"))
     if file.is_file() and not overwrite:
         there = _read_settings(file)
@@ -183,7 +189,6 @@ def _check_settings(file: Path, settings: dict, overwrite: bool) -> None:
             )
     elif not file.is_file() and (file.parent / "clips.csv").exists():
         raise ValueError(f"{file.parent} holds another data set: choose another folder with --out")
-    write_json(file, settings)
 
 
 def _remove_others(out: Path, folders: set[Path]) -> None:

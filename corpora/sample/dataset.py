@@ -185,6 +185,8 @@ class Job:
         return len(self.plan.timeline())
 
     def is_done(self) -> bool:
+        """Whether it is there, whole; raises an OutputError where it holds what this program did not write."""
+        media.check_own(self.folder)
         return self.folder.is_dir() and len(media.frame_files(self.folder)) == len(self)
 
     def run(self, size: int) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import media
 from corpora import photos, portraits, read_clips
@@ -121,8 +122,12 @@ def test_other_settings_are_another_set(root):
     assert build(root, size=64, clips=1, overwrite=True).startswith("9 clips written")
     assert media.open_clip(next((root / "out" / "train").iterdir())).first().shape == (64, 64, 3)
     (root / "out" / "portraits.json").write_text("{")
-    with pytest.raises(ValueError, match="is damaged .*--overwrite makes the set again"):
+    with pytest.raises(ValueError, match="is damaged: .*--overwrite makes it again"):
         build(root, size=64)
+    frame = next((root / "out" / "train").iterdir()) / "0000000.png"
+    Image.new("RGB", (64, 64)).save(frame)
+    with pytest.raises(media.OutputError, match="holds 0000000.png, which this program did not write"):
+        build(root, size=64, clips=1, overwrite=True)
     (root / "out" / "portraits.json").unlink()
     with pytest.raises(ValueError, match="holds another data set: choose another folder"):
         build(root)
@@ -139,6 +144,18 @@ def test_illegal_numbers_of_clips(root, clips):
 def test_both_parts_need_faces(root, pattern, testing):
     with pytest.raises(ValueError, match=f"6 photos of .* can be used, {testing} of them to test with: at least two"):
         build(root, held_out=pattern)
+    assert not (root / "out" / "portraits.json").exists()  # the command that is put right is not told of other settings
+
+
+def test_a_killed_overwrite_leaves_nothing_of_other_settings(root, monkeypatch):
+    build(root)
+    with monkeypatch.context() as patch:
+        patch.setattr(portraits, "run_parallel", lambda *rest: iter([][0]))
+        with pytest.raises(IndexError):
+            build(root, size=64, overwrite=True)
+    build(root, size=64)
+    folders = [path for part in ("train", "test", "truth") for path in (root / "out" / part).iterdir()]
+    assert {media.open_clip(path).first().shape for path in folders} == {(64, 64, 3)}
 
 
 # ------------------------------------------------------------------------------------------------------ plans
