@@ -142,10 +142,8 @@ def build(
     jobs = [Job(out / split / plan.name, plan) for split, own in plans.items() for plan in own]
     jobs += [Job(out / "truth" / f"{d.name}-{s.name}", d, source=s) for s, d in test_pairs(plans["test"])]
     points = [(plan, keypoint_path(out / KEYPOINTS, plan.name)) for own in plans.values() for plan in own]
-    if overwrite:  # before the settings: a killed run must not leave clips of others
-        media.remove_own(*(job.folder for job in jobs))
-        for _, file in points:
-            file.unlink(missing_ok=True)
+    if overwrite:
+        _clear(jobs, [file for _, file in points])
     write_json(out / SETTINGS, settings)
     _remove_others(out, {job.folder for job in jobs})
     missing = [job for job in jobs if not job.is_done()]
@@ -189,6 +187,13 @@ def _check_settings(file: Path, settings: dict, overwrite: bool) -> None:
             )
     elif not file.is_file() and (file.parent / "clips.csv").exists():
         raise ValueError(f"{file.parent} holds another data set: choose another folder with --out")
+
+
+def _clear(jobs: Sequence[Job], keypoints: Sequence[Path]) -> None:
+    """Remove what is to be made again, before the settings change: a killed run leaves nothing of other ones."""
+    media.remove_own(*(job.folder for job in jobs))
+    for file in keypoints:
+        file.unlink(missing_ok=True)
 
 
 def _remove_others(out: Path, folders: set[Path]) -> None:
