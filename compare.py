@@ -12,6 +12,7 @@ if __name__ == "__main__":
     raise SystemExit("compare.py is no command: python run.py --mode compare (see python run.py --help)")
 
 import re
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,11 +21,13 @@ import torch
 from tqdm import tqdm
 
 from animate import animate
+from animation.cast import data_set
 from animation.clip_animator import driving_rate
 from animation.pairs import Pair, read_pairs
+from animation.results import find_lossless
 from checkpoint import file_hash, load_for_inference
 from evaluation.pairs import EvaluationError, clips_by_name
-from frames_dataset import ClipFolder, DataError, frame_size, inputs_of
+from frames_dataset import ClipFolder, DataError, frame_size, inputs_of, split_folders
 from media import describe_error, gif_rate, open_clip, open_output_folder, png_bytes, resize_frame, write_clip
 from media.names import composed
 from media.side_by_side import side_by_side
@@ -122,12 +125,10 @@ def animate_column(column: Column, pairs: list[Pair], device: torch.device, over
     """Animate what is missing of a column and note where its frames are."""
     try:
         model = load_for_inference(column.checkpoint, column.config, device, single_use=True)
-        results = animate(model, column.checkpoint, column.folder, device, overwrite, pairs)
+        results = animate(model, column.checkpoint, column.folder, device, overwrite, data_set(model.config, pairs))
     except ValueError as error:
         raise ComparisonError(f"column {column.name}: {describe_error(error)}") from error
-    for result in results:
-        whole = result.lossless.exists()
-        column.clips[result.pair.name] = result.lossless if whole else result.lossless.with_suffix("")
+    column.clips.update({result.pair.name: find_lossless(result.lossless) for result in results})
 
 
 def find_truth(settings: dict, pairs: list[Pair]) -> dict[str, Path]:
@@ -192,6 +193,15 @@ def _facts(column: Column) -> tuple:
     return column.name, model, pixels, column.config_path, checkpoint, file_hash(checkpoint)
 
 
+def _measuring(settings: dict, columns: list[Column], out: Path) -> str:
+    """The command that measures the columns."""
+    (driving, *_) = split_folders(settings["dataset_params"], "test")
+    parts = ["python", "run.py", "--mode", "evaluate", "--driving", driving]
+    parts += [part for column in columns for part in ("--generated", f"{column.name}={column.folder}")]
+    parts += ["--truth", settings["truth"]] if settings["truth"] else []
+    return shlex.join(map(str, [*parts, "--out", out / "evaluation"]))
+
+
 def compare(settings: dict, out: str | Path, device: torch.device, overwrite: bool = False) -> Path:
     """Fill the table.
 
@@ -227,5 +237,8 @@ def compare(settings: dict, out: str | Path, device: torch.device, overwrite: bo
     if truth and without:
         tqdm.write(f"no truth is known for {', '.join(without)}")
     gain, facts = f"{settings['difference_gain']:g}", map(_facts, columns)
-    write_page(out / PAGE, "comparison.html", title=settings["title"], columns=facts, rows=rows, gain=gain)
+    write_page(
+        out / PAGE, "comparison.html", title=settings["title"], columns=facts, rows=rows, gain=gain,
+        measure=_measuring(settings, columns, out),
+    )  # fmt: skip
     return out / PAGE

@@ -1,20 +1,21 @@
-"""One face, one clip: make a face show the micro-expression of another one.
+"""One face, one clip, or folders of them: make a face show the micro-expression of another one.
 
     python demo.py                                          # the built-in sample, compared with the known truth
     python demo.py --source face.jpg --driving clip.mp4 --result out.mp4
     python demo.py --source face.jpg --driving clip.mp4 --amplify 2 --slow 4 --compare
     python demo.py --source face.jpg --driving clip.mp4 --regions brows,mouth:left --retime 0s:0.1s:0.3s --fps 200
+    python demo.py --source photos/ --driving clips/ --out results       # every photo with every clip, or --pairs
     python demo.py --source face.jpg --driving clip/ --checkpoint 'log/my run/00000099-checkpoint.pth.tar'
 
 Finds and crops both faces, animates, and puts the moving face back into the full photo.  The clip starts with the
-neutral face.  Writes the video and its lossless frames; --compare shows everything side by side in slow motion.
+neutral face.  Writes the video and its lossless frames; --show makes the movement visible, --compare shows everything
+side by side in slow motion.  Of folders, contact_sheet.html shows all results; run again, the command goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ import numpy as np
 from tqdm import tqdm
 
 import media
+from animation import SAMPLE_MODEL
 from faces import DetectorUnavailable, face_choice, make_detector
 from faces.crop import Crop, add_crop_options, chosen_crop
 from parallel.workers import speak_any_alphabet
@@ -30,59 +32,112 @@ from parallel.workers import speak_any_alphabet
 if TYPE_CHECKING:  # PyTorch, and what needs it, is imported once the options are read: --help answers at once
     import torch
 
-    from animation.clip_animator import Take, TwoClips
+    from animate import AnimatedFace
     from checkpoint import LoadedModel
-    from faces.photo import Paster
 
-SAMPLE_MODEL = Path(__file__).parent / "sup-mat" / "sample_model.pth.tar"
 SAMPLE_DATA = Path("data/sample")
+OUT = Path("demo")
 MARGIN = 0.1  # around the face, as the sample model's faces have it
+SHOWN = ("-magnified.mp4", "-apex.png")  # what --show adds to the result's name
 DIFFERENCE_GAIN = 4
 SHOWN_SLOWER = 8  # times, in the comparison
 HARDLY = 0.3  # pixels at 256×256: the noise gate of the motion figures, 0.003 inter-ocular distances
 
 
 def run(options: argparse.Namespace) -> Path:
-    """Animate one face as a parsed command line says; returns the path of the result, or of the comparison."""
-    from animation.clip_animator import PAIR, ClipAnimator, TwoClips
+    """Animate as a parsed command line says; returns the path of the result, of the comparison, or of the page of many
+    results.
+    """
+    from animate import animate_face
     from animation.results import write_result
-    from faces.photo import Paster, crop_face
     from media.threads import threads_pay
-    from modules import get_family
     from settings.devices import choose_device
 
     check_options(options)
     device = choose_device(options.device)
+    if is_many(options):
+        return run_many(options, device)
     inputs = sample_inputs(SAMPLE_DATA) if options.source is None else Inputs(options.source, options.driving)
-    video, lossless, comparison = output_paths(options, inputs)
+    outputs = output_paths(options, inputs)
     model = load_model(options, device)
 
-    # Both faces are found in their first frames, and cut out as those were that the model was trained on.
-    detector, crop = make_detector(options.detector), crop_of(options, model)
-    source = crop_face(inputs.source, detector, crop, only_first=True, choice=options.face)
-    driving = crop_face(inputs.driving, detector, crop, only_first=False, choice=options.driving_face)
-    for role, face in (("source", source), ("driving", driving)):
-        for note in face.notes:
-            print(f"{role} {face.clip.path}: {note}")
-
-    # The driving clip's key points are followed from frame to frame, and the source's face takes their movement over.
-    clips = TwoClips(source, driving, get_family(model.config).uses_tracks)
-    warn_of_clip(clips, model.config["animate_params"]["fps"])
-    take = ClipAnimator(model, clips, device, model.config["animate_params"]["batch_size"]).take(PAIR)
+    # Both faces are found in their first frames and cut out; the driving clip's key points are followed from frame to
+    # frame, and the source's face takes their movement over.
+    face = animate_face(
+        inputs.source, inputs.driving, model, device, make_detector(options.detector), crop_of(options, model),
+        (options.face, options.driving_face), paste=not options.no_paste,
+    )  # fmt: skip
+    for note in face.notes:
+        print(note)
+    warn_of_clip(face, options.driving_fps)
+    if options.show and not face.take.is_magnifiable:
+        raise ValueError(f"--show: this checkpoint (model: {model.family}) does not know the movement since the onset")
 
     # Frame by frame, as they come, the moving face is put back into the photo and written.
-    crops: list[np.ndarray] = []
-    frames = in_photo(take, len(driving.clip), crops, None if options.no_paste else Paster(source))
-    rate = take.fps / (options.slow or 1)
-    write_result(frames, video, lossless, rate, overlap=threads_pay(device))
+    rate = face.take.fps / (options.slow or 1)
+    count = len(face.driving) if face.take.positions is None else len(face.take.positions)
+    frames = tqdm(face, desc="animate", total=count, unit="frame")
+    write_result(frames, outputs.video, outputs.lossless, rate, overlap=threads_pay(device))
 
-    result = np.stack(crops)
-    report(options, inputs, clips, take, result)
-    if slowdown := media.gif_slowdown(video.suffix.lower(), rate):
+    if options.show:
+        show(options, face, outputs)
+    report(options, inputs, face)
+    if slowdown := media.gif_slowdown(outputs.video.suffix.lower(), rate):
         print(slowdown)
         rate = media.gif_rate(rate)
-    print(f"result: {video} ({rate:g} frames a second), lossless: {lossless}")
-    return video if comparison is None else compare(options, inputs, clips, take, result, comparison)
+    print(f"result: {outputs.video} ({rate:g} frames a second), lossless frames: {outputs.lossless}")
+    return outputs.video if outputs.comparison is None else compare(options, inputs, face, outputs.comparison)
+
+
+def is_many(options: argparse.Namespace) -> bool:
+    """Whether a folder of photos or clips is given, and not one of each."""
+    from animation.cast import driving_files, source_files
+
+    if options.source is None:
+        return False
+    for name, path in (("--source", options.source), ("--driving", options.driving)):
+        if not path.exists():
+            raise media.MediaError(f"{name} {path}: no such file or folder")
+    one = source_files(options.source) == [options.source] and driving_files(options.driving) == [options.driving]
+    return options.pairs is not None or not one
+
+
+def run_many(options: argparse.Namespace, device: torch.device) -> Path:
+    """All photos of a folder by all clips of a folder, or those of a list; returns the page that shows them.
+
+    Raises:
+        ValueError: options that are for one result; or, once all others are made, photos or clips that were left out.
+    """
+    from animate import animate
+    from animation.cast import photos
+    from animation.contact_sheet import PAGE
+
+    for name in ("result", "compare", "show"):
+        if getattr(options, name):
+            raise ValueError(
+                f"--{name} is for one photo and one clip; of many, {PAGE} in --out shows every apex, magnified too "
+                "(videos of magnified movement: --amplify 4 --slow 8)"
+            )
+    names = [media.clip_name(path) for path in (options.driving, options.source)]
+    out = options.out / "-".join(names) if options.out == OUT else options.out
+    model = load_model(options, device)
+    choices = options.face, options.driving_face
+    cast = photos(model, options.source, options.driving, make_detector(options.detector), crop_of(options, model),
+                  choices, options.pairs, paste=not options.no_paste, slow=options.slow or 1)  # fmt: skip
+    print(f"{len(cast.sources.names)} photos, {len(cast.clips.names)} clips, {len(cast.pairs)} results: {out / PAGE}")
+    animate(model, options.checkpoint, out, device, options.overwrite, cast)
+    return out / PAGE
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where a result goes, its lossless frames, and what shows it: the comparison, magnified movement, the still."""
+
+    video: Path
+    lossless: Path
+    comparison: Path | None
+    magnified: Path
+    still: Path
 
 
 @dataclass(frozen=True)
@@ -109,8 +164,8 @@ def sample_inputs(data: Path) -> Inputs:
     return Inputs(data / "test" / pair.source, data / "test" / pair.driving, truth, label)
 
 
-def output_paths(options: argparse.Namespace, inputs: Inputs) -> tuple[Path, Path, Path | None]:
-    """Where the result, its lossless frames and the comparison go, if there is one.
+def output_paths(options: argparse.Namespace, inputs: Inputs) -> Outputs:
+    """Where everything goes.
 
     Raises:
         OutputError: one of these places is an input, or holds what this program did not write.
@@ -120,32 +175,26 @@ def output_paths(options: argparse.Namespace, inputs: Inputs) -> tuple[Path, Pat
     path = options.result or options.out / f"{media.clip_name(inputs.driving)}-{media.clip_name(inputs.source)}.mp4"
     video, lossless = result_paths(path.parent, path.name.removesuffix(path.suffix), path.suffix.lower() or ".png")
     comparison = video.with_name(f"{video.stem}-compare.gif") if options.compare is True else options.compare
+    outputs = Outputs(video, lossless, comparison, *(video.with_name(video.stem + end) for end in SHOWN))
     media.check_outputs(
-        {"--result": video, "its lossless copy": None if lossless == video else lossless, "--compare": comparison},
+        {"--result": video, "its lossless copy": None if lossless == video else lossless, "--compare": comparison,
+         "--show": outputs.magnified if options.show else None, "its still": outputs.still if options.show else None},
         {"--source": inputs.source, "--driving": inputs.driving, "--checkpoint": options.checkpoint,
          "--config": options.config, "--retime": options.retime},
     )  # fmt: skip
-    return video, lossless, comparison
+    return outputs
 
 
 def load_model(options: argparse.Namespace, device: torch.device) -> LoadedModel:
     """The checkpoint's networks, with the controls of the command line in their settings."""
+    from animate import load_controlled
     from animation.clip_animator import CONTROLS
-    from checkpoint import load_for_inference
-    from modules import get_family
     from settings import load_config
 
     config = None if options.config is None else load_config(options.config)
-    model = load_for_inference(options.checkpoint, config, device, single_use=True)
-    controls = {**vars(options), "output_fps": options.fps, "fps": options.driving_fps}
-    params = {"batch_size": 4, **(model.config.get("animate_params") or {})}
-    model.config["animate_params"] = {**params, **{name: controls[name] for name in (*CONTROLS, "fps")}}
-    if options.head is not None:
-        legal = get_family(model.config).animation_keys.get("head")
-        if legal is None:
-            raise ValueError(f"--head belongs to model: fpb_tracked; this checkpoint is of model: {model.family}")
-        model.config["animate_params"]["head"] = options.head
-    return model
+    given = {**vars(options), "output_fps": options.fps, "fps": options.driving_fps}
+    controls = {name: given[name] for name in (*CONTROLS, "fps", "head")}
+    return load_controlled(options.checkpoint, device, config, **controls)
 
 
 def crop_of(options: argparse.Namespace, model: LoadedModel) -> Crop:
@@ -154,34 +203,17 @@ def crop_of(options: argparse.Namespace, model: LoadedModel) -> Crop:
     return chosen_crop(options, size[0], "square", MARGIN)
 
 
-def in_photo(take: Take, frames: int, crops: list[np.ndarray], paster: Paster | None) -> Iterator[np.ndarray]:
-    """The frames of a take as they come, in the photo where there is a paster; ``crops`` collects the faces alone.
-
-    ``frames`` is the driving clip's number of them, for the progress bar.
-    """
-    count = frames if take.positions is None else len(take.positions)
-    for frame in tqdm(take, desc="animate", total=count, unit="frame"):
-        crops.append(frame)
-        yield frame if paster is None else paster.paste(frame, take.grid)
-
-
 # ------------------------------------------------------------------------------------------------ what is said
-def warn_of_clip(clips: TwoClips, fps: float | None) -> None:
-    """Say what the driving clip does not tell about itself; ``fps`` is its rate as the user gives it.
-
-    Raises:
-        MediaError: it has one frame.
-    """
+def warn_of_clip(face: AnimatedFace, fps: float | None) -> None:
+    """Say what the driving clip does not tell about itself; ``fps`` is its rate as the user gives it."""
     from frames_dataset import FALLBACK_FPS, known_rate
 
-    clip = clips.driving.clip
-    if len(clip) < 2:
-        raise media.MediaError(f"{clip.path} has one frame: nothing moves in it. Give a clip")
+    clip = face.driving
     if not fps and not known_rate(clip):
         print(f"{clip.path} does not say how many frames a second it has; taking {FALLBACK_FPS:g}. "
               "Give --driving-fps if that is wrong.")  # fmt: skip
-    if (most := clips.largest_movement()) < HARDLY:
-        print(f"{clip.path} hardly moves: its key points by at most {most:.2f} pixels of a 256 pixel face. "
+    if face.moved < HARDLY:
+        print(f"{clip.path} hardly moves: its key points by at most {face.moved:.2f} pixels of a 256 pixel face. "
               "Do not expect a movement.")  # fmt: skip
 
 
@@ -190,49 +222,55 @@ def is_plain(options: argparse.Namespace) -> bool:
     return options.retime is options.fps is options.regions is None and options.amplify == 1
 
 
-def report(options: argparse.Namespace, inputs: Inputs, clips: TwoClips, take: Take, result: np.ndarray) -> None:
-    """Say how faithful the result is, uint8 (N, S, S, 3): to a known truth also how near, beside doing nothing."""
+def report(options: argparse.Namespace, inputs: Inputs, face: AnimatedFace) -> None:
+    """Say how faithful the result is, to a known truth too, beside what a still face and a plain warp get."""
     from animation.clip_animator import STILL
-    from evaluate import score_pair
+    from evaluate import score_beside
+    from evaluation.explained import MOTION, STILL_AND_WARP, explain
     from metrics.canonical import MetricError
-    from metrics.image import image_figures
 
-    if take.largest is not None and take.largest < STILL and options.amplify and clips.largest_movement() >= HARDLY:
-        print(f"the result hardly moves (at most {take.largest:.2f} pixels): the model does not carry this movement")
+    largest = face.take.largest
+    if largest is not None and largest < STILL and options.amplify and face.moved >= HARDLY:
+        print(f"the result hardly moves (at most {largest:.2f} pixels): the model does not carry this movement")
     if not is_plain(options):
+        print("the motion is not measured: the controls have changed it on purpose")
         return
-    against = {"the driving clip (1 perfect, 0 still; head motion removed)": clips.driving.clip.frames}
-    if inputs.truth is not None:
-        against["the true result"] = inputs.truth
     try:
-        for name, frames in against.items():
-            figures = score_pair(frames, result).figures
-            print(f"motion of the result against {name}:")
-            print("  " + ", ".join(f"{key} {figures[key]:.2f}" for key in ("rho", "vcor", "gain", "skill")))
+        figures = score_beside(face.driving.frames, np.stack(face.crops), inputs.truth)
     except MetricError as error:
         print(f"the motion could not be measured: {error}")
         return
+    print("the result's movement against the driving clip's (head motion removed)", *explain(figures), sep="\n")
     if inputs.truth is not None:
-        still = np.repeat(inputs.truth[:1], len(inputs.truth), axis=0)
-        for name, frames in (("result", result), ("still picture", still)):
-            values = image_figures(frames, inputs.truth)
-            print(f"pictures against the true result, {name}: L1 {values['l1']:.4f}, PSNR {values['psnr']:.1f} dB")
+        names = [f"truth_{name}" for name in MOTION] + ["l1", "psnr"]
+        print("and against the true result, which is known here", *explain(figures, names), sep="\n")
+    print(f"  {STILL_AND_WARP}")
 
 
-def compare(
-    options: argparse.Namespace, inputs: Inputs, clips: TwoClips, take: Take, result: np.ndarray, path: Path
-) -> Path:
+def show(options: argparse.Namespace, face: AnimatedFace, outputs: Outputs) -> None:
+    """Write the movement magnified, in slow motion, and the apex beside the photo."""
+    from animation.moving_face import MAGNIFIED
+
+    media.write_image(outputs.still, face.apex_still())
+    slower = options.slow or SHOWN_SLOWER
+    frames = tqdm(face.magnified(), desc="magnified", total=len(face.crops), unit="frame")
+    media.write_clip(outputs.magnified, frames, face.take.fps / slower)
+    print(f"to be seen: {outputs.magnified} (movement {MAGNIFIED} times as strong, {slower:g} times slower), "
+          f"{outputs.still} (the apex beside the photo)")  # fmt: skip
+
+
+def compare(options: argparse.Namespace, inputs: Inputs, face: AnimatedFace, path: Path) -> Path:
     """Write driving clip, source and result side by side, in step and in slow motion; returns ``path``."""
     from media.side_by_side import side_by_side
 
-    shown = slice(None) if take.positions is None else np.rint(take.positions).astype(int)
-    columns = {inputs.label: clips.driving.clip.frames[shown], "source": clips.source.clip.frames, "result": result}
+    driving, fps = face.driving.frames[face.shown_driving_frames], face.take.fps
+    columns = {inputs.label: driving, "source": face.source.clip.frames, "result": np.stack(face.crops)}
     if inputs.truth is not None and is_plain(options):
         columns["truth"] = inputs.truth
-    wanted = take.fps / (options.slow or SHOWN_SLOWER)
+    wanted = fps / (options.slow or SHOWN_SLOWER)
     rate = media.gif_rate(wanted) if path.suffix.lower() == ".gif" else wanted
-    slowly = f"shown {take.fps / rate:.3g} times slower"
-    media.write_clip(path, side_by_side(columns, [f"{take.fps:g} frames a second, {slowly}"], DIFFERENCE_GAIN), wanted)
+    slowly = f"shown {fps / rate:.3g} times slower"
+    media.write_clip(path, side_by_side(columns, [f"{fps:g} frames a second, {slowly}"], DIFFERENCE_GAIN), wanted)
     print(f"side by side, {slowly}: {path}")
     return path
 
@@ -251,12 +289,20 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--source", type=Path, help="picture of the face to animate (default: Grace Hopper, from the sample)")
-    add("--driving", type=Path, help="clip of a micro-expression, starting neutral (default: a sample clip)")
+    add("--source", type=Path, help="picture of the face to animate, or a folder of pictures (default: Grace Hopper, "
+        "from the sample)")  # fmt: skip
+    add("--driving", type=Path, help="clip of a micro-expression, starting neutral, or a folder of clips (default: a "
+        "sample clip; a folder of pictures alone is one clip, of frames)")  # fmt: skip
+    add("--pairs", type=Path, metavar="CSV", help="which of the folders' photos and clips belong together: columns "
+        "source, driving (default: each with each)")  # fmt: skip
     add("--checkpoint", type=Path, default=SAMPLE_MODEL, help="default: the sample model")
     add("--config", type=Path, help="settings of a published checkpoint; ours carry their own")
     add("--result", type=Path, help=".mp4, .gif, or a folder for frames (default: <out>/<driving>-<source>.mp4)")
-    add("--out", type=Path, default=Path("demo"), help="folder of results that have no name (default: %(default)s)")
+    add("--out", type=Path, default=OUT, help="folder of results that have no name (default: %(default)s; of many, a "
+        "folder in it)")  # fmt: skip
+    add("--overwrite", action="store_true", help="make finished results of folders again")
+    add("--show", action="store_true", help="also <result>-magnified.mp4, the movement four times as strong and eight "
+        "times slower, and <result>-apex.png, the apex beside the photo: at x1 nobody sees it")  # fmt: skip
     add("--compare", nargs="?", type=Path, const=True, metavar="FILE",
         help="driving clip, source and result side by side, .gif or .mp4 (default: <result>-compare.gif)")  # fmt: skip
     add("--detector", choices=("dlib", "face-alignment"), default="dlib")
@@ -293,6 +339,8 @@ def check_options(options: argparse.Namespace) -> None:
     """
     if (options.source is None) != (options.driving is None):
         raise ValueError("give both --source and --driving, or neither for the built-in sample")
+    if options.pairs and options.source is None:
+        raise ValueError("--pairs lists photos and clips of --source and --driving: give both folders")
     for name in ("slow", "fps", "driving_fps"):
         value = getattr(options, name)
         if value is not None and not 0 < value <= 1000:
@@ -319,8 +367,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         run(options)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(stop.args[0] if stop.args else "interrupted", file=sys.stderr)
         return 130
     except (ValueError, OSError, DetectorUnavailable, OutOfMemoryError) as error:
         print(f"error: {media.describe_error(error)}", file=sys.stderr)

@@ -23,19 +23,38 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from evaluation.clip_scorer import landmark_model, measure_driving, model_versions, score_result
+from evaluation.clip_scorer import (
+    TRUTH_MOTION,
+    find_landmarks,
+    landmark_model,
+    measure_driving,
+    model_versions,
+    score_result,
+)
 from evaluation.lpips_weights import absent, lpips_version
 from evaluation.pair_scorer import PairScorer
 from evaluation.pairs import EvaluationError, find_pairs, listed_rates
 from evaluation.report import ScoredPair, write_report
-from evaluation.tables import FAILED, YARDSTICKS, Row, compare, present_figures, summarise, write_csv, write_json
+from evaluation.tables import (
+    FAILED,
+    YARDSTICKS,
+    Row,
+    beside_warp,
+    compare,
+    present_figures,
+    summarise,
+    write_csv,
+    write_json,
+)
 from evaluation.workers import score_all
 from media import open_output_folder
 from metrics.flow import flow_settings
+from metrics.image import image_figures
 from metrics.landmarks import landmark_settings
-from metrics.motion import MIN_SNR, MotionScore
+from metrics.motion import MIN_SNR, MotionScore, compare_motion
 from metrics.statistics import LEVEL, REPEATABILITY, Summary
 from metrics.timing import evenly_spaced
+from metrics.warp import still_clip, warp_clip
 
 PACKAGES = ("numpy", "scipy", "opencv-python", "dlib-bin", "torch", "imageio-ffmpeg", "pillow")
 
@@ -70,6 +89,38 @@ def score_pair(
         driving_frames, generated_frames = driving_frames[chosen], generated_frames[chosen]
     driving = measure_driving(driving_frames, driving_fps, driving_landmarks)
     return score_result(driving, generated_frames, generated_fps, generated_landmarks).score
+
+
+def score_beside(
+    driving_frames: np.ndarray, generated_frames: np.ndarray, truth_frames: np.ndarray | None = None
+) -> dict[str, dict[str, float]]:
+    """A generated clip beside the yardsticks: what a still face gets, and the plain warp by optical flow.
+
+    Args:
+        driving_frames, generated_frames: uint8 (T, H, W, 3), as many of each, frame 0 the onset.
+        truth_frames: the true result, of the generated one's size, where it is known.
+
+    Returns:
+        ``result``, ``still``, ``warp`` → the figures of :func:`score_pair`; with a truth also ``truth_rho`` …, ``l1``,
+        ``psnr``.
+
+    Raises:
+        MetricError: no face found, a single frame, a blank clip.
+    """
+    driving, target = measure_driving(driving_frames), generated_frames[0]
+    truth = None if truth_frames is None else measure_driving(truth_frames)
+    marks = find_landmarks(target)
+    clips = {"result": generated_frames, "still": still_clip(target, len(driving_frames))}
+    clips["warp"] = np.stack(list(warp_clip(target, marks, driving_frames, driving.landmarks)))
+    found: dict[str, dict[str, float]] = {}
+    for name, frames in clips.items():
+        scored = score_result(driving, frames, landmarks=marks)
+        found[name] = dict(scored.score.figures)
+        if truth is not None:
+            against = compare_motion(truth.motion, scored.motion).figures
+            found[name] |= {f"truth_{figure}": against[figure] for figure in TRUTH_MOTION}
+            found[name] |= image_figures(frames, truth_frames)
+    return found
 
 
 def named_folders(arguments: Sequence[str]) -> dict[str, Path]:
@@ -135,8 +186,8 @@ def evaluate(
         pairs: CSV with the columns ``driving`` and ``source`` or ``generated``; default: from the results' names.
         truth_dir: true results, called like the results.
         source_dir: pictures or clips of the targets, for yardsticks without results; ``driving_dir`` by default.
-        yardsticks: any of ``still`` and ``warp``, as methods of their own; default: both with a truth, else
-            ``still``.  Without ``generated``, their clips are also written to ``<out_dir>/<name>/``.
+        yardsticks: any of ``still`` and ``warp``, as methods of their own; default: both.  Without ``generated``,
+            their clips are also written to ``<out_dir>/<name>/``.
         identity: whether to measure the drift of the face's identity.
         workers: processes; default: the cores this process may use, but none for fewer than four pairs.
 
@@ -147,8 +198,7 @@ def evaluate(
         faces.DetectorUnavailable: dlib or its models are missing.
     """
     generated = dict(generated or {})
-    if yardsticks is None:
-        yardsticks = YARDSTICKS if truth_dir is not None else ("still",)
+    yardsticks = YARDSTICKS if yardsticks is None else yardsticks
     _check_methods(generated, yardsticks)
     found = find_pairs(driving_dir, generated, pairs, truth_dir, source_dir)
     landmark_model()  # a missing one is reported before any work is done
@@ -158,6 +208,8 @@ def evaluate(
     rates = listed_rates(driving_dir)
     scorer = PairScorer(out_dir, tuple(generated), tuple(yardsticks), identity, rates)
     scored = score_all(found, scorer, workers)
+    for pair in scored:
+        pair.rows = beside_warp(pair.rows)
     rows = [row for pair in scored for row in pair.rows]
     if not any(row.status != FAILED for row in rows):
         problems = "\n  ".join(dict.fromkeys(f"{row.pair}: {row.problem}" for row in rows[:5]))

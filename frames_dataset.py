@@ -93,7 +93,16 @@ def _listed(root: Path) -> dict[str, ClipRecord]:
 
 def clip_record(clip: Clip) -> ClipRecord | None:
     """The clip's row in its data set's ``clips.csv``; None where there is none."""
-    return _listed(Path(os.path.abspath(clip.path)).parents[1]).get(clip.name)
+    return path_record(clip.path)
+
+
+def path_record(path: Path) -> ClipRecord | None:
+    """The row of the clip at ``path``: ``clips.csv`` lies in the folder above the clip's, or in the clip's own."""
+    folder = Path(os.path.abspath(path)).parent
+    for place in (folder.parent, folder):
+        if record := _listed(place).get(clip_name(path)):
+            return record
+    return None
 
 
 def known_rate(clip: Clip) -> float | None:

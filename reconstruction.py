@@ -105,7 +105,7 @@ def reconstruction(
     if mean is not None:
         tqdm.write(f"Reconstruction loss (L1, frame 0 left out): {mean:.6f} over {len(measured)} clips: {out}")
     if failures:
-        raise some_failed(failures, len(names), "clips")
+        raise DataError(some_failed(failures, len(names), "clips failed"))
     if mean is None:
         raise DataError("there is nothing to measure: every clip has one frame, which is its own source")
     return {**errors, "mean": mean}

@@ -2,6 +2,7 @@
 
     python run.py --config config/your_dataset_train.yaml
     python run.py --config config/your_dataset_test.yaml --mode animate --checkpoint path/to/checkpoint
+    python run.py --config config/your_dataset_test.yaml --mode animate --checkpoint path/to/checkpoint --sources photos
     python run.py --config config/your_dataset_test.yaml --mode reconstruction --checkpoint path/to/checkpoint
     python run.py --config config/sample.yaml --set train_params.batch_size=4 --device cpu
     torchrun --nproc_per_node 4 run.py --config config/your_dataset_train.yaml      # or --device_ids 0,1,2,3
@@ -23,6 +24,9 @@ from parallel.workers import launched, speak_any_alphabet
 if TYPE_CHECKING:  # PyTorch and the engines are imported where they are needed: --help answers at once
     import torch
 
+    from animation.cast import Cast
+    from checkpoint import LoadedModel
+
 TRAINING_MODES = ("train", "train_avd")
 INFERENCE_MODES = ("reconstruction", "animate")
 
@@ -43,13 +47,15 @@ def build_parser() -> argparse.ArgumentParser:
     add("--device_ids", default="0", help="number of the GPU to use; several, such as 0,1, work together "
         "(default: %(default)s)")
     add("--verbose", action="store_true", help="print the networks, and tracebacks of errors")
+    add = parser.add_argument_group("animate and evaluate").add_argument
+    add("--sources", metavar="DIR", help="animate: photos to move, whose faces are looked for now, and put back when "
+        "they move; evaluate: pictures of the sources, for yardsticks without results")  # fmt: skip
+    add("--driving", metavar="DIR", help="driving clips (animate: with --sources; default: the data set's test clips)")
     add = parser.add_argument_group("evaluate", "score results of any program, named <driving>-<source>").add_argument
-    add("--driving", metavar="DIR", help="driving clips")
     add("--generated", action="append", default=[], metavar="[NAME=]DIR", help="results; once for every method")
     add("--pairs", metavar="CSV", help="columns driving, and source or generated (default: from the results' names)")
     add("--truth", metavar="DIR", help="true results, where they are known")
-    add("--sources", metavar="DIR", help="pictures of the sources, for yardsticks without results")
-    add("--method", action="append", choices=YARDSTICKS, help="yardsticks to score too (default: still, or both)")
+    add("--method", action="append", choices=YARDSTICKS, help="yardsticks to score too (default: both)")
     add("--workers", type=int, help="processes (default: one a core)")
     return parser
 
@@ -93,13 +99,33 @@ def run_inference(options: argparse.Namespace, config: dict, device: torch.devic
         for path in export(model, out):
             print(f"ONNX: {path}")
         return
-    engine = animate if options.mode == "animate" else reconstruction
-    engine(model, options.checkpoint, out, device, options.overwrite)
+    if options.mode == "reconstruction":
+        reconstruction(model, options.checkpoint, out, device, options.overwrite)
+        return
+    animate(model, options.checkpoint, out, device, options.overwrite, photo_cast(options, model))
+
+
+def photo_cast(options: argparse.Namespace, model: LoadedModel) -> Cast | None:
+    """Who takes part where ``--sources`` names photos; None: the clips of the config's data set."""
+    from animation.cast import photos
+    from faces import make_detector
+
+    if options.sources is None:
+        if options.driving:
+            raise ValueError("--driving DIR goes with --sources DIR, the photos that its clips move")
+        return None
+    labelled_set = model.config["animate_params"].get("dataset_out")  # of faces cut out, as all data sets
+    pairs = model.config["dataset_params"].get("pairs_list")
+    driving = Path(options.driving) if options.driving else None
+    detector = make_detector("dlib")
+    return photos(model, Path(options.sources), driving, detector, pairs=pairs, paste=not labelled_set)
 
 
 def run_evaluation(options: argparse.Namespace) -> int:
     """Score results against their driving clips; the exit code: 2 where some could not be, or lack a truth."""
     from evaluate import evaluate, named_folders
+    from evaluation.explained import STILL_AND_WARP, explain
+    from evaluation.tables import BETTER, NO_BETTER
 
     if not options.driving:
         raise ValueError("--mode evaluate needs --driving DIR, the folder of the driving clips")
@@ -111,11 +137,18 @@ def run_evaluation(options: argparse.Namespace) -> int:
         options.driving, out, generated, options.pairs, options.truth, options.sources, yardsticks=options.method,
         workers=options.workers,
     )  # fmt: skip
-    for method, figures in found.summary.items():
-        shown = [f"{name} {figures[name].mean:.2f}" for name in ("rho", "vcor", "gain", "skill") if name in figures]
-        counts = Counter(row.status for row in found.rows if row.method == method)
-        none = f"no pair that counts ({', '.join(f'{count} {status}' for status, count in counts.items())})"
-        print(f"{method}: {', '.join(shown) or none}")
+    means = {method: {name: found.mean for name, found in figures.items()} for method, figures in found.summary.items()}
+    print("means over pairs", *explain(means), f"  {STILL_AND_WARP}", sep="\n")
+    for method, figures in means.items():
+        rows = [row for row in found.rows if row.method == method]
+        if not figures:
+            counts = Counter(row.status for row in rows)
+            said = ", ".join(f"{count} {status}" for status, count in counts.items())
+            print(f"{method}: no pair that counts ({said})")
+        if behind := [row.pair for row in rows if row.beside_warp and not row.beside_warp.startswith(BETTER + ":")]:
+            shown = ", ".join(behind[:5]) + (" …" if len(behind) > 5 else "")
+            print(f"{method}: {NO_BETTER} by optical flow in {len(behind)} of {len(rows)} pairs ({shown}); the report "
+                  "says in what")  # fmt: skip
     for row in found.failures:
         print(f"failed: {row.pair} ({row.method}): {row.problem}", file=sys.stderr)
     for pair in found.untold:
@@ -205,13 +238,13 @@ def main(arguments: list[str] | None = None) -> int:
 
     from faces import DetectorUnavailable
     from media import warn_in_one_line
-    from train import Interrupted, TrainingError
+    from train import TrainingError
 
     warn_in_one_line()
     try:
         return run(options, arguments)
     except KeyboardInterrupt as stop:
-        print(stop if isinstance(stop, Interrupted) else "interrupted", file=sys.stderr)
+        print(stop if str(stop) else "interrupted", file=sys.stderr)
         return 130
     except (ValueError, OSError, DetectorUnavailable, TrainingError, torch.OutOfMemoryError, MemoryError) as error:
         if options.verbose:

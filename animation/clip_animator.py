@@ -1,13 +1,13 @@
 """One pair while it is animated: driving frames stream through the networks in batches.
 
-The source's features and the region map are computed once a pair, so the length of a clip costs no memory (of a clip
-that is retimed, the key points of all frames are kept).
+The source's features and the region map are computed once a pair, and of every frame the movement alone is kept (its
+key points and field, some 30 kB), so the length of a clip costs little memory.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from animation.face_clips import FaceClips
 from animation.pairs import Pair
 from animation.retiming import Marks, Retiming, RetimingError
 from checkpoint import LoadedModel
 from faces.expression import nearest_expression
-from faces.photo import FaceClip
 from faces.tracking import track_keypoints
 from frames_dataset import ClipFolder, DataError, clip_rate, clip_record, known_rate, to_frames, to_tensor
 from media import Clip
@@ -33,11 +33,11 @@ from modules.track import Track
 CONTROLS = {  # of the movement
     "amplify": 1, "regions": None, "retime": None, "output_fps": None, "reference": None, "colour": "model",
 }  # fmt: skip
+Clips = ClipFolder | FaceClips  # by name: of a data set, or cut to their faces as they are needed
 STILL = 0.1  # pixels: a result that moves less than this everywhere is called still
-PAIR = Pair(driving="the driving clip", source="the source")  # of TwoClips
 
 
-def batches(clip: Clip, folder: ClipFolder, size: int) -> Iterator[np.ndarray]:
+def batches(clip: Clip, folder: Clips, size: int) -> Iterator[np.ndarray]:
     """A clip's frames at the data set's size, ``size`` at a time: uint8 (n, H, W, 3)."""
     waiting: list[np.ndarray] = []
     for frame in clip:
@@ -67,36 +67,57 @@ class Take:
         self.pair, self.fps = pair, fps
         self.positions: np.ndarray | None = None
         self.count = 0
+        self._seen: list[KeyPoints] = []  # the movement of the frames given out
         self._index = 0  # of the frame given out last, in its batch
         self._grids: Tensor | None = None  # of that batch
         self._first: Tensor | None = None
-        self._pixels: Tensor | None = None  # in a normalised unit, x and y
-        self._largest: Tensor | None = None  # on the device, which is not waited for
+        self._moved: list[Tensor] = []  # (T, 2) mean and largest displacement, on the device, which is not waited for
 
     def __iter__(self) -> Iterator[np.ndarray]:
         with contextlib.closing(self._motions), self._animator.advising_on_memory():
             for motion in self._motions:
-                out = self._animator.animator.render(motion)
-                self._grids = out.get("deformation", out.get("optical_flow"))
-                if not torch.isfinite(out["prediction"]).all():
-                    raise DataError(
-                        f"frame {self.count} and later ones of {self.pair.name} come out as NaN or infinite: the "
-                        "checkpoint, the key points or the controls of the movement do not make sense"
-                    )
-                self._watch(out["prediction"].shape[-2:])
-                for index, frame in enumerate(to_frames(self._animator.coloured(out))):
-                    self._index = index
+                self._seen.append(motion)
+                for frame in self._render(motion, watched=True):
                     self.count += 1
                     yield frame
 
+    @property
+    def is_magnifiable(self) -> bool:
+        """Whether the movement is one since the onset, and can be made stronger."""
+        return self._animator.animator.is_relative
+
+    def magnified(self, times: float, indices: Sequence[int] | None = None) -> Iterator[np.ndarray]:
+        """Frames that were given out (all), moving ``times`` as strongly; as long as no other take was begun.
+
+        Only where the take :attr:`is_magnifiable`.
+        """
+        whole = {name: torch.cat([part[name] for part in self._seen]) for name in self._seen[0]}
+        chosen = torch.arange(self.count) if indices is None else torch.as_tensor(list(indices))
+        with self._animator.advising_on_memory():
+            for part in chosen.split(self._animator.batch_size):
+                motion = {name: values[part.to(values.device)] for name, values in whole.items()}
+                yield from self._render(self._animator.animator.magnify(motion, times))
+
+    def _render(self, motion: KeyPoints, watched: bool = False) -> Iterator[np.ndarray]:
+        out = self._animator.animator.render(motion)
+        self._grids = out.get("deformation", out.get("optical_flow"))
+        if not torch.isfinite(out["prediction"]).all():
+            raise DataError(
+                f"frame {self.count} and later ones of {self.pair.name} come out as NaN or infinite: the "
+                "checkpoint, the key points or the controls of the movement do not make sense"
+            )
+        if watched and self._grids is not None:
+            self._watch(out["prediction"].shape[-2:])
+        for index, frame in enumerate(to_frames(self._animator.coloured(out))):
+            self._index = index
+            yield frame
+
     def _watch(self, size: tuple[int, int]) -> None:
-        if self._grids is None:
-            return
         if self._first is None:
-            self._first, self._largest = self._grids[:1], self._grids.new_zeros(())
-            self._pixels = self._grids.new_tensor([size[1] - 1, size[0] - 1]) / 2
-        moved = ((self._grids - self._first) * self._pixels).norm(dim=-1).max()
-        self._largest = torch.fmax(self._largest, moved)
+            self._first = self._grids[:1]
+        pixels = self._grids.new_tensor([size[1] - 1, size[0] - 1]) / 2  # in a normalised unit, x and y
+        moved = ((self._grids - self._first) * pixels).norm(dim=-1).flatten(1)
+        self._moved.append(torch.stack([moved.mean(1), moved.amax(1)], dim=1))
 
     @property
     def grid(self) -> np.ndarray | None:
@@ -113,7 +134,18 @@ class Take:
         """Largest displacement of any pixel since the first frame, in pixels, so far; None where the model has no
         dense motion to tell.
         """
-        return None if self._largest is None else float(self._largest)
+        return float(torch.cat(self._moved)[:, 1].max()) if self._moved else None
+
+    @property
+    def apex(self) -> int:
+        """Of the frames given out, the one that shows the driving clip's apex, as ``clips.csv`` says; else the one in
+        which the face has moved most since the first frame (in the middle, where the model has no dense motion).
+        """
+        shown = np.arange(self.count) if self.positions is None else self.positions
+        record = clip_record(self._animator.clips.open(self.pair.driving))
+        if record is not None and record.apex_index is not None:
+            return int(np.abs(shown - record.apex_index).argmin())
+        return int(torch.cat(self._moved)[:, 0].argmax()) if self._moved else self.count // 2
 
 
 class ClipAnimator:
@@ -126,6 +158,7 @@ class ClipAnimator:
         batch_size: driving frames at a time.
         reconstruction: take the driving key points as they are (source and driving are one clip), without controls.
         overlap: read driving frames in a background thread; None: where it pays.
+        sources: where the sources are, if not among ``clips``.
 
     Raises:
         RetimingError, ValueError: controls that cannot be used, or not with this model.
@@ -134,13 +167,15 @@ class ClipAnimator:
     def __init__(
         self,
         model: LoadedModel,
-        clips: ClipFolder,
+        clips: Clips,
         device: torch.device,
         batch_size: int = 4,
         reconstruction: bool = False,
         overlap: bool | None = None,
+        sources: Clips | None = None,
     ):
-        self.clips, self.device, self.batch_size = clips, device, batch_size
+        self.clips, self.sources = clips, clips if sources is None else sources
+        self.device, self.batch_size = device, batch_size
         self.overlap = threads_pay(device) if overlap is None else overlap
         params = model.config.get("animate_params") or {}
         controls = CONTROLS if reconstruction else {**CONTROLS, **params}
@@ -173,10 +208,10 @@ class ClipAnimator:
                 remedy = "set animate_params.precision to bf16, or dataset_params.frame_shape to a smaller size"
             raise torch.OutOfMemoryError(f"{message}: {remedy}") from error
 
-    def _input(self, name: str, clip: Clip, index: int) -> tuple[np.ndarray, Tensor | None]:
-        frame = clip.read([index])[0]
-        keypoints = self.clips.keypoints(name, frame.shape[:2])
-        return self.clips.fit(frame)[None], None if keypoints is None else keypoints[None].to(self.device)
+    def _input(self, clips: Clips, name: str, index: int) -> tuple[np.ndarray, Tensor | None]:
+        frame = clips.open(name).read([index])[0]
+        keypoints = clips.keypoints(name, frame.shape[:2])
+        return clips.fit(frame)[None], None if keypoints is None else keypoints[None].to(self.device)
 
     def take(self, pair: Pair) -> Take:
         """Begin with a pair; the take that was begun before ends.
@@ -185,12 +220,12 @@ class ClipAnimator:
             DataError: the reference frame is outside the clip, or the two clips differ in size.
             RetimingError: a timing that does not fit the driving clip.
         """
-        driving, source = self.clips.open(pair.driving), self.clips.open(pair.source)
-        pair = replace(pair, reference=self._reference(pair, driving, source))
+        driving = self.clips.open(pair.driving)
+        pair = replace(pair, reference=self._reference(pair, driving))
         if pair.reference and pair.reference >= len(driving):
             raise DataError(f"frame {pair.reference} is outside {pair.driving} ({len(driving)} frames)")
-        source_frame, source_points = self._input(pair.source, source, 0)
-        initial, driving_points = self._input(pair.driving, driving, pair.reference)
+        source_frame, source_points = self._input(self.sources, pair.source, 0)
+        initial, driving_points = self._input(self.clips, pair.driving, pair.reference)
         if source_frame.shape != initial.shape:
             sizes = " and ".join(f"{frames.shape[2]}×{frames.shape[1]}" for frames in (source_frame, initial))
             raise DataError(
@@ -211,12 +246,12 @@ class ClipAnimator:
             take._motions = self._retimed(whole, torch.from_numpy(take.positions).float())  # Metal knows no float64
         return take
 
-    def _reference(self, pair: Pair, driving: Clip, source: Clip) -> int:
+    def _reference(self, pair: Pair, driving: Clip) -> int:
         """The driving frame that relative motion starts from."""
         if self.reference is None:
             return pair.reference
         if self.reference == "auto":
-            target = self.clips.keypoints(pair.source, source.first().shape[:2])
+            target = self.sources.keypoints(pair.source, self.sources.open(pair.source).first().shape[:2])
             return nearest_expression(self._driving_points(pair.driving, driving).numpy(), target.numpy())
         if self.reference == "onset":
             record = clip_record(driving)
@@ -299,35 +334,7 @@ def driving_rate(clip: Clip, override: float | None) -> float:
     if not override and not known_rate(clip):
         tqdm.write(
             f"{clip.name}: neither clips.csv nor the file says how many frames a second it has; taking "
-            f"{clip_rate(clip):g}. Set animate_params.fps if that is wrong (CASME II and SAMM: 200, SMIC-HS: 100)."
+            f"{clip_rate(clip):g}. Set animate_params.fps (demo.py: --driving-fps) if that is wrong (CASME II, SAMM: "
+            "200, SMIC-HS: 100)."
         )
     return clip_rate(clip, override)
-
-
-class TwoClips:
-    """A source and a driving clip in memory, as :class:`ClipAnimator` wants its clips; their pair is :data:`PAIR`."""
-
-    def __init__(self, source: FaceClip, driving: FaceClip, with_tracks: bool):
-        self.source, self.driving, self.with_tracks = source, driving, with_tracks
-        self.driving_track = track_keypoints(driving.clip.frames, driving.keypoints)
-
-    def _face(self, name: str) -> FaceClip:
-        return self.source if name == PAIR.source else self.driving
-
-    def open(self, name: str) -> Clip:
-        return self._face(name).clip
-
-    def fit(self, frame: np.ndarray) -> np.ndarray:
-        return frame
-
-    def keypoints(self, name: str, own_size: tuple[int, int]) -> Tensor:
-        return self._face(name).keypoints
-
-    def track(self, name: str, indices: Iterable[int]) -> Track:
-        return self.driving_track[list(indices)]
-
-    def largest_movement(self) -> float:
-        """Largest displacement of a key point in the driving clip, head motion removed, pixels at 256×256."""
-        track = self.driving_track
-        moved = track.points - track.onset - track.head_at(track.onset)
-        return float(moved.norm(dim=-1).max()) * 256 / track.size[0]

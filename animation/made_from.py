@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from animation.clip_animator import Clips
 from animation.pairs import Pair
-from frames_dataset import ClipFolder
 from media import OutputError, atomic_path, check_own
 from media.fingerprint import Fingerprint
 
@@ -37,15 +37,15 @@ class MadeFrom:
         results: files and folders of a pair's result, those that there are.
     """
 
-    def __init__(self, folder: Path, clips: ClipFolder, results: Callable[[Pair], list[Path]]):
-        self.folder, self.clips, self._results = folder / FOLDER, clips, results
+    def __init__(self, folder: Path, clips: Clips, sources: Clips, results: Callable[[Pair], list[Path]]):
+        self.folder, self.clips, self.sources, self._results = folder / FOLDER, clips, sources, results
         self._now: dict[Path, Fingerprint] = {}  # files are looked at once a run
         self._fits: dict[tuple[Path, Fingerprint], bool] = {}
 
     def _files(self, pair: Pair) -> dict[str, Path]:
         """What a result is made from, by what it is to it: ``driving clip``, ``source key points`` …"""
-        roles = {"driving": pair.driving, "source": pair.source}
-        return {f"{role} {kind}": path for role, name in roles.items() for kind, path in self.clips.files(name).items()}
+        roles = {"driving": self.clips.files(pair.driving), "source": self.sources.files(pair.source)}
+        return {f"{role} {kind}": path for role, files in roles.items() for kind, path in files.items()}
 
     def _path(self, pair: Pair) -> Path:
         return self.folder / f"{pair.name}.json"

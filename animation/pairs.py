@@ -26,11 +26,12 @@ class Pair:
         return f"{self.driving}-{self.source}"
 
 
-def read_pairs(path: str | Path, names: list[str]) -> list[Pair]:
+def read_pairs(path: str | Path, names: list[str], sources: list[str] | None = None) -> list[Pair]:
     """Read a pairs list: CSV with the columns ``source``, ``driving`` and optionally ``frame``, ``distance``.
 
     ``frame`` is the driving frame that relative motion starts from (0, the onset, when absent); ``distance`` is kept
-    for compatibility with published lists and has no meaning here.  Names may carry a media suffix.
+    for compatibility with published lists and has no meaning here.  Names may carry a media suffix.  ``names`` are
+    those that there are, or the driving clips' where there are ``sources``.
 
     Raises:
         DataError: no such file, a missing column, or names that are not in the data (all of them are listed).
@@ -45,10 +46,11 @@ def read_pairs(path: str | Path, names: list[str]) -> list[Pair]:
             f"{path} has {len(rows)} rows and the columns {', '.join(columns) or '(none)'}; needed are source and "
             "driving, separated by commas, and at least one row"
         )
-    known, pairs, unknown = set(names), [], []
+    driven, known = set(names), set(names if sources is None else sources)
+    pairs, unknown = [], {}
     for row in rows:
-        source, driving = (_known_name(row[column] or "", known) for column in ("source", "driving"))
-        unknown += [name for name in (source, driving) if name not in known and name not in unknown]
+        source, driving = _known_name(row["source"] or "", known), _known_name(row["driving"] or "", driven)
+        unknown |= {name: None for name, there in ((source, known), (driving, driven)) if name not in there}
         text = (row.get("frame") or "0").strip()
         if not text.isdecimal():
             raise DataError(f"{path}: frame {text!r} of {driving}-{source} should be a whole number from 0")
@@ -56,7 +58,7 @@ def read_pairs(path: str | Path, names: list[str]) -> list[Pair]:
     if unknown:
         raise DataError(
             f"{path} names clips that are not in the data: {', '.join(unknown)}. "
-            f"In the data: {', '.join(sorted(known)[:20])}{' …' if len(known) > 20 else ''}."
+            f"In the data: {', '.join(sorted(known | driven)[:20])}{' …' if len(known | driven) > 20 else ''}."
         )
     return pairs
 

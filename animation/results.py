@@ -14,17 +14,19 @@ from pathlib import Path
 
 import numpy as np
 
+from animation.cast import Cast
 from animation.clip_animator import CONTROLS, Take
 from animation.pairs import Pair
 from animation.retiming import moved_marks
 from checkpoint import LoadedModel, file_hash
 from corpora import ClipRecord, open_table, write_table
 from corpora.generated import GeneratedSet, generated_record
-from frames_dataset import ClipFolder, DataError, clip_record, root_folders
-from media import atomic_path, clip_writer, folder_writer, strip_writer
+from frames_dataset import DataError, root_folders
+from media import atomic_path, clip_writer, folder_writer, remove_own
 from media.threads import WriteBehind
 
 SETTINGS_FILE = "settings.json"
+FRAMES = "png"  # folder of the lossless frames, a folder each
 SHOWN = 5  # failures in an error's line
 EARLIER = {**CONTROLS, "precision": "float32"}  # what folders were made with before settings had these
 LABELS = ("corpus", "subject", "emotion", "class3", "action_units", "onset_index", "apex_index", "offset_index")
@@ -58,20 +60,30 @@ def check_names(pairs: list[Pair]) -> None:
 
 
 def result_paths(out: Path, name: str, suffix: str) -> tuple[Path, Path]:
-    """Where a result goes: the clip as asked for, and its lossless frames (the same, for a folder of PNG files)."""
+    """Where a result goes: the clip as asked for, and the folder of its lossless frames (the same, for PNG files)."""
     if suffix == ".png":
         return out / name, out / name
-    return out / f"{name}{suffix}", out / "png" / f"{name}.png"
+    return out / f"{name}{suffix}", out / FRAMES / name
 
 
 def finished(video: Path, lossless: Path) -> bool:
-    """Whether a result is there, whole; long clips have a folder in place of the strip."""
-    return video.exists() and (lossless.exists() or lossless.with_suffix("").is_dir())
+    """Whether a result is there, whole."""
+    return video.exists() and find_lossless(lossless) is not None
+
+
+def find_lossless(lossless: Path) -> Path | None:
+    """The lossless frames of a result: their folder, or the strip that earlier versions wrote beside it."""
+    strip = _strip(lossless)
+    return lossless if lossless.is_dir() else strip if strip.is_file() else None
+
+
+def _strip(lossless: Path) -> Path:
+    return lossless.with_name(f"{lossless.name}.png")
 
 
 def files_of(video: Path, lossless: Path) -> list[Path]:
     """The files and folders of a result, those that there are."""
-    places = dict.fromkeys((video, lossless, lossless.with_suffix("") if lossless.suffix == ".png" else lossless))
+    places = dict.fromkeys((video, lossless, _strip(lossless)))
     return [path for path in places if os.path.lexists(path)]
 
 
@@ -94,18 +106,21 @@ def write_result(
         if video == lossless:
             writers = [stack.enter_context(folder_writer(video))]
         else:  # the lossless one is entered last and so finished first: a video stands for a complete result
-            writers = [stack.enter_context(clip_writer(video, fps)), stack.enter_context(strip_writer(lossless))]
+            writers = [stack.enter_context(clip_writer(video, fps)), stack.enter_context(folder_writer(lossless))]
         if folder is not None:
             writers.append(stack.enter_context(folder_writer(folder)))
         for frame in frames:
             for append in writers:
                 append(frame)
+    remove_own(_strip(lossless))  # of an earlier version: it would be a second clip of that name
 
 
-def some_failed(failures: list[str], total: int, what: str) -> DataError:
-    """The error of a run that has made the others: how many of ``total``, and the first of them, in one line."""
+def some_failed(failures: list[str], total: int, what: str) -> str:
+    """What the error of a run that has made the others says, in one line: how many of ``total`` ``what`` (as ``pairs
+    failed``), and the first of them.
+    """
     more = f"; and {len(failures) - SHOWN} more, said above" if len(failures) > SHOWN else ""
-    return DataError(f"{len(failures)} of {total} {what} failed: {'; '.join(failures[:SHOWN])}{more}")
+    return f"{len(failures)} of {total} {what}: {'; '.join(failures[:SHOWN])}{more}"
 
 
 def common_settings(model: LoadedModel, checkpoint: str | Path, suffix: str) -> dict:
@@ -155,7 +170,7 @@ def control_settings(params: dict) -> dict:
     return settings
 
 
-def write_manifest(out: Path, results: list[Result], clips: ClipFolder, settings: dict) -> None:
+def write_manifest(out: Path, results: list[Result], cast: Cast, settings: dict) -> None:
     """``results.json`` and ``results.csv``: a row a result, with its clips, their labels, checkpoint and settings;
     nobody else may be writing them.
 
@@ -165,11 +180,10 @@ def write_manifest(out: Path, results: list[Result], clips: ClipFolder, settings
     """
     rows, table = [], []
     for result in results:
-        files = {"video": result.video.name, "lossless": str(result.lossless.relative_to(out))}
+        files = {"video": result.video.name, "lossless": find_lossless(result.lossless).relative_to(out).as_posix()}
         rows.append({**asdict(result.pair), **files})
         row = dict(rows[-1])
-        for role in ("driving", "source"):
-            record = clip_record(clips.open(getattr(result.pair, role)))
+        for role, record in zip(("driving", "source"), cast.records(result.pair), strict=True):
             row |= {f"{role}_{name}": getattr(record, name, None) for name in LABELS}
         own = {"reference": result.pair.reference} if settings["reference"] is None else {}
         table.append({**row, **settings, **own})
@@ -196,7 +210,7 @@ def _cell(value: object) -> object:
 
 
 # ------------------------------------------------------------------------------------------------ labelled data set
-def labelled_set(params: dict, clips: ClipFolder, pairs: list[Pair]) -> GeneratedSet | None:
+def labelled_set(params: dict, cast: Cast) -> GeneratedSet | None:
     """The data set that ``animate_params.dataset_out`` asks for, None where it does not.
 
     Raises:
@@ -204,8 +218,7 @@ def labelled_set(params: dict, clips: ClipFolder, pairs: list[Pair]) -> Generate
     """
     if not params.get("dataset_out"):
         return None
-    names = dict.fromkeys(name for pair in pairs for name in (pair.driving, pair.source))
-    unlabelled = [name for name in names if clip_record(clips.open(name)) is None]
+    unlabelled = cast.unlabelled()
     if unlabelled:
         raise DataError(
             f"animate_params.dataset_out: no row of a clips.csv says whom these clips show and what: "
@@ -217,9 +230,11 @@ def labelled_set(params: dict, clips: ClipFolder, pairs: list[Pair]) -> Generate
         raise DataError(str(error)) from error
 
 
-def take_record(take: Take, clips: ClipFolder, params: dict) -> ClipRecord:
-    """The row of a finished take in a generated data set's ``clips.csv``."""
-    driving, source = (clip_record(clips.open(name)) for name in (take.pair.driving, take.pair.source))
+def take_record(take: Take, cast: Cast, params: dict) -> ClipRecord | None:
+    """The row of a finished take in a generated data set's ``clips.csv``; None where its clips have no labels."""
+    driving, source = cast.records(take.pair)
+    if driving is None or source is None:
+        return None
     shown = np.arange(take.count) if take.positions is None else take.positions
     marks = moved_marks(shown, driving.onset_index, driving.apex_index, driving.offset_index)
     controls = {"amplify": params.get("amplify", 1), "regions": params.get("regions")}

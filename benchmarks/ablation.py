@@ -29,7 +29,7 @@ from checkpoint import LoadedModel, load_for_inference
 from evaluate import Evaluation, evaluate, named_folders
 from evaluation.tables import YARDSTICKS
 from frames_dataset import ClipFolder
-from media import atomic_path, strip_writer
+from media import atomic_path, write_frame_folder
 from metrics.statistics import mean_over_pairs
 from modules import get_family
 from modules.dense_motion import DenseMotionNetwork
@@ -96,12 +96,10 @@ VARIANTS: dict[str, Change] = {
 
 
 def animate_pairs(model: LoadedModel, clips: ClipFolder, pairs: list[Pair], out: Path) -> None:
-    """Write the pairs' clips to ``out`` as lossless strips."""
+    """Write the pairs' clips to ``out`` as folders of lossless frames."""
     animator = ClipAnimator(model, clips, torch.device("cpu"))
     for pair in pairs:
-        with strip_writer(out / f"{pair.name}.png") as append:
-            for frame in animator.take(pair):
-                append(frame)
+        write_frame_folder(out / pair.name, animator.take(pair))
 
 
 def load(checkpoint: str | Path, data: Path, keypoints: str) -> tuple[LoadedModel, ClipFolder]:

@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> list[str]:
         alone = {name: _networks_alone(a, clips, device, arguments.batch_size) for name, a in animators.items()}
         files = {
             name: lambda a=a: write_result(
-                a.take(PAIR), root / "a.mp4", root / "png" / "a.png", 100, overlap=a.overlap
+                a.take(PAIR), root / "a.mp4", root / "png" / "a", 100, overlap=a.overlap
             )
             for name, a in animators.items()
         }

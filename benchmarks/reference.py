@@ -79,7 +79,7 @@ def animate_clip(
 ) -> None:
     """The same, written to files as the project writes them."""
     frames = list(animate_frames(networks, config, clips, pair, device))
-    write_result(iter(frames), out / "a.mp4", out / "png" / "a.png", 100)
+    write_result(iter(frames), out / "a.mp4", out / "png" / "a", 100)
 
 
 # ------------------------------------------------------------------------------------------ training

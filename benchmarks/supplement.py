@@ -23,7 +23,9 @@ import torch
 
 import demo
 import media
-from animation.clip_animator import CONTROLS, PAIR, ClipAnimator, TwoClips
+from animation.clip_animator import CONTROLS, ClipAnimator
+from animation.face_clips import FaceClips
+from animation.pairs import Pair
 from benchmarks.sample_clips import SampleClip, sample_clip, still_face
 from checkpoint import LoadedModel, load_for_inference
 from compare import compare
@@ -67,14 +69,16 @@ class Studio:
         picture, self.landmarks = still_face("hopper")
         source = as_face(picture[None], self.landmarks, self.clip.fps)
         driving = as_face(self.clip.frames, self.clip.landmarks, self.clip.fps)
-        self.clips = TwoClips(source, driving, get_family(model.config).uses_tracks)
+        self.sources = FaceClips.of(source)
+        self.clips = FaceClips.of(driving, get_family(model.config).uses_tracks)
         self.driven = measure_motion(self.clip.frames, self.clip.landmarks)
 
     def play(self, **controls) -> tuple[np.ndarray, ClipMotion]:
         """The result's frames, and its motion."""
         params = {**self.model.config["animate_params"], **CONTROLS, **controls}
         model = LoadedModel(self.model.networks, {**self.model.config, "animate_params": params}, self.model.family)
-        frames = np.stack(list(ClipAnimator(model, self.clips, self.device).take(PAIR)))
+        animator = ClipAnimator(model, self.clips, self.device, sources=self.sources)
+        frames = np.stack(list(animator.take(Pair(*self.clips.names, *self.sources.names))))
         return frames, measure_motion(frames, self.landmarks)
 
 
@@ -93,8 +97,8 @@ def make_demo(options: argparse.Namespace) -> None:
     """``demo.gif``: the built-in pair."""
     with tempfile.TemporaryDirectory() as folder:
         demo.run(demo.build_parser().parse_args(["--out", folder, "--device", options.device]))
-        (strip,) = Path(folder, "png").glob("*.png")
-        result = media.open_clip(strip).read_all()
+        (frames,) = Path(folder, "png").iterdir()
+        result = media.open_clip(frames).read_all()
     inputs = demo.sample_inputs(demo.SAMPLE_DATA)
     source, driving = media.open_clip(inputs.source), media.open_clip(inputs.driving)
     columns = {inputs.label: driving.read_all(), "source": source.read([0]), "result": result, "truth": inputs.truth}

@@ -182,13 +182,13 @@ def _check_animation(folder: Path) -> None:
         names = [f"{clip_name(row['driving'])}-{clip_name(row['source'])}" for row in csv.DictReader(file)]
     for name in names:
         count = len(open_clip(next((folder / "data" / "test").glob(f"{name.partition('-')[0]}*"))))
-        for path in (f"out/{name}.mp4", f"out/png/{name}.png", f"made/train/{name}"):
+        for path in (f"out/{name}.mp4", f"out/png/{name}", f"made/train/{name}"):
             _check_frames(folder / path, count)
 
 
 def _check_reconstruction(folder: Path) -> None:
     for clip in list_clips(folder / "data" / "test"):
-        _check_frames(folder / "rec" / "png" / f"{clip_name(clip)}.png", len(open_clip(clip)))
+        _check_frames(folder / "rec" / "png" / clip_name(clip), len(open_clip(clip)))
     assert 0 <= json.loads((folder / "rec" / "l1.json").read_text())["l1"] <= 1
 
 

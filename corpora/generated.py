@@ -58,13 +58,14 @@ class GeneratedSet:
 
     Args:
         root: folder of the data set; clips of an earlier run in it stay.
+        frames: folder in it where the clips' frames lie.
 
     Raises:
         ValueError: there is a data set that was not generated: it would be mixed up with made clips.
     """
 
-    def __init__(self, root: str | Path):
-        self.root = Path(root)
+    def __init__(self, root: str | Path, frames: str = SPLIT):
+        self.root, self.frames = Path(root), frames
         self.list = self.root / "clips.csv"
         # The list as it was read last, and the file that it was then: together, as threads share them.
         self._known: tuple[tuple[int, ...] | None, dict[str, ClipRecord]] = None, {}
@@ -92,7 +93,7 @@ class GeneratedSet:
 
     def folder(self, name: str) -> Path:
         """Where the frames of a clip go, as lossless pictures."""
-        return self.root / SPLIT / name
+        return self.root / self.frames / name
 
     def holds(self, name: str) -> bool:
         """Whether a clip is there, frames and row."""

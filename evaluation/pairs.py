@@ -15,7 +15,8 @@ from corpora import open_table, read_clips
 from media.names import name_problem
 
 CLIP_LIST = "clips.csv"  # prepare.py writes it beside train/ and test/
-LOSSLESS_FOLDER = "png"  # `animate` writes lossless strips there, beside the videos
+LOSSLESS_FOLDER = "png"  # `animate` writes lossless frames there, beside the videos,
+STILLS_FOLDER = "apex"  # and stills of the apices here
 SIDE_BY_SIDE = "_concat"  # ends the names of what LivePortrait writes beside its results
 REMEDY = "Say what belongs together in a --pairs list with the columns driving,generated"
 
@@ -61,7 +62,7 @@ def clips_by_name(folder: str | Path) -> dict[str, Path]:
         clips = {media.clip_name(path): path for path in media.list_clips(folder)}
         lossless = clips.get(LOSSLESS_FOLDER)
         if lossless is not None and lossless.is_dir() and len(clips) > 1:
-            del clips[LOSSLESS_FOLDER]
+            clips = {name: path for name, path in clips.items() if name not in (LOSSLESS_FOLDER, STILLS_FOLDER)}
             clips.update({media.clip_name(path): path for path in media.list_clips(lossless)})
     except media.MediaError as error:
         raise EvaluationError(str(error)) from error

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from metrics.statistics import Comparison, Summary
 from pages import Sheet, data_url, write_page
 
+from .explained import GOOD
 from .pictures import ARROW_LENGTH, DRIVING_COLOUR, PALETTE
 from .tables import FAILED, FIGURES, SCORED, UNRELIABLE, YARDSTICKS, Row, methods_of, present_figures
 
@@ -102,6 +103,7 @@ def write_report(
         "evaluation.html",
         title="Motion fidelity",
         rows=rows,
+        judged=any(row.beside_warp for row in rows),
         rows_by_skill=sorted(rows, key=_skill, reverse=True),
         row_class={SCORED: "", UNRELIABLE: " class=low", FAILED: " class=failed"},
         pairs=sorted((pair for pair in pairs if pair.curves), key=_best_skill, reverse=True),
@@ -115,6 +117,7 @@ def write_report(
         truth=[name for name in TRUTH_FIGURES if name in present],
         missing=missing,
         meanings=FIGURES,
+        good=GOOD,
         show=format_figure,
         settings={key: value if isinstance(value, str) else json.dumps(value) for key, value in settings.items()},
         colours=method_colours(methods_of(rows)),

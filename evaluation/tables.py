@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, is_dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, is_dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from metrics.motion import FIGURES as MOTION_FIGURES
 from metrics.statistics import Comparison, Summary, compare_methods, mean_over_pairs
 
 SCORED, UNRELIABLE, FAILED = "scored", "low SNR", "failed"
+BETTER, NO_BETTER = "better than the plain warp", "no better than the plain warp"
 COMPARED = ("rho", "vcor", "skill")
 
 FIGURES: dict[str, str] = {
@@ -49,6 +50,7 @@ class Row:
         problem: what is wrong and what to do; may also note what could not be measured of a scored result.
         alignment: how frames were matched in time, see `metrics.timing`.
         frames: frames of the result.
+        beside_warp: how it does beside the plain warp of the same pair, see :func:`beside_warp`.
     """
 
     pair: str
@@ -60,6 +62,29 @@ class Row:
     alignment: str = ""
     frames: int = 0
     figures: dict[str, float] = field(default_factory=dict)
+    beside_warp: str = ""
+
+
+def beside_warp(rows: Sequence[Row]) -> list[Row]:
+    """The rows of one pair, each result's with a word on whether its model does better than the plain warp by optical
+    flow, which needs none: in skill, and against a known truth in the truth's skill and the pictures' PSNR.
+    """
+    warp = next((row.figures for row in rows if row.method == "warp" and row.status != FAILED), None)
+    if warp is None:
+        return list(rows)
+    return [row if row.method in YARDSTICKS or row.status == FAILED else _judged(row, warp) for row in rows]
+
+
+def _judged(row: Row, warp: Mapping[str, float]) -> Row:
+    names = ("truth_skill", "psnr_moving") if "truth_skill" in row.figures else ("skill",)
+    measured = [name for name in names if name in row.figures and name in warp]
+    better = [name for name in measured if round(row.figures[name], 2) > round(warp[name], 2)]
+    values = ", ".join(f"{name} {row.figures[name]:.2f} against {warp[name]:.2f}" for name in measured)
+    if len(better) == len(measured):
+        said = BETTER
+    else:
+        said = f"better than the plain warp in {better[0]} alone" if better else NO_BETTER
+    return replace(row, beside_warp=f"{said}: {values}")
 
 
 def present_figures(rows: Iterable[Row]) -> list[str]:
@@ -110,8 +135,8 @@ def write_csv(path: str | Path, rows: Sequence[Row]) -> None:
         values = [row.figures.get(name, math.nan) for name in names]
         cells = [f"{value:.5g}" if math.isfinite(value) else "" for value in values]
         head = [row.pair, row.driving, row.method, row.status]
-        table.append([*head, *cells, row.frames or "", row.alignment, row.result, row.problem])
-    columns = ["pair", "driving", "method", "status", *names, "frames", "alignment", "result", "problem"]
+        table.append([*head, *cells, row.frames or "", row.alignment, row.result, row.problem, row.beside_warp])
+    columns = ["pair", "driving", "method", "status", *names, "frames", "alignment", "result", "problem", "beside_warp"]
     write_table(path, columns, table)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,44 +36,62 @@ class FaceClip:
     notes: tuple[str, ...] = ()
 
 
-def crop_face(path: Path, detector: Detector, crop: Crop, only_first: bool, choice: str | int = "largest") -> FaceClip:
-    """Read a clip or picture and cut it to its face, as the training data was cut; frame by frame, as they are read.
+class FaceCutter:
+    """Cuts clips and pictures to their faces, as the training data was cut; what was found in a file is remembered.
 
     Args:
-        path: picture, video, GIF or folder of frames.
         detector: finds the face in frame 0.
         crop: how it is cut.
         only_first: keep frame 0 alone (a source), and take a picture for one, however wide, not for a strip of frames.
         choice: which face, where there are several (:func:`faces.choose_face`).
-
-    Raises:
-        MediaError: nothing to read, or no such face in frame 0.
     """
-    is_photo = only_first and path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
-    clip: Clip = ArrayClip(path, read_image(path)[None]) if is_photo else open_clip(path)
-    frames = iter(clip)
-    photo = next(frames)
-    faces = detector.detect(photo)
-    if not faces:
-        raise MediaError(f"no face found in the first frame of {path}: use a frontal, evenly lit face")
-    try:
-        face = choose_face(faces, choice)
-    except ValueError as error:
-        raise MediaError(f"{path}: {error}") from error
-    notes = _notes(faces, face, choice, crop, photo.shape[:2])
-    crop = crop.adapted(face, photo.shape[:2])
-    matrix = crop.matrix(face, photo.shape[:2])
-    cut = [crop.apply(frame, matrix) for frame in ([photo] if only_first else itertools.chain([photo], frames))]
-    points = select_keypoints(torch.from_numpy(np.rint(transform_points(matrix, face.landmarks))))
-    return FaceClip(ArrayClip(path, np.stack(cut), clip.fps), points, photo, matrix, tuple(notes))
+
+    def __init__(self, detector: Detector, crop: Crop, only_first: bool, choice: str | int = "largest"):
+        self.detector, self.crop, self.only_first, self.choice = detector, crop, only_first, choice
+        self._found: dict[Path, list[Face]] = {}
+
+    def open(self, path: Path) -> Clip:
+        """A picture, video, GIF or folder of frames."""
+        is_photo = self.only_first and path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+        return ArrayClip(path, read_image(path)[None]) if is_photo else open_clip(path)
+
+    def find(self, path: Path, photo: np.ndarray) -> tuple[Face, str]:
+        """The face in frame 0 of the clip at ``path``, and what to say where there are several ("" else).
+
+        Raises:
+            MediaError: there is none, or not the one that was chosen.
+        """
+        if path not in self._found:
+            self._found[path] = self.detector.detect(photo)
+        if not (faces := self._found[path]):
+            raise MediaError(f"no face found in the first frame of {path}: use a frontal, evenly lit face")
+        try:
+            face = choose_face(faces, self.choice)
+        except ValueError as error:
+            raise MediaError(f"{path}: {error}") from error
+        return face, several_faces(face, faces, self.choice)
+
+    def __call__(self, clip: Path | Clip) -> FaceClip:
+        """Read a clip or picture and cut it to its face; frame by frame, as they are read.
+
+        Raises:
+            MediaError: nothing to read, or no such face in frame 0.
+        """
+        clip = clip if isinstance(clip, Clip) else self.open(clip)
+        frames = iter(clip)
+        photo = next(frames)
+        face, several = self.find(clip.path, photo)
+        notes = [several] * bool(several) + list(_notes(face, self.crop, photo.shape[:2]))
+        crop = self.crop.adapted(face, photo.shape[:2])
+        matrix = crop.matrix(face, photo.shape[:2])
+        frames = [photo] if self.only_first else itertools.chain([photo], frames)
+        cut = ArrayClip(clip.path, np.stack([crop.apply(frame, matrix) for frame in frames]), clip.fps)
+        points = select_keypoints(torch.from_numpy(np.rint(transform_points(matrix, face.landmarks))))
+        return FaceClip(cut, points, photo, matrix, tuple(notes))
 
 
-def _notes(
-    faces: Sequence[Face], face: Face, choice: str | int, crop: Crop, image_size: tuple[int, int]
-) -> Iterator[str]:
-    """Several faces, a doubtful one, and how it is cut."""
-    if several := several_faces(face, faces, choice):
-        yield several
+def _notes(face: Face, crop: Crop, image_size: tuple[int, int]) -> Iterator[str]:
+    """A doubtful face, and how it is cut."""
     if face.doubt:
         yield f"doubtful face at {face.place} ({face.doubt}): look whether it is a face, and the one you mean"
     adapted = crop.adapted(face, image_size)

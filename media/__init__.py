@@ -14,4 +14,4 @@ from media.pictures import decode_image, has_pages, read_image, resize_frame, to
 from media.reading import open_clip, split_strip
 from media.video import VideoClip
 from media.writing import clip_writer, fast_png, folder_writer, gif_rate, gif_slowdown, gif_writer, mp4_writer
-from media.writing import png_bytes, strip_writer, write_clip, write_frame_folder, write_image
+from media.writing import png_bytes, write_clip, write_frame_folder, write_image

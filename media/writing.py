@@ -19,9 +19,9 @@ import imageio_ffmpeg
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from media.atomic import atomic_path, remove_own, scratch_folder
+from media.atomic import atomic_path, scratch_folder
 from media.names import MediaError
-from media.ownership import MARK, check_own
+from media.ownership import MARK
 from media.video import last_line
 
 # RGB → YUV by the matrix that players expect, and tags that say so: range, primaries, transfer, matrix.
@@ -29,7 +29,6 @@ BT709 = [
     "-vf", "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_inp,"
     "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709",
 ]  # fmt: skip
-MAX_STRIP_WIDTH = 65_500  # wider images are refused by JPEG and by many viewers
 _PNG_HEADER = 33  # bytes: signature and IHDR chunk, after which other chunks may come
 _PNG_TEXT = b"tEXtSoftware\0" + MARK
 _PNG_MARK = struct.pack(">I", len(_PNG_TEXT) - 4) + _PNG_TEXT + struct.pack(">I", zlib.crc32(_PNG_TEXT))
@@ -205,25 +204,6 @@ def gif_writer(path: str | Path, fps: float) -> Iterator[Append]:
         options = {"duration": delay, "loop": 0, "optimize": True, "disposal": 1, "comment": MARK}
         with atomic_path(path) as temporary:
             next(indexed).save(temporary, save_all=True, append_images=indexed, **options)
-
-
-@contextlib.contextmanager
-def strip_writer(path: str | Path) -> Iterator[Append]:
-    """Write a lossless strip ``path`` (.png), frames side by side.
-
-    A clip too long for one (wider than 65,500 pixels) becomes a folder of frames, ``path`` without its suffix.
-    """
-    path = Path(path)
-    check_own(path, named=True)  # by its mark alone: another picture may have been put in its place
-    with _spooled(path) as spool:
-        yield spool.append
-        _require_frames(spool.count > 0, path)
-        if spool.count * spool.shape[1] > MAX_STRIP_WIDTH:
-            write_frame_folder(path.with_suffix(""), spool.frames())
-            remove_own(path)  # the strip of an earlier, shorter clip
-            return
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(fast_png(np.concatenate(list(spool.frames()), axis=1)))
 
 
 def clip_writer(path: str | Path, fps: float) -> contextlib.AbstractContextManager[Append]:

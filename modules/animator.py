@@ -118,6 +118,15 @@ class Animator:
     def __init__(self, generator: nn.Module, control: MotionControl | None):
         self.generator, self.control = generator, control or MotionControl()
 
+    @property
+    def is_relative(self) -> bool:
+        """Whether the movement is one since the onset, which can be made stronger or weaker."""
+        raise TypeError(f"{type(self).__name__} does not define is_relative")
+
+    def magnify(self, motion: KeyPoints, times: float) -> KeyPoints:
+        """What :meth:`motion` gave, moving ``times`` as strongly, on top of the control; only where it is relative."""
+        return MotionControl(times)(self.kp_source, motion)
+
     def encode(self, source: Tensor) -> None:
         """Keep a source (1, C, H, W) and its features, in float32, as they are warped batch after batch."""
         self.source, self.features = source, [level.float() for level in self.generator.encode(source)]
@@ -160,15 +169,22 @@ class KeyPointAnimator(Animator):
         self.detector, self.normalization = networks["kp_detector"], normalization
         if not self.control:
             return
-        needed = ["use_relative_movement"] + ["use_relative_jacobian"] * (self.detector.jacobian is not None)
-        absent = [name for name in needed if not (normalization or {}).get(name)]
-        if absent:
+        if not self.is_relative:
             raise ValueError(
                 "animate_params.amplify and regions change the movement since the onset, which only relative mode "
-                f"knows: set animate_params.normalization_params.{absent[0]}: True"
+                f"knows: set animate_params.normalization_params.{self._absent[0]}: True"
             )
         if self.control.regions and not self.detector.facial_prior:
             raise ValueError(NO_REGIONS)
+
+    @property
+    def _absent(self) -> list[str]:
+        needed = ["use_relative_movement"] + ["use_relative_jacobian"] * (self.detector.jacobian is not None)
+        return [name for name in needed if not (self.normalization or {}).get(name)]
+
+    @property
+    def is_relative(self) -> bool:
+        return not self._absent
 
     def _regions(self, keypoint: Tensor | None, size: tuple[int, int]) -> Tensor | None:
         return self.detector.region_map(keypoint, *size) if self.detector.facial_prior else None
@@ -247,6 +263,10 @@ class TrackedAnimator(KeyPointAnimator):
     def motion(self, driving: Tensor, track: Track) -> KeyPoints:
         """As above, and ``field``, a displacement at the source's cells that can be inverted."""
         out = super().motion(driving, track)
+        return {**out, "field": limit_slope(out["field"])}
+
+    def magnify(self, motion: KeyPoints, times: float) -> KeyPoints:
+        out = super().magnify(motion, times)
         return {**out, "field": limit_slope(out["field"])}
 
     def _carried(self, driving: Tensor, track: Track) -> KeyPoints:

@@ -19,7 +19,7 @@ from animate import animate
 from animation import clip_animator
 from animation.clip_animator import ClipAnimator, Take, batches
 from animation.pairs import Pair
-from animation.results import finished, result_paths
+from animation.results import find_lossless, finished, result_paths
 from checkpoint import LoadedModel, write_checkpoint
 from corpora import ClipRecord, read_clips, write_clips
 from corpora.generated import GeneratedSet
@@ -518,7 +518,7 @@ def test_results_and_their_lossless_frames(run, model, tmp_path, suffix):
     frames = frames_of(model, result.pair)
     out = tmp_path / "out"
     assert result.video == (out / "test_1-test_0" if suffix == ".png" else out / f"test_1-test_0{suffix}")
-    assert result.lossless == (result.video if suffix == ".png" else out / "png" / "test_1-test_0.png")
+    assert result.lossless == (result.video if suffix == ".png" else out / "png" / "test_1-test_0")
     assert np.array_equal(open_clip(result.lossless).read_all(), frames)
     shown = open_clip(result.video).read_all()
     assert shown.shape == frames.shape
@@ -549,14 +549,16 @@ def test_unknown_rates_and_slow_gifs_are_said(run, capsys):
     assert "100 frames a second, but a GIF plays at 50: slowed down" in said
 
 
-def test_long_results_become_a_folder(run, monkeypatch, tmp_path):
-
-    monkeypatch.setattr("media.writing.MAX_STRIP_WIDTH", 64 * 4)
+def test_strips_of_earlier_versions_are_results_too(run, tmp_path):
+    """And go where their result is made anew: two clips would have one name."""
     result = run()["test_1-test_0"]
-    assert leftovers(tmp_path / "out" / "png") == ["test_0-test_1", "test_1-test_0"]
-    assert len(open_clip(tmp_path / "out" / "png" / "test_1-test_0")) == FRAMES
-    assert finished(result.video, result.lossless)
-    assert not any(result.made for result in run().values())
+    strip = tmp_path / "out" / "png" / "test_1-test_0.png"
+    write_strip(strip, open_clip(result.lossless))
+    shutil.rmtree(result.lossless)
+    assert finished(result.video, result.lossless) and not any(result.made for result in run().values())
+    assert find_lossless(result.lossless) == strip
+    assert run(overwrite=True)["test_1-test_0"].made and not strip.exists()
+    assert len(open_clip(result.lossless)) == FRAMES
 
 
 # ------------------------------------------------------------------------------------------ at the same time
@@ -756,7 +758,8 @@ def test_frames_that_are_not_finite_are_no_result(run, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("lost", ["video", "lossless"])
 def test_half_a_result_is_made_again(run, lost):
-    getattr(run()["test_1-test_0"], lost).unlink()
+    part = getattr(run()["test_1-test_0"], lost)
+    shutil.rmtree(part) if part.is_dir() else part.unlink()
     again = run()
     assert again["test_1-test_0"].made and not again["test_0-test_1"].made
     assert finished(again["test_1-test_0"].video, again["test_1-test_0"].lossless)
@@ -932,5 +935,5 @@ def test_strips_are_driving_clips_too(model, data):
 
 
 def test_result_paths():
-    assert result_paths(Path("o"), "a-b", ".mp4") == (Path("o/a-b.mp4"), Path("o/png/a-b.png"))
+    assert result_paths(Path("o"), "a-b", ".mp4") == (Path("o/a-b.mp4"), Path("o/png/a-b"))
     assert result_paths(Path("o"), "a-b", ".png") == (Path("o/a-b"), Path("o/a-b"))

@@ -41,16 +41,18 @@ ALLOWED = {
     "faces": {"media", "metrics", "modules", "parallel"},
     "corpora": {"faces", "media", "metrics", "modules", "pages", "parallel"},
     "frames_dataset": {"augmentation", "corpora", "faces", "media", "modules"},
-    "animation": {"checkpoint", "corpora", "faces", "frames_dataset", "media", "modules"},
+    "animation": {"checkpoint", "corpora", "faces", "frames_dataset", "media", "modules", "pages"},
     "training": {"checkpoint", "frames_dataset", "logger", "media", "modules", "parallel", "settings"},
     "evaluation": {
         "animation", "checkpoint", "corpora", "faces", "frames_dataset", "logger", "media", "metrics", "modules",
         "pages", "parallel", "settings",
     },
     "train": {"checkpoint", "evaluation", "logger", "parallel", "training"},
-    "animate": {"animation", "checkpoint", "frames_dataset", "media", "modules", "parallel"},
-    "reconstruction": {"animation", "checkpoint", "frames_dataset", "media", "modules"},
     "evaluate": {"evaluation", "media", "metrics"},
+    "animate": {
+        "animation", "checkpoint", "evaluate", "faces", "frames_dataset", "media", "modules", "parallel", "settings",
+    },
+    "reconstruction": {"animation", "checkpoint", "frames_dataset", "media", "modules"},
     "compare": {"animate", "animation", "checkpoint", "evaluation", "frames_dataset", "media", "pages", "settings"},
 }  # fmt: skip
 # Import name of a requirement where it is another.

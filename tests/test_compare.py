@@ -96,7 +96,7 @@ def test_page_holds_every_frame_of_every_column_unchanged(world, made):
     expected = []
     for driving, source in (("test_0", "test_1"), ("test_2", "test_0")):
         expected.append(open_clip(root / "test" / driving).read_all())
-        strips = [made.parent / family / "png" / f"{driving}-{source}.png" for family in FAMILIES]
+        strips = [made.parent / family / "png" / f"{driving}-{source}" for family in FAMILIES]
         expected += [open_clip(strip, size).read_all() for strip in strips]
         if driving == "test_0":  # the only pair with a known truth
             expected.append(open_clip(folder / "truth" / "test_0-test_1").read_all())

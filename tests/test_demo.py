@@ -11,8 +11,8 @@ import torch
 import demo
 from benchmarks.sample_clips import sample_clip
 from checkpoint import write_checkpoint
-from corpora import ClipRecord, write_clips
-from faces.photo import crop_face
+from corpora import ClipRecord, read_clips, write_clips
+from faces.photo import FaceCutter
 from media import open_clip, read_image, write_clip, write_frame_folder, write_image
 from metrics.canonical import MetricError
 from modules import build_networks
@@ -52,7 +52,7 @@ def make(inputs, tmp_path, monkeypatch):
     """``make("--amplify", "2")`` runs the demo with further options; returns the path it ends with."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(demo, "make_detector", lambda name: dlib_detector())
-    monkeypatch.setattr("evaluate.score_pair", unmeasured)
+    monkeypatch.setattr("evaluate.score_beside", unmeasured)
 
     def made(*options: str) -> Path:
         given = ["--driving", str(inputs / "set" / "test" / "smile")] * ("--driving" not in options)
@@ -70,7 +70,7 @@ def unmeasured(*clips: np.ndarray) -> None:
 
 
 def lossless(video: Path) -> np.ndarray:
-    return open_clip(video.parent / "png" / f"{video.stem}.png", (600, 512)).read_all()
+    return open_clip(video.parent / "png" / video.stem).read_all()
 
 
 def crops(make, *options: str) -> np.ndarray:
@@ -134,7 +134,7 @@ def test_the_crop_alone(make):
 def test_names_follow_from_the_inputs(make):
     assert make() == Path("demo/smile-face.mp4")
     assert make("--out", "elsewhere") == Path("elsewhere/smile-face.mp4")
-    assert (Path("elsewhere/png/smile-face.png")).is_file()
+    assert Path("elsewhere/png/smile-face").is_dir()
 
 
 def test_slow_motion_keeps_every_frame(make):
@@ -199,7 +199,7 @@ def test_colour(make, inputs):
     painter = ["--amplify", "0", "--checkpoint", str(inputs / "painter.pth")]
     model, photo = crops(make, *painter), crops(make, *painter, "--colour", "source")
     crop = demo.Crop(SIZE, "square", demo.MARGIN)
-    source = crop_face(inputs / "face.png", dlib_detector(), crop, only_first=True).clip.frames
+    source = FaceCutter(dlib_detector(), crop, only_first=True)(inputs / "face.png").clip.frames
     unclipped = ((photo[0] > 2) & (photo[0] < 253)).all(-1)
 
     def error(frames: np.ndarray) -> float:
@@ -239,7 +239,7 @@ def test_figures_are_of_plain_results_alone(make, capsys):
     assert "the motion could not be measured: nobody looked" in capsys.readouterr().out
     for controls in (["--regions", "mouth"], ["--amplify", "2"], ["--fps", "50"], ["--retime", "1:3:7"]):
         make("--no-paste", *controls)
-        assert "measured" not in capsys.readouterr().out
+        assert "the motion is not measured: the controls have changed it" in capsys.readouterr().out
 
 
 def test_a_clip_without_movement_is_said(make, tmp_path, capsys, inputs):
@@ -265,7 +265,7 @@ def test_an_unknown_rate_is_said(make, tmp_path, capsys, inputs):
         (["--retime", "fast"], "retime is 'fast'; legal: onset:apex:offset"),
         (["--retime", "0:9:5"], "should follow one another"),
         (["--retime", "none.csv"], "no such curve file"),
-        (["--reference", "20"], r"frame 20 is outside the driving clip \(8 frames\)"),
+        (["--reference", "20"], r"frame 20 is outside smile \(8 frames\)"),
         (["--fps", "0"], "--fps 0: expected a number above 0"),
         (["--slow", "-2"], "--slow -2"),
         (["--device", "mps"], "--cpu and --device mps"),
@@ -321,3 +321,132 @@ def test_unknown_references_are_refused(capsys):
     with pytest.raises(SystemExit):
         demo.build_parser().parse_args(["--reference", "apex"])
     assert "legal: onset, auto and frame numbers" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------ made visible
+def test_show_makes_the_movement_visible(make, capsys):
+    """The same movement, four times as strong and eight times slower, and its apex beside the photo."""
+    video = make("--result", "out.mp4", "--show")
+    frames, magnified = lossless(video).astype(int), open_clip("out-magnified.mp4")
+    assert magnified.fps == pytest.approx(25) and len(magnified) == FRAMES
+    moved = [np.abs(clip - clip[0]).mean() for clip in (frames, magnified.read_all().astype(int))]
+    assert moved[1] > 1.5 * moved[0] > 0
+    still = read_image("out-apex.png")
+    assert still.shape[0] > 256 and still.shape[1] > 5 * 256
+    assert "movement 4 times as strong, 8 times slower" in capsys.readouterr().out
+
+
+def test_the_magnified_movement_is_that_of_a_stronger_one(make, inputs):
+    from animate import animate_face
+
+    options = {"model": inputs / "model.pth", "detector": dlib_detector(), "device": "cpu", "paste": False}
+    files = inputs / "face.png", inputs / "set" / "test" / "smile"
+    face = animate_face(*files, **options)
+    assert face.frames.shape == (FRAMES, SIZE, SIZE, 3)
+    stronger = animate_face(*files, **options, amplify=3).frames
+    assert difference(np.stack(list(face.magnified(3))), stronger) <= 1
+
+
+def test_frames_in_memory_are_animated_as_files(inputs):
+    from animate import animate_face
+
+    options = {"detector": dlib_detector(), "device": "cpu"}
+    photo, clip = read_image(inputs / "face.png"), open_clip(inputs / "set" / "test" / "smile").read_all()
+    face = animate_face(photo, clip, inputs / "model.pth", **options, reference=1)
+    from_files = animate_face(inputs / "face.png", inputs / "set" / "test" / "smile", inputs / "model.pth", **options)
+    assert np.array_equal(face.frames, from_files.frames)
+    figures = face.figures
+    assert figures["still"]["skill"] == 0 and figures["result"]["rho"] > 0.8 and figures["warp"]["rho"] > 0.8
+    with pytest.raises(ValueError, match="'amplifi' is no control of the movement; legal: amplify, regions"):
+        animate_face(photo, clip, inputs / "model.pth", **options, amplifi=2)
+
+
+# ------------------------------------------------------------------------------------------ folders
+@pytest.fixture
+def folders(inputs, tmp_path) -> list[str]:
+    """Options: two photos, one picture without a face, and a file that is no picture; two labelled clips."""
+    (tmp_path / "photos").mkdir()
+    for name, picture in (("ada", portrait("hopper")), ("bea", portrait("astronaut")), ("wall", noise(120, 120))):
+        write_image(tmp_path / "photos" / f"{name}.png", picture)
+    (tmp_path / "photos" / "notes.txt").write_text("x")
+    frames = open_clip(inputs / "set" / "test" / "smile").read_all()
+    for name in ("smile", "grin"):
+        write_frame_folder(tmp_path / "clips" / name, frames[:4])
+    write_clips(tmp_path / "clips.csv", [
+        ClipRecord("smile", "test", "sample", "s3", "", 200.0, 4, apex_index=2, emotion="happiness", action_units="12")
+    ])  # fmt: skip
+    return ["--source", "photos", "--driving", "clips", "--out", "out"]
+
+
+def test_folders_are_animated_each_with_each(make, folders, tmp_path, capsys):
+    with pytest.raises(ValueError, match=r"1 of 5 photos and clips were left out: no face found .*wall\.png"):
+        make(*folders)
+    out = tmp_path / "out"
+    names = [f"{clip}-{photo}" for clip in ("grin", "smile") for photo in ("ada", "bea")]
+    for name in names:
+        assert open_clip(out / "png" / name).first().shape == read_image(f"photos/{name[-3:]}.png").shape
+        assert (out / f"{name}.mp4").is_file() and (out / "apex" / f"{name}.png").is_file()
+    page = (out / "contact_sheet.html").read_text(encoding="utf-8")
+    assert page.count("<img") == 4 and "wall.png" in page and "4 of 4 results" in page
+    rows = {record.clip: record for record in read_clips(out / "clips.csv")}
+    assert set(rows) == {"smile-ada", "smile-bea"}, "of clips that have labels"
+    smile = rows["smile-ada"]
+    assert (smile.subject, smile.emotion, smile.apex_index) == ("ada", "happiness", 2)
+    assert capsys.readouterr().out.count("2 photos, 2 clips, 4 results: out/contact_sheet.html") == 1
+
+    # Again: nothing is made but what was lost, and what was made from another photo.
+    (out / "apex" / "grin-ada.png").unlink()
+    write_image(tmp_path / "photos" / "bea.png", portrait("astronaut")[:, ::-1])
+    with pytest.raises(ValueError, match="left out"):
+        make(*folders)
+    assert "3 made, 1 were there already, 0 failed" in capsys.readouterr().out
+
+
+def test_a_list_says_who_drives_whom(make, folders, tmp_path):
+    (tmp_path / "pairs.csv").write_text("source,driving\nada.png,smile\n")
+    with pytest.raises(ValueError, match="1 of 5 photos and clips were left out"):
+        make(*folders, "--pairs", "pairs.csv", "--slow", "2")
+    assert [path.name for path in (tmp_path / "out").glob("*.mp4")] == ["smile-ada.mp4"]
+    assert open_clip(tmp_path / "out" / "smile-ada.mp4").fps == pytest.approx(100)
+    (tmp_path / "pairs.csv").write_text("source,driving\neve,smile\n")
+    with pytest.raises(ValueError, match="names clips that are not in the data: eve"):
+        make(*folders, "--pairs", "pairs.csv")
+
+
+def test_an_interruption_says_how_to_go_on(make, folders, tmp_path, monkeypatch):
+    from animation.contact_sheet import ContactSheet
+
+    shown = ContactSheet.write
+
+    def stop(sheet) -> None:
+        shown(sheet)
+        monkeypatch.setattr(ContactSheet, "write", shown)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ContactSheet, "write", stop)
+    with pytest.raises(KeyboardInterrupt, match="interrupted: 1 of 4 results are there; the same command goes on"):
+        make(*folders)
+    with pytest.raises(ValueError, match="left out"):
+        make(*folders)
+    assert len(list((tmp_path / "out").glob("*.mp4"))) == 4
+
+
+@pytest.mark.parametrize("option", ["--show", "--compare"])
+def test_what_is_for_one_result(make, folders, option):
+    with pytest.raises(ValueError, match=f"{option} is for one photo and one clip; of many, contact_sheet.html"):
+        make(*folders, option)
+
+
+def test_folders_without_anybody(make, folders, tmp_path):
+    for name in ("ada", "bea"):
+        (tmp_path / "photos" / f"{name}.png").unlink()
+    with pytest.raises(ValueError, match=r"none of the sources can be used: no face found .*wall\.png"):
+        make(*folders)
+    assert not (tmp_path / "out").exists()
+
+
+def test_photos_that_do_not_fit_the_disk_are_refused_before_the_first(make, folders, tmp_path, monkeypatch):
+    monkeypatch.setattr("animation.cast.BYTES_A_PIXEL", 1e12)
+    with pytest.raises(ValueError, match=r"4 results in their photos take about .* GB, and .* are free .*--no-paste"):
+        make(*folders)
+    assert not (tmp_path / "out").exists()

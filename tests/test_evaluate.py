@@ -347,8 +347,9 @@ def test_the_command_line(folders, tmp_path, capsys):
     good = ["--driving", str(folders / "driving"), "--generated", f"good={folders / 'good'}", "--workers", "1"]
     assert run.main([*evaluating, *good]) == 2, "some could not be scored"
     said = capsys.readouterr()
-    assert said.err.strip().splitlines()[-1] == "error: 2 of 4 results could not be scored"
-    assert re.search(r"good: rho 0\.\d\d, vcor .*skill", said.out) and "report.html" in said.out
+    assert said.err.strip().splitlines()[-1] == "error: 3 of 6 results could not be scored"
+    assert re.search(r"good +still +warp\n +rho +0\.9\d +0\.00 ", said.out) and "report.html" in said.out
+    assert "good: no better than the plain warp by optical flow in 1 of 2 pairs (smile-hopper)" in said.out
     assert "failed: frown-hopper (good): no driving clip 'frown'" in said.err
     for arguments, message in (
         (good[2:], "needs --driving"),

@@ -66,17 +66,24 @@ class RegionAnimator(Animator):
         """The regions that the source is to have in these driving frames."""
         if self.mode == "relative":
             keypoints = (as_keypoints(r) for r in (self.kp_source, driving, self.initial_regions))
-            return self._controlled(normalize_kp(*keypoints, self.adapt_movement_scale, True, True))
+            return self._controlled(self.control, normalize_kp(*keypoints, self.adapt_movement_scale, True, True))
         if self.mode == "avd":
             return self.networks["avd_network"](x_id=source, x_pose=driving)
         return driving
 
-    def _controlled(self, keypoints: KeyPoints) -> Regions:
+    def _controlled(self, control: MotionControl, keypoints: KeyPoints) -> Regions:
         """Regions from key points, after the control; signs that mean no movement are taken out first."""
         source = as_keypoints(self.kp_source)
-        if self.control and "jacobian" in keypoints:
+        if control and "jacobian" in keypoints:
             keypoints = {**keypoints, "jacobian": align_swap(source["jacobian"], keypoints["jacobian"])}
-        return from_keypoints(self.control(source, keypoints))
+        return from_keypoints(control(source, keypoints))
+
+    @property
+    def is_relative(self) -> bool:
+        return self.mode == "relative"
+
+    def magnify(self, motion: Regions, times: float) -> Regions:
+        return self._controlled(MotionControl(times), as_keypoints(motion))
 
     @torch.inference_mode()
     def motion(self, driving: Tensor) -> Regions:

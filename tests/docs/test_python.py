@@ -26,7 +26,10 @@ def folder(tmp_path_factory, landmark_model) -> Path:
     root = tmp_path_factory.mktemp("python")
     write_image(root / "face.jpg", portrait("hopper"))
     clip = sample_clip(seed=3, movement="happiness", amplitude_px=6.0, frames=6, head=0.0)
-    for name in ("clip.mp4", "result.mp4"):
+    (root / "photos").mkdir()
+    write_image(root / "photos" / "face.jpg", portrait("hopper"))
+    (root / "clips").mkdir()
+    for name in ("clip.mp4", "result.mp4", "clips/clip.mp4"):
         write_clip(root / name, clip.frames, 100.0)
     write_frame_folder(root / "data" / "samm" / "train" / "smile", clip.frames)
     record = ClipRecord("smile", "train", "samm", "006", "", 200.0, 6, apex_index=2, emotion="happiness")
@@ -40,8 +43,8 @@ def folder(tmp_path_factory, landmark_model) -> Path:
     return root
 
 
-def test_there_are_six():
-    assert len(BLOCKS) == 6
+def test_there_are_seven():
+    assert len(BLOCKS) == 7
 
 
 @pytest.mark.parametrize(("title", "code"), BLOCKS, ids=[title for title, _ in BLOCKS])
@@ -59,7 +62,8 @@ def shape(name: str):
 
 
 CHECKS = {
-    "Animate a face": (lambda names: names["video"].name, "out.mp4"),
+    "Animate a face": (lambda names: names["frames"].shape, (6, 600, 512, 3)),
+    "Animate folders": (lambda names: [path.name for path in names["page"].parent.glob("*.mp4")], ["clip-face.mp4"]),
     "Find key points": (shape("regions"), (1, 1, 64, 64)),
     "Measure a result": (lambda names: round(names["score"].figures["rho"], 6), 1.0),
     "Read a corpus": (shape("apex"), (256, 256, 3)),

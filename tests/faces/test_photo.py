@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from faces.crop import Crop
-from faces.photo import FaceClip, Paster, crop_face
+from faces.photo import FaceClip, FaceCutter, Paster
 from media import FolderClip, MediaError, write_clip, write_image
 from tests.faces.pictures import dlib_detector, face_crop, noise, portrait
 
@@ -20,7 +20,7 @@ CROP = Crop(64, "square", 0.1)
 def face(tmp_path_factory) -> FaceClip:
     path = tmp_path_factory.mktemp("photo") / "face.png"
     write_image(path, portrait("hopper"))
-    return crop_face(path, dlib_detector(), CROP, only_first=True)
+    return FaceCutter(dlib_detector(), CROP, only_first=True)(path)
 
 
 def test_a_face_is_cut_out_with_its_key_points(face):
@@ -32,7 +32,7 @@ def test_a_face_is_cut_out_with_its_key_points(face):
 def test_a_clip_is_cut_as_its_first_frame(tmp_path, face):
     photo = portrait("hopper")
     write_clip(tmp_path / "clip", [photo, photo[::-1]], 25)
-    driving = crop_face(tmp_path / "clip", dlib_detector(), CROP, only_first=False)
+    driving = FaceCutter(dlib_detector(), CROP, only_first=False)(tmp_path / "clip")
     assert np.array_equal(driving.matrix, face.matrix)
     assert np.array_equal(driving.clip.frames[1], CROP.apply(photo[::-1], face.matrix))
 
@@ -55,7 +55,7 @@ def test_frames_are_cut_as_they_are_read(tmp_path, face, monkeypatch):
 
     write_clip(tmp_path / "clip", [portrait("hopper")], 25)
     monkeypatch.setattr("faces.photo.open_clip", Stream)
-    cut = crop_face(tmp_path / "clip", dlib_detector(), CROP, only_first=False)
+    cut = FaceCutter(dlib_detector(), CROP, only_first=False)(tmp_path / "clip")
     assert len(cut.clip) == 6 and max(most) <= 3
 
 
@@ -63,20 +63,20 @@ def test_what_was_decided_is_said(tmp_path):
     write_image(tmp_path / "cut.png", face_crop("hopper", 96, "square", 0.1))
     write_image(tmp_path / "two.png", np.hstack([portrait("astronaut"), portrait("hopper")[:512]]))
     adapting = Crop(64, "square", 0.1, adapt=True)
-    cut = crop_face(tmp_path / "cut.png", dlib_detector(), adapting, only_first=True)
+    cut = FaceCutter(dlib_detector(), adapting, only_first=True)(tmp_path / "cut.png")
     assert cut.notes == ("taken whole, as it is cut to its face already (--crop square cuts it)",)
-    two = crop_face(tmp_path / "two.png", dlib_detector(), adapting, only_first=True)
+    two = FaceCutter(dlib_detector(), adapting, only_first=True)(tmp_path / "two.png")
     assert two.notes[0] == "2 faces, the largest was taken (right)" and two.notes[1].startswith("cut to x ")
-    left = crop_face(tmp_path / "two.png", dlib_detector(), adapting, only_first=True, choice="left")
+    left = FaceCutter(dlib_detector(), adapting, only_first=True, choice="left")(tmp_path / "two.png")
     assert left.matrix[0, 2] / left.matrix[0, 0] > two.matrix[0, 2] / two.matrix[0, 0]
     with pytest.raises(MediaError, match="two.png: face 3 was asked for, but there are 2 faces"):
-        crop_face(tmp_path / "two.png", dlib_detector(), adapting, only_first=True, choice=3)
+        FaceCutter(dlib_detector(), adapting, only_first=True, choice=3)(tmp_path / "two.png")
 
 
 def test_a_picture_without_a_face_is_named(tmp_path):
     write_image(tmp_path / "noise.png", noise(120, 120))
     with pytest.raises(MediaError, match="no face found in the first frame of .*noise.png"):
-        crop_face(Path(tmp_path / "noise.png"), dlib_detector(), CROP, only_first=True)
+        FaceCutter(dlib_detector(), CROP, only_first=True)(Path(tmp_path / "noise.png"))
 
 
 def test_at_rest_the_photo_comes_back(face):
