@@ -25,6 +25,7 @@ from faces.tracking import check_track, load_track
 from media import Clip, clip_name, list_clips, open_clip, resize_frame
 from media.frame_cache import FrameCache
 from modules.track import Track
+from parallel.stopping import outlive_requests
 
 PICTURES = ("source", "driving")  # of a sample
 PREFETCH = 2  # batches that a loader's worker may be ahead
@@ -345,6 +346,7 @@ def make_loader(
         persistent_workers=workers > 0,  # or each epoch starts them anew
         prefetch_factor=PREFETCH if workers else None,
         pin_memory=pin_memory,
+        worker_init_fn=outlive_requests,
     )
 
 

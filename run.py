@@ -12,12 +12,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import signal
 import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluation import YARDSTICKS
+from parallel.stopping import StopRequest
 from parallel.workers import launched, speak_any_alphabet
 
 if TYPE_CHECKING:  # PyTorch and the engines are imported where they are needed: --help answers at once
@@ -54,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run_training(options: argparse.Namespace, config: dict, device: torch.device) -> Path:
+def run_training(options: argparse.Namespace, config: dict, device: torch.device, request: StopRequest) -> Path:
     """Train in a new run folder, or go on in the checkpoint's if that was trained in the same mode."""
     from frames_dataset import inputs_of
     from parallel import distributed as team
@@ -71,7 +74,8 @@ def run_training(options: argparse.Namespace, config: dict, device: torch.device
         print(f"run folder: {folder}")
 
     with team.join(device) as members:
-        last = train(config, folder, device, options.mode, options.checkpoint, options.init_from, ready, members)
+        last = train(config, folder, device, options.mode, options.checkpoint, options.init_from, ready, members,
+                     request)
         if members.first:
             print(f"last checkpoint: {last}")
     return last
@@ -148,8 +152,8 @@ def run_comparison(options: argparse.Namespace) -> None:
     print(f"table: {page}")
 
 
-def run(options: argparse.Namespace, arguments: list[str]) -> int:
-    """Carry out a parsed command line, ``arguments``; returns the exit code."""
+def run(options: argparse.Namespace, arguments: list[str], request: StopRequest) -> int:
+    """Carry out a parsed command line, ``arguments``; a training stops on ``request``.  Returns the exit code."""
     from checkpoint import checkpoint_file
     from modules import build_networks
     from parallel import distributed as team
@@ -182,7 +186,7 @@ def run(options: argparse.Namespace, arguments: list[str]) -> int:
         for name, network in build_networks(config).items():
             print(f"{name}: {network}")
     if options.mode in TRAINING_MODES:
-        run_training(options, config, device)
+        run_training(options, config, device, request)
     else:
         run_inference(options, config, device)
     return 0
@@ -200,7 +204,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code: 2 for an error of use or data, 1 for a failed training, 130 for Ctrl-C."""
     speak_any_alphabet()
     arguments = sys.argv[1:] if arguments is None else arguments
-    options = build_parser().parse_args(arguments)
+    options, request = build_parser().parse_args(arguments), StopRequest()
+    # A queue that ends a training while it begins gets its checkpoint, too.
+    heeding = request.on(signal.SIGTERM) if options.mode in TRAINING_MODES else contextlib.nullcontext()
+    with heeding:
+        return carry_out(options, arguments, request)
+
+
+def carry_out(options: argparse.Namespace, arguments: list[str], request: StopRequest) -> int:
+    """:func:`run`, with errors that a user can mend in one line; returns the exit code."""
     import torch
 
     from faces import DetectorUnavailable
@@ -209,7 +221,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     warn_in_one_line()
     try:
-        return run(options, arguments)
+        return run(options, arguments, request)
     except KeyboardInterrupt as stop:
         print(stop if isinstance(stop, Interrupted) else "interrupted", file=sys.stderr)
         return 130

@@ -40,7 +40,7 @@ ALLOWED = {
     "checkpoint": {"media", "modules", "parallel", "settings"},
     "faces": {"media", "metrics", "modules", "parallel"},
     "corpora": {"faces", "media", "metrics", "modules", "pages", "parallel"},
-    "frames_dataset": {"augmentation", "corpora", "faces", "media", "modules"},
+    "frames_dataset": {"augmentation", "corpora", "faces", "media", "modules", "parallel"},
     "animation": {"checkpoint", "corpora", "faces", "frames_dataset", "media", "modules"},
     "training": {"checkpoint", "frames_dataset", "logger", "media", "modules", "parallel", "settings"},
     "evaluation": {
