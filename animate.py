@@ -186,8 +186,7 @@ def animate(
     results.check_names(pairs)
     names = list(dict.fromkeys(name for pair in pairs for name in (pair.driving, pair.source)))
     clips.check_keypoints(names)
-    for face in clips.doubtful_faces(names):
-        tqdm.write(f"doubtful face, animated all the same: {face}; look at preview.png in {clips.keypoint_folder}")
+    clips.say_faces("animated", names)
     settings = {
         **results.common_settings(model, checkpoint, params["format"]),
         **{name: params.get(name) for name in ("mode", "normalization_params", "fps", "head")},

@@ -252,7 +252,8 @@ def _add_check(commands: argparse._SubParsersAction) -> None:
     )
     add = parser.add_argument
     add("--root", type=Path, nargs="+", required=True, metavar="DIR", help="data sets that are used together")
-    add("--keypoints", type=Path, metavar="DIR", help="also look for every clip's key points there (kpmaker.py --out)")
+    add("--keypoints", type=Path, metavar="DIR",
+        help="where every clip's key points are (kpmaker.py --out; default: keypoint_folder in each root, if it is there)")
     _add_workers(parser)
     parser.set_defaults(command=_run_check)
 
