@@ -200,6 +200,7 @@ def report(options: argparse.Namespace, inputs: Inputs, clips: TwoClips, take: T
     if take.largest is not None and take.largest < STILL and options.amplify and clips.largest_movement() >= HARDLY:
         print(f"the result hardly moves (at most {take.largest:.2f} pixels): the model does not carry this movement")
     if not is_plain(options):
+        print("no figures of the motion: --amplify, --regions, --retime and --fps change what they compare with")
         return
     against = {"the driving clip (1 perfect, 0 still; head motion removed)": clips.driving.clip.frames}
     if inputs.truth is not None:
@@ -315,6 +316,7 @@ def main(arguments: list[str] | None = None) -> int:
     speak_any_alphabet()
     options = build_parser().parse_args(arguments)
     media.warn_in_one_line()
+    print(f"{options.source or 'the sample'}, moved by {options.driving or 'its clip'}", flush=True)
     from torch import OutOfMemoryError
 
     try:

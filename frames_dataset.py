@@ -101,7 +101,7 @@ def keypoint_folders(dataset_params: dict) -> dict[Path, Path]:
     for root, folder in folders.items():
         if not given and shared.is_dir() and not folder.is_dir():
             folders[root] = shared
-            tqdm.write(f"there is no {folder}: the key points of {root} are taken from {shared} in the working directory")
+            tqdm.write(f"there is no {folder}: key points of {root} are taken from {shared} in the working directory")
     return folders
 
 
@@ -226,7 +226,7 @@ class ClipFolder:
         return {folder: [f"{name} ({where})" for name, where in own.items()] for folder, own in found.items() if own}
 
     def say_faces(self, what: str, names: Iterable[str]) -> None:
-        """Name those of ``names`` whose key points are of a doubtful face, or of none, as they are ``what`` all the same."""
+        """Name those of ``names`` that are ``what`` (animated …) with key points of a doubtful face, or of none."""
         names = list(names)
         for folder, doubtful in self.doubtful_faces(names).items():
             for face in doubtful:
@@ -239,8 +239,8 @@ class ClipFolder:
             if average := average_faces(folder, own):
                 listed = ", ".join(average[:8]) + (" …" if len(average) > 8 else "")
                 tqdm.write(
-                    f"no face was found in {len(average)} of {len(own)} clips, and an average face's key points stand in "
-                    f"for theirs: {listed}; look at preview.png in {folder}"
+                    f"no face was found in {len(average)} of {len(own)} clips, and an average face's key points "
+                    f"stand in for theirs: {listed}; look at preview.png in {folder}"
                 )
 
     def check_keypoints(self, names: Iterable[str] | None = None) -> None:

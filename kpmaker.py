@@ -328,7 +328,7 @@ class KeypointMaker:
         print(f"{self.out}: {', '.join(parts)}; {len(self.plan.done)} done before")
         entries, version = read_manifest(self.out), self.detector.version
         look = "doubtful faces; look at the first ones of the preview, then remove these clips or --accept them"
-        alone = "no face was found, and an average face's key points stand in; look at the preview, or remove these clips"
+        alone = "no face found, an average face's key points stand in; look at the preview, or remove these clips"
         notes = {
             alone: average_faces(self.out, self.clips),
             look: [f"{name} at {where}" for name, where in doubtful_faces(self.out, self.clips).items()],

@@ -253,7 +253,7 @@ def _add_check(commands: argparse._SubParsersAction) -> None:
     add = parser.add_argument
     add("--root", type=Path, nargs="+", required=True, metavar="DIR", help="data sets that are used together")
     add("--keypoints", type=Path, metavar="DIR",
-        help="where every clip's key points are (kpmaker.py --out; default: keypoint_folder in each root, if it is there)")
+        help="where key points are, if not beside the clips (kpmaker.py --out)")
     _add_workers(parser)
     parser.set_defaults(command=_run_check)
 
@@ -287,6 +287,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     speak_any_alphabet()
     argv = sys.argv[1:] if argv is None else argv
     arguments = build_parser(next(iter(argv), None)).parse_args(argv)
+    place = getattr(arguments, "out", None) or ", ".join(map(str, arguments.root))
+    print(f"{arguments.command_name}: {place}", flush=True)  # before imports that take a second
     from media import describe_error, warn_in_one_line
 
     warn_in_one_line()

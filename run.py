@@ -21,11 +21,16 @@ from typing import TYPE_CHECKING
 
 from evaluation import YARDSTICKS
 from parallel.stopping import StopRequest
-from parallel.workers import launched, speak_any_alphabet
+from parallel.workers import global_rank, launched, speak_any_alphabet
 
 if TYPE_CHECKING:  # PyTorch and the engines are imported where they are needed: --help answers at once
     import torch
 
+WHICH_MODEL = (
+    "config/your_dataset_small.yaml (fpb_tracked, ten clips, a laptop), config/fpb_tracked.yaml (moves a face most "
+    "faithfully; full size, for a GPU) or config/your_dataset_train.yaml (fpb_fomm, the paper's method); fomm and "
+    "mraa are baselines to compare with"
+)
 TRAINING_MODES = ("train", "train_avd")
 INFERENCE_MODES = ("reconstruction", "animate")
 
@@ -37,7 +42,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--config", help="YAML file; config/base.yaml explains every key (needed by every mode but evaluate)")
     add("--mode", default="train", choices=(*TRAINING_MODES, *INFERENCE_MODES, "export", "compare", "evaluate"))
     add("--log_dir", default="log", help="where run folders go (default: %(default)s)")
-    add("--checkpoint", help="go on training from it, or animate and reconstruct with it")
+    add("--checkpoint", help="go on training from it, or animate and reconstruct with it; last: what the runs of this "
+        "config wrote last")
     add("--init-from", metavar="CHECKPOINT", help="start training from what fits of another model's checkpoint")
     add("--out", help="folder of the results (default: a folder named after the mode, beside the checkpoint)")
     add("--overwrite", action="store_true", help="make finished results again")
@@ -159,17 +165,21 @@ def run(options: argparse.Namespace, arguments: list[str], request: StopRequest)
     from parallel import distributed as team
     from settings import load_config
     from settings.devices import choose_device, device_numbers
+    from training.run_folder import newest_checkpoint
 
     if options.mode == "evaluate":
         return run_evaluation(options)
     if not options.config:
-        raise ValueError(f"--mode {options.mode} needs --config; config/ holds some to start from")
+        raise ValueError(f"--mode {options.mode} needs --config, such as {WHICH_MODEL}")
     if options.mode == "compare":
         run_comparison(options)
         return 0
     config = load_config(options.config, options.overrides)
     if "dataset_params" not in config:
         raise ValueError(f"--mode {options.mode} needs dataset_params in the config")
+    if options.checkpoint == "last":
+        options.checkpoint = str(newest_checkpoint(options.log_dir, options.config))
+        print(f"checkpoint: {options.checkpoint}")
     for path in filter(None, (options.checkpoint, options.init_from)):
         checkpoint_file(path)
     if options.init_from and options.mode not in TRAINING_MODES:
@@ -213,6 +223,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def carry_out(options: argparse.Namespace, arguments: list[str], request: StopRequest) -> int:
     """:func:`run`, with errors that a user can mend in one line; returns the exit code."""
+    if global_rank() == 0:
+        print(f"{options.mode}: {options.config or options.driving or ''}", flush=True)  # before seconds of imports
     import torch
 
     from faces import DetectorUnavailable

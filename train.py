@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from checkpoint import CheckpointError, write_checkpoint
+from checkpoint import CheckpointError, thin_checkpoint, write_checkpoint
 from evaluation.validation import BestCheckpoint, Validation, Validator
-from logger import CHECKPOINT_SUFFIX, Logger, checkpoint_path, last_checkpoint
+from logger import CHECKPOINT_SUFFIX, Logger, checkpoint_path, checkpoints, last_checkpoint
 from parallel.distributed import ALONE, Team, lost_another
 from parallel.stopping import StopRequest
+from training.forecast import Forecast
 from training.trainer import Trainer, to_device
 
 COLLAPSED = 0.98  # mean background share above which the motion masks count as collapsed
@@ -52,6 +53,9 @@ class Run:
         self.logger = Logger(folder, visualizer_params, trainer.step, trainer.epoch) if self.team.first else None
         self.pending: list[tuple[int, dict[str, Tensor]]] = []  # values still on the device
         self.warned = False
+        total, change = trainer.steps * trainer.params["num_epochs"], trainer.params.get("appearance_steps") or 0
+        say = tqdm.write if self.team.first else (lambda text: None)
+        self.forecast = Forecast(trainer.step, total, change, trainer.device.type == "cpu", say)
         self.saved: Path | None = None
 
     def loop(self) -> Path:
@@ -76,6 +80,7 @@ class Run:
             if trainer.epoch % params["checkpoint_freq"] == 0 or trainer.epoch == params["num_epochs"]:
                 self.saved = checkpoint_path(self.folder, epoch)
                 write_checkpoint(self.saved, trainer.state())
+                thin_older(self.folder, epoch)
                 (self.folder / INTERRUPTED).unlink(missing_ok=True)
         return self.saved or last_checkpoint(self.folder)
 
@@ -128,6 +133,7 @@ class Run:
                     self._interrupt()
                 values, generated = self._step(parts)
                 self.pending.append((trainer.step - 1, values))
+                self.forecast.made(trainer.step - 1)
                 bar.update()
                 if self._flush_is_due():
                     shown, stop = self._flush()
@@ -198,6 +204,15 @@ class Run:
                 "with train_params.appearance_steps keep them alive (config/base.yaml explains them).",
                 file=sys.stderr,
             )
+
+
+def thin_older(folder: Path, epoch: int) -> None:
+    """Of the checkpoints in a run folder the one of ``epoch`` and the one before it keep all that a resumed run needs;
+    the one before these keeps the networks.
+    """
+    before = [path for path in checkpoints(folder) if path < checkpoint_path(folder, epoch)]
+    if len(before) > 1:
+        thin_checkpoint(before[-2])
 
 
 def out_of_memory(trainer: Trainer) -> str:

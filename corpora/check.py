@@ -55,8 +55,10 @@ class _Clip:
 
 
 def check(roots: Sequence[Path], keypoints: Path | None = None, workers: int = 1) -> tuple[list[Problem], str]:
-    """Look over data sets that are to be used together, and for each clip's key points in ``keypoints``, or beside the clips where
-    there are any.
+    """Look over data sets that are to be used together, and for each clip's key points.
+
+    Args:
+        keypoints: where these are; None: beside the clips of each root, if there are any.
 
     Returns:
         Problems, errors first, and a line that says what was looked at.

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from animation.clip_animator import CONTROLS, ClipAnimator
 from animation.pairs import Pair, find_pairs
-from checkpoint import LoadedModel, read_checkpoint, write_checkpoint
+from checkpoint import LoadedModel, read_checkpoint, without_optimizers, write_checkpoint
 from evaluation.clip_scorer import find_landmarks, landmark_model
 from frames_dataset import ClipFolder, DataError
 from logger import CHECKPOINT_SUFFIX
@@ -202,6 +202,6 @@ class BestCheckpoint:
         value = found.means.get(self.figure, -np.inf)
         if found.failed or not value > self.value:
             return False
-        write_checkpoint(self.path, state() | {"validation": found.means})
+        write_checkpoint(self.path, without_optimizers(state()) | {"validation": found.means})
         self.value = value
         return True

@@ -22,8 +22,10 @@ class StopRequest:
 
     @contextlib.contextmanager
     def on(self, *numbers: signal.Signals) -> Iterator[None]:
-        """In the block these signals ask for a stop.  SIGTERM can come any number of times, as queues and launchers send
-        it to every process and pass it on, too; a second Ctrl-C stops at once.
+        """In the block these signals ask for a stop.
+
+        SIGTERM may come several times, as queues send it to every process and launchers pass it on; a second Ctrl-C
+        stops at once.
         """
         try:
             before = {number: signal.signal(number, self._note) for number in numbers}

@@ -455,7 +455,7 @@ def test_key_points_and_tracks_of_another_clip_are_refused(tmp_path, capsys):
     with pytest.raises(KeypointError, match="the track of 'a' .* was made from another clip"):
         load()
     write_frame_folder(clip, noise(2, 16, 16, seed=2))
-    with pytest.raises(KeypointError, match="the key points of 'a' .* were made from another clip .*: run python kpmaker"):
+    with pytest.raises(KeypointError, match="the key points of 'a' .* made from another clip .*: run python kpmaker"):
         load()
     write_frame_folder(clip, noise(2, 16, 16))
     save_keypoints(folder, "a", points + 1)
