@@ -231,9 +231,7 @@ def _run_corpus(arguments: argparse.Namespace) -> int:
     for remark in prepared.remarks():
         print(remark, file=sys.stderr)
     print(f"{out}: {prepared.summary()}")
-    # SAMM's and SMIC's clips of the challenge are called alike in their corpus: key points of their own.
-    points = f" --out {out / 'keypoints'}" if corpus == "megc2021" else ""
-    print(f"look at {report}; next: python kpmaker.py --root {out}{points} --detector dlib")
+    print(f"look at {report}; next: python kpmaker.py --root {out} --detector dlib")
     if unreadable := prepared.unreadable():
         some = f"{len(unreadable)} of {len(prepared.entries)} clips cannot be read: {unreadable[0]}"
         print(f"error: {some}{' …' if len(unreadable) > 1 else ''}", file=sys.stderr)

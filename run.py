@@ -224,7 +224,8 @@ def main(arguments: list[str] | None = None) -> int:
 def carry_out(options: argparse.Namespace, arguments: list[str], request: StopRequest) -> int:
     """:func:`run`, with errors that a user can mend in one line; returns the exit code."""
     if global_rank() == 0:
-        print(f"{options.mode}: {options.config or options.driving or ''}", flush=True)  # before seconds of imports
+        what = options.config or options.driving or "no --config"
+        print(f"{options.mode}: {what}", flush=True)  # before seconds of imports
     import torch
 
     from faces import DetectorUnavailable

@@ -65,6 +65,8 @@ class Run:
             self._stop_if_asked()
             batch, generated = self._epoch()
             epoch, found = trainer.epoch, None
+            if self.team.first and "prediction" in generated:  # those of the epoch's last step are not made again
+                self.logger.log_pictures(epoch, batch, generated)
             if params["validate_every"] and self._validation_is_due():
                 found = self._validate() if self.validator else None
                 self._stop_if_asked()
@@ -73,8 +75,6 @@ class Run:
                 continue
             tqdm.write(self.logger.log_epoch(epoch, means))
             self._check_masks(means)
-            if "prediction" in generated:
-                self.logger.log_pictures(epoch, batch, generated)
             if found:
                 self._keep_best(epoch, found)
             if trainer.epoch % params["checkpoint_freq"] == 0 or trainer.epoch == params["num_epochs"]:
@@ -138,7 +138,7 @@ class Run:
                 if self._flush_is_due():
                     shown, stop = self._flush()
                     bar.set_postfix({n: f"{v:.3g}" for n, v in shown.items()}, refresh=False)
-                    if stop:
+                    if stop and trainer.epoch_step < trainer.steps:  # else at the end of the epoch, in a moment
                         self._interrupt()
         return parts[-1] if parts else {}, generated
 
@@ -271,7 +271,7 @@ def train(
     """
     if checkpoint and init_from:
         raise CheckpointError("--checkpoint goes on with a run, --init-from starts another one: give one of them")
-    request = request or StopRequest()
+    request = StopRequest() if request is None else request
     trainer = Trainer(config, mode, device, team)
     begin(trainer, checkpoint, init_from)
     validator = None

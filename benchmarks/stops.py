@@ -36,6 +36,11 @@ def arguments_of(workers: int, *more: str) -> tuple[str, ...]:
     return *COMMANDS["train"].arguments, *chosen, *more
 
 
+def trained(root: Path) -> dict[str, str]:
+    """What a training has left, but for its settings: the number of workers is among them."""
+    return {path: what for path, what in outcome(root, COMMANDS["train"]).items() if not path.endswith("resolved.yaml")}
+
+
 def stop_round(base: Path, root: Path, number: int, delay: float, whole: dict) -> tuple[str, int | None]:
     """Send SIGTERM after ``delay`` seconds, and go on.
 
@@ -62,7 +67,7 @@ def stop_round(base: Path, root: Path, number: int, delay: float, whole: dict) -
     run = Run(arguments_of(workers, "--checkpoint", "last"), root)
     if (code := run.wait(300)) != 0:
         return f"exit code {code} of the run that goes on: {run.said()[-800:]}", int(found[1])
-    now = outcome(root, COMMANDS["train"])
+    now = trained(root)
     differing = sorted(path for path in now.keys() | whole.keys() if now.get(path) != whole.get(path))
     wrong = f"not as after an undisturbed run: {differing[:8]}" if differing else ""
     return wrong or (f"left behind: {left[:5]}" if (left := leftovers(root)) else ""), int(found[1])
@@ -82,7 +87,7 @@ def run(arguments: argparse.Namespace) -> list[str]:
         undisturbed = Run(arguments_of(0), root)
         if undisturbed.wait(600) != 0:
             raise RuntimeError(f"the training fails undisturbed: {undisturbed.said()}")
-        seconds, whole = time.monotonic() - undisturbed.began, outcome(root, COMMANDS["train"])
+        seconds, whole = time.monotonic() - undisturbed.began, trained(root)
         while sum(steps.values()) < arguments.rounds:
             wrong, step = stop_round(base, root, number, rng.uniform(0.1, max(0.2, seconds)), whole)
             number += 1
