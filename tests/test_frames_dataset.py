@@ -473,3 +473,31 @@ def test_a_field_that_is_not_finite_is_said(tmp_path):
     assert clips.track("clip", [0, 1])
     with pytest.raises(KeypointError, match="the track of 'clip' .* NaN .* kpmaker.py .* --track --overwrite"):
         clips.track("clip", [1, 2])
+
+
+def test_key_points_lie_beside_their_data_sets(tmp_path, monkeypatch, capsys):
+    """Each set of a mix has its own, whatever is in the released code's folder, which serves where there are none."""
+    roots = [tmp_path / "one", tmp_path / "two"]
+    for root in roots:
+        make_data(root)
+    for clip in [*roots[1].glob("train/*"), *roots[1].glob("test/*")]:
+        clip.rename(clip.with_name(f"two_{clip.name}"))
+        points = tmp_path / "two" / "keypoints" / f"{clip.name}.pt"
+        points.rename(points.with_name(f"two_{points.name}"))
+    for root in roots:
+        (root / "keypoints").rename(root / "keypoint_folder")
+    (tmp_path / "keypoint_folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    clips = ClipFolder(params(tmp_path, root_dir=["one", "two"], keypoint_folder=None), "train", True)
+    clips.check_keypoints()
+    assert {clips.keypoint_folder(name).parent.name for name in clips.names} == {"one", "two"}
+    assert not capsys.readouterr().out
+    (tmp_path / "two" / "keypoint_folder").rename(tmp_path / "elsewhere")
+    clips = ClipFolder(params(tmp_path, root_dir=["two"], keypoint_folder=None), "train", True)
+    assert "key points of two are taken from keypoint_folder in the working directory" in capsys.readouterr().out
+    with pytest.raises(KeypointError, match="--out keypoint_folder --detector dlib"):
+        clips.check_keypoints()
+    (tmp_path / "keypoint_folder").rmdir()
+    clips = ClipFolder(params(tmp_path, root_dir=["two"], keypoint_folder=None), "train", True)
+    with pytest.raises(KeypointError, match="Make it with: python kpmaker.py --root two --detector dlib$"):
+        clips.check_keypoints()

@@ -61,16 +61,17 @@ class Forecast:
     def _begin(self, step: int) -> None:
         """Steps from ``step`` on are alike; the first one also starts workers, and counts only if it is long."""
         self.end = self.change if step < self.change < self.total else self.total
-        self.first, self.began, self.said = step, time.monotonic(), False
+        self.first, self.began, self.begun, self.said = step, time.monotonic(), False, False
 
     def made(self, step: int) -> None:
         """``step`` is over."""
         if step + 1 == self.change and step + 1 < self.total:
             self._begin(self.change)
             return
-        spent, count = time.monotonic() - self.began, step + 1 - self.first
+        spent, count, begun = time.monotonic() - self.began, step + 1 - self.first, self.begun
+        self.begun = True
         if self.said or spent < MEASURED:
-            if count == 1 and not self.said:
+            if not begun:
                 self.first, self.began = step + 1, time.monotonic()
             return
         self.said = True
