@@ -149,11 +149,12 @@ def without_optimizers(data: dict) -> dict:
 
 
 def thin_checkpoint(path: str | Path) -> None:
-    """Take the optimisers' states out of one of our checkpoints: its networks and settings stay as they are."""
-    data = read_checkpoint(path)
+    """Take the optimisers' states out of one of our checkpoints: its networks, settings and date stay as they are."""
+    data, dates = read_checkpoint(path), os.stat(path)
     thin = without_optimizers(data)
     if "config" in data and len(thin) < len(data):
         write_checkpoint(path, thin)
+        os.utime(path, ns=(dates.st_atime_ns, dates.st_mtime_ns))  # the newest of a run is found by them
 
 
 def file_hash(path: str | Path) -> str:

@@ -146,6 +146,8 @@ def test_older_checkpoints_keep_the_networks(data, tmp_path, capsys):
     kept = [read_checkpoint(path) for path in checkpoints(tmp_path / "run")]
     assert [any(key.startswith("optimizer_") for key in data) for data in kept] == [False, False, True, True]
     assert all(FAMILIES["fpb_fomm"].networks[0] in data and data["config"] == config for data in kept)
+    dates = [path.stat().st_mtime_ns for path in checkpoints(tmp_path / "run")]
+    assert dates == sorted(dates), "thinning leaves the newest one the newest"
     capsys.readouterr()
     trainer = engine.Trainer(config, "train", CPU)
     trainer.load(tmp_path / "run" / "00000001-checkpoint.pth.tar")
