@@ -12,6 +12,7 @@
     python -m benchmarks stops --rounds 20
     python -m benchmarks damage --count 300 --seed 0
     python -m benchmarks evaluate
+    python -m benchmarks first_hour
     python -m benchmarks animate train busy data region_map --compare --device cuda --frames 512 --batch-size 32
 """
 
@@ -28,7 +29,7 @@ from benchmarks.turns import machine
 
 NAMES = (
     "animate", "train", "kpmaker", "data", "busy", "region_map", "memory", "kills", "stops", "damage", "prepare",
-    "evaluate",
+    "evaluate", "first_hour",
 )  # fmt: skip
 PRECISIONS = ("float32", "bf16")
 
