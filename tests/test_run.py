@@ -123,14 +123,15 @@ def test_interruption_says_how_to_go_on(workplace, monkeypatch, capsys):
         return out
 
     monkeypatch.setattr(engine.Trainer, "train_step", step_and_signal)
-    assert run.main(["--config", "tiny.yaml", *CPU]) == 130
+    options = ["--config", "tiny.yaml", *CPU, "--set", "train_params.num_epochs=2"]
+    assert run.main(options) == 130
     error = capsys.readouterr().err
-    path = Path(re.search(r"--checkpoint '(.*interrupted.*)'", error).group(1))
+    path = Path(re.search(r"--checkpoint '(.*)'", error).group(1))
     monkeypatch.undo()
     monkeypatch.chdir(workplace)
     assert path.is_file()
-    assert run.main(["--config", "tiny.yaml", *CPU, "--checkpoint", str(path)]) == 0
-    assert (path.parent / "00000000-checkpoint.pth.tar").is_file()
+    assert run.main([*options, "--checkpoint", str(path)]) == 0
+    assert (path.parent / "00000001-checkpoint.pth.tar").is_file()
 
 
 def test_failed_training_is_another_exit_code(workplace, monkeypatch, capsys):
