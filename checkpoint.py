@@ -21,9 +21,22 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line's."""
+    parser = argparse.ArgumentParser(description="Write a small copy of a checkpoint, for inference only.")
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("destination", type=Path)
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":  # PyTorch takes seconds to import: --help, and a first line, come before
+    print(f"{parse_arguments().checkpoint}: a small copy for inference", flush=True)
+
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from media import OutputError, atomic_path, describe_error
 from media.fingerprint import has_flipped_bytes
@@ -128,6 +141,20 @@ def write_checkpoint(path: str | Path, data: dict) -> None:
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from None
             raise
+
+
+def without_optimizers(data: dict) -> dict:
+    """A checkpoint without what only a resumed run needs; it is a third as large."""
+    return {key: value for key, value in data.items() if not key.startswith("optimizer_") and key != "scaler"}
+
+
+def thin_checkpoint(path: str | Path) -> None:
+    """Take the optimisers' states out of one of our checkpoints: its networks, settings and date stay as they are."""
+    data, dates = read_checkpoint(path), os.stat(path)
+    thin = without_optimizers(data)
+    if "config" in data and len(thin) < len(data):
+        write_checkpoint(path, thin)
+        os.utime(path, ns=(dates.st_atime_ns, dates.st_mtime_ns))  # the newest of a run is found by them
 
 
 def file_hash(path: str | Path) -> str:
@@ -314,6 +341,7 @@ def load_for_inference(
     config = config or checkpoint.get("config")
     if config is None:
         raise CheckpointError(f"{path} carries no config (only this project's checkpoints do): give --config")
+    _say_size(config, checkpoint, path)
     config, family = settle_precision(config, "animate_params", device), get_family(config)
     networks = build_networks(config)
     absent = untrained_networks(checkpoint, family.name) if family_of(checkpoint) in (family.name, None) else set()
@@ -322,6 +350,19 @@ def load_for_inference(
     for network in networks.values():
         network.to(device).eval().requires_grad_(False)
     return LoadedModel(networks, config, family.name, single_use)
+
+
+def _say_size(config: dict, checkpoint: dict, path: str | Path) -> None:
+    """Networks work on frames of any size, but know faces and movements of the one that they were trained on."""
+    here, there = (
+        (each.get("dataset_params") or {}).get("frame_shape") for each in (config, checkpoint.get("config") or {})
+    )
+    if here and there and list(here[:2]) != list(there[:2]):
+        size = f"{there[1]}×{there[0]}"
+        tqdm.write(
+            f"{path} was trained on frames of {size} and now gets {here[1]}×{here[0]} (dataset_params.frame_shape): "
+            f"its results will be poorer than with --set dataset_params.frame_shape=[{there[0]},{there[1]},3]"
+        )
 
 
 def _halved(key: str, value: Tensor) -> Tensor:
@@ -352,10 +393,7 @@ def slim_checkpoint(checkpoint: dict) -> dict:
 def main(arguments: list[str] | None = None) -> int:
     """Entry point: write a slim copy of a checkpoint."""
     speak_any_alphabet()
-    parser = argparse.ArgumentParser(description="Write a small copy of a checkpoint, for inference only.")
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("destination", type=Path)
-    options = parser.parse_args(arguments)
+    options = parse_arguments(arguments)
     try:
         if options.destination.exists():
             raise OutputError(f"{options.destination} is there: choose another name, or move it away")

@@ -233,7 +233,7 @@ def report(options: argparse.Namespace, inputs: Inputs, face: AnimatedFace) -> N
     if largest is not None and largest < STILL and options.amplify and face.moved >= HARDLY:
         print(f"the result hardly moves (at most {largest:.2f} pixels): the model does not carry this movement")
     if not is_plain(options):
-        print("the motion is not measured: the controls have changed it on purpose")
+        print("no figures of the motion: --amplify, --regions, --retime and --fps change what they compare with")
         return
     try:
         figures = score_beside(face.driving.frames, np.stack(face.crops), inputs.truth)
@@ -363,6 +363,7 @@ def main(arguments: list[str] | None = None) -> int:
     speak_any_alphabet()
     options = build_parser().parse_args(arguments)
     media.warn_in_one_line()
+    print(f"{options.source or 'the sample'}, moved by {options.driving or 'its clip'}", flush=True)
     from torch import OutOfMemoryError
 
     try:

@@ -19,12 +19,24 @@ from tqdm import tqdm
 
 from augmentation import build_augmentation
 from corpora import ClipRecord, read_clips
-from faces.keypoint_files import TRACKS, KeypointError, doubtful_faces, find_file, load_keypoints, read_manifest
+from faces.keypoint_files import (
+    KEYPOINT_FOLDER,
+    TRACKS,
+    KeypointError,
+    average_faces,
+    default_folder,
+    doubtful_faces,
+    find_file,
+    load_keypoints,
+    making_command,
+    read_manifest,
+)
 from faces.records import check_source
 from faces.tracking import check_track, load_track
 from media import Clip, clip_name, list_clips, open_clip, resize_frame
 from media.frame_cache import FrameCache
 from modules.track import Track
+from parallel.stopping import outlive_requests
 
 PICTURES = ("source", "driving")  # of a sample
 PREFETCH = 2  # batches that a loader's worker may be ahead
@@ -78,11 +90,27 @@ def split_folders(dataset_params: dict, split: str) -> list[Path]:
     return [root / split for root in roots]
 
 
+def keypoint_folders(dataset_params: dict) -> dict[Path, Path]:
+    """Root folder → where the key points of its clips are: as ``keypoint_folder`` says, or beside the clips.
+
+    Where there are none, but the working directory has the folder that the released code shares among all data sets,
+    they are taken from there, which is said.
+    """
+    given, shared = dataset_params.get("keypoint_folder"), Path(KEYPOINT_FOLDER)
+    folders = {root: Path(given) if given else default_folder(root) for root in root_folders(dataset_params)}
+    for root, folder in folders.items():
+        if not given and shared.is_dir() and not folder.is_dir():
+            folders[root] = shared
+            tqdm.write(f"there is no {folder}: key points of {root} are taken from {shared} in the working directory")
+    return folders
+
+
 def inputs_of(dataset_params: dict) -> dict[str, str | Path | None]:
     """What a run reads, by the names that users know it by: no output may take its place."""
     roots = {f"root_dir ({root})": root for root in root_folders(dataset_params)}
     splits = {f"{name}'s {split}": root / split for name, root in roots.items() for split in ("train", "test")}
-    return roots | splits | {name: dataset_params.get(name) for name in ("keypoint_folder", "pairs_list")}
+    points = {f"{name}'s key points": default_folder(root) for name, root in roots.items()}
+    return roots | splits | points | {name: dataset_params.get(name) for name in ("keypoint_folder", "pairs_list")}
 
 
 @functools.lru_cache(maxsize=32)
@@ -127,8 +155,8 @@ class ClipFolder:
     def __init__(self, dataset_params: dict, split: str, with_keypoints: bool, with_tracks: bool = False):
         self.with_tracks = with_tracks
         self.size = frame_size(dataset_params)
-        self.keypoint_folder = Path(dataset_params["keypoint_folder"]) if with_keypoints else None
         self.paths: dict[str, Path] = {}
+        self._keypoint_folders = keypoint_folders(dataset_params) if with_keypoints else {}  # by root
         # As check_keypoints has read them; arrays, as a tensor would keep its file mapped, and take two file
         # descriptors where the loader's processes are spawned.
         self._points: dict[str, np.ndarray] = {}
@@ -149,10 +177,10 @@ class ClipFolder:
 
     def keypoints(self, name: str, own_size: tuple[int, int]) -> Tensor | None:
         """Key points (18, 2) of a clip in pixels of the data set's size; ``own_size`` is (height, width) on disk."""
-        if self.keypoint_folder is None:
+        if not self._keypoint_folders:
             return None
         known = self._points.get(name)
-        points = load_keypoints(self.keypoint_folder, name) if known is None else torch.tensor(known)
+        points = load_keypoints(self.keypoint_folder(name), name) if known is None else torch.tensor(known)
         if self.size is None or self.size == own_size:
             return points
         return points * torch.tensor([self.size[1] / own_size[1], self.size[0] / own_size[0]])
@@ -165,50 +193,79 @@ class ClipFolder:
         """
         if not self.with_tracks:
             return None
-        track, indices = load_track(self.keypoint_folder, name), list(indices)
+        folder = self.keypoint_folder(name)
+        track, indices = load_track(folder, name), list(indices)
         if max(indices) >= len(track):
             raise KeypointError(
                 f"the track of {name!r} has {len(track)} frames, but frame {max(indices)} is wanted: the clip was "
-                "changed. Run kpmaker.py --track --overwrite"
+                f"changed. Run {making_command(folder, ' --track --overwrite')}"
             )
         track = track[indices].to("cpu")
         if not torch.isfinite(track.field).all():
             raise KeypointError(
-                f"the track of {name!r} in {self.keypoint_folder / TRACKS} holds NaN or infinite values. Make it anew "
-                "with kpmaker.py --track --overwrite"
+                f"the track of {name!r} in {folder / TRACKS} holds NaN or infinite values. Make it anew with: "
+                f"{making_command(folder, ' --track --overwrite')}"
             )
         return track.resized(self.size or track.size)
 
     def files(self, name: str) -> dict[str, Path]:
         """What is derived from a clip is derived from these: the clip, its key points and its track, as used."""
         found = {"clip": self.paths[name]}
-        if self.keypoint_folder is not None:
-            found["key points"] = find_file(self.keypoint_folder, name)
+        if self._keypoint_folders:
+            found["key points"] = find_file(self.keypoint_folder(name), name)
         if self.with_tracks:
-            found["track"] = find_file(self.keypoint_folder / TRACKS, name)
+            found["track"] = find_file(self.keypoint_folder(name) / TRACKS, name)
         return found
 
-    def doubtful_faces(self, names: Iterable[str] | None = None) -> list[str]:
-        """Which of ``names`` (all clips) have key points of a doubtful face: ``clip (score, place)``."""
-        if self.keypoint_folder is None:
-            return []
-        found = doubtful_faces(self.keypoint_folder, self.names if names is None else names)
-        return [f"{name} ({where})" for name, where in found.items()]
+    def keypoint_folder(self, name: str) -> Path:
+        """Where a clip's key points are."""
+        return self._keypoint_folders[self.paths[name].parents[1]]
+
+    def _by_folder(self, names: Iterable[str] | None) -> dict[Path, list[str]]:
+        """Key point folder → those of ``names`` (all clips) whose points are there."""
+        found: dict[Path, list[str]] = {}
+        if self._keypoint_folders:
+            for name in self.names if names is None else names:
+                found.setdefault(self.keypoint_folder(name), []).append(name)
+        return found
+
+    def doubtful_faces(self, names: Iterable[str] | None = None) -> dict[Path, list[str]]:
+        """Key point folder → which of ``names`` (all clips) have points of a doubtful face: ``clip (score, place)``."""
+        found = {folder: doubtful_faces(folder, own) for folder, own in self._by_folder(names).items()}
+        return {folder: [f"{name} ({where})" for name, where in own.items()] for folder, own in found.items() if own}
+
+    def say_faces(self, what: str, names: Iterable[str]) -> None:
+        """Name those of ``names`` that are ``what`` (animated …) with key points of a doubtful face, or of none."""
+        names = list(names)
+        for folder, doubtful in self.doubtful_faces(names).items():
+            for face in doubtful:
+                tqdm.write(f"doubtful face, {what} all the same: {face}; look at preview.png in {folder}")
+        self.say_average_faces(names)
+
+    def say_average_faces(self, names: Iterable[str] | None = None) -> None:
+        """Name those of ``names`` (all clips) in which no face was found."""
+        for folder, own in self._by_folder(names).items():
+            if average := average_faces(folder, own):
+                listed = ", ".join(average[:8]) + (" …" if len(average) > 8 else "")
+                tqdm.write(
+                    f"no face was found in {len(average)} of {len(own)} clips, and an average face's key points "
+                    f"stand in for theirs: {listed}; look at preview.png in {folder}"
+                )
 
     def check_keypoints(self, names: Iterable[str] | None = None) -> None:
         """Read the key points of ``names`` (all), for good: what is missing, or of another clip, is said first."""
-        if self.keypoint_folder is None:
-            return
-        entries, unknown = read_manifest(self.keypoint_folder), []
-        for name in self.names if names is None else names:
-            points = load_keypoints(self.keypoint_folder, name)
-            self._points[name] = points.numpy().copy()
-            check_source(name, self.paths[name], entries.get(name), self.keypoint_folder)
-            if self.with_tracks and not check_track(self.keypoint_folder, name, self.paths[name], points):
-                unknown.append(name)
-        if unknown:
-            where = f"{len(unknown)} tracks in {self.keypoint_folder / TRACKS}"
-            tqdm.write(f"{where} do not say which clip they were made from (kpmaker.py --track makes them anew)")
+        for folder, own in self._by_folder(names).items():
+            entries, unknown = read_manifest(folder), []
+            for name in own:
+                points = load_keypoints(folder, name)
+                self._points[name] = points.numpy().copy()
+                check_source(name, self.paths[name], entries.get(name), folder)
+                if self.with_tracks and not check_track(folder, name, self.paths[name], points):
+                    unknown.append(name)
+            if unknown:
+                where = f"{len(unknown)} tracks in {folder / TRACKS}"
+                again = making_command(folder, " --track")
+                tqdm.write(f"{where} do not say which clip they were made from ({again} makes them anew)")
 
 
 class FramesDataset(Dataset):
@@ -229,13 +286,14 @@ class FramesDataset(Dataset):
     ):
         self.clips = ClipFolder(dataset_params, "train", with_keypoints, with_tracks)
         self.clips.check_keypoints()
-        if doubtful := self.clips.doubtful_faces():
+        for folder, doubtful in self.clips.doubtful_faces().items():
             listed = ", ".join(doubtful[:8]) + (" …" if len(doubtful) > 8 else "")
             raise KeypointError(
                 f"the key points of {len(doubtful)} of {len(self.clips.names)} training clips are of doubtful faces: "
-                f"{listed}. Look at preview.png in {self.clips.keypoint_folder}; remove the clips, or accept them: "
-                f"python kpmaker.py --root <your data folder> --out {self.clips.keypoint_folder} --accept [CLIP ...]"
+                f"{listed}. Look at preview.png in {folder}; remove the clips, or accept them: "
+                f"{making_command(folder, ' --accept [CLIP ...]')}"
             )
+        self.clips.say_average_faces()
         self.num_repeats, self.seed = num_repeats, seed
         self.augment = build_augmentation(dataset_params.get("augmentation_params"))
         cache = dataset_params.get("frame_cache")
@@ -354,6 +412,7 @@ def make_loader(
         persistent_workers=workers > 0,  # or each epoch starts them anew
         prefetch_factor=PREFETCH if workers else None,
         pin_memory=pin_memory,
+        worker_init_fn=outlive_requests,
     )
 
 

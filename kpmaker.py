@@ -1,4 +1,4 @@
-"""Landmarks of every clip's onset frame → keypoint_folder/<clip>.pt, the facial prior's 18 key points.
+"""Landmarks of every clip's onset frame → keypoint_folder/<clip>.pt in the data set, the facial prior's 18 key points.
 
     python kpmaker.py --root data/your_dataset                     # its train/ and test/, with face-alignment
     python kpmaker.py --root data/your_dataset --detector dlib     # offline, nothing to download
@@ -32,8 +32,11 @@ from tqdm import tqdm
 from faces import DETECTORS, DetectorUnavailable, Face, choose_face, face_choice, make_detector, several_faces
 from faces.keypoint_files import (
     MANIFEST,
+    SPLITS,
     TRACKS,
     KeypointError,
+    average_faces,
+    default_folder,
     doubtful_faces,
     keypoint_path,
     load_keypoints,
@@ -52,7 +55,6 @@ if TYPE_CHECKING:
     from torch import Tensor  # PyTorch is imported where it is needed: the workers search meanwhile
 
 PREVIEW = "preview.png"
-SPLITS = ("train", "test")
 MOST_WORKERS = 512
 BLOCK = 32  # clips for each of its workers that a run claims at a time
 FINISHED, FAILED, INTERRUPTED = 0, 2, 130  # exit codes
@@ -73,8 +75,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     # fmt: off
     add("--root", type=Path, default=Path("data/your_dataset"),
         help="data set with train/ and test/, or any folder of clips (default: %(default)s)")
-    add("--out", type=Path, default=Path("keypoint_folder"),
-        help="where the .pt files go (default: %(default)s)")
+    add("--out", type=Path,
+        help="where the .pt files go (default: keypoint_folder in the data set; a plain folder of clips needs it)")
     add("--detector", choices=DETECTORS, default="face-alignment",
         help="face-alignment downloads its weights once, dlib is offline; never one in place of the other "
         "(default: %(default)s)")
@@ -104,6 +106,10 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if not 1 <= arguments.workers <= MOST_WORKERS:
         parser.error(f"--workers {arguments.workers}: legal are 1 to {MOST_WORKERS}")
+    if arguments.out is None:
+        if arguments.root.is_dir() and not any((arguments.root / split).is_dir() for split in SPLITS):
+            parser.error(f"--out is needed: {arguments.root} has no train/ or test/ to put the key points beside")
+        arguments.out = default_folder(arguments.root)
     if arguments.frame_size is not None and min(arguments.frame_size) < 1:
         parser.error(f"--frame-size {arguments.frame_size}: height and width must be at least 1")
     return arguments
@@ -322,7 +328,9 @@ class KeypointMaker:
         print(f"{self.out}: {', '.join(parts)}; {len(self.plan.done)} done before")
         entries, version = read_manifest(self.out), self.detector.version
         look = "doubtful faces; look at the first ones of the preview, then remove these clips or --accept them"
+        alone = "no face found, an average face's key points stand in; look at the preview, or remove these clips"
         notes = {
+            alone: average_faces(self.out, self.clips),
             look: [f"{name} at {where}" for name, where in doubtful_faces(self.out, self.clips).items()],
             "changed since the last run, and done again": self.plan.changed,
             "several faces": self.several,

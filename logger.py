@@ -33,10 +33,14 @@ def checkpoint_path(folder: str | Path, epoch: int) -> Path:
     return Path(folder) / f"{epoch:08d}{CHECKPOINT_SUFFIX}"
 
 
+def checkpoints(folder: str | Path) -> list[Path]:
+    """The checkpoints of epochs in a run folder, the newest last."""
+    return sorted(Path(folder).glob(f"[0-9]*{CHECKPOINT_SUFFIX}"))
+
+
 def last_checkpoint(folder: str | Path) -> Path | None:
     """The newest epoch's checkpoint in a run folder."""
-    found = sorted(Path(folder).glob(f"[0-9]*{CHECKPOINT_SUFFIX}"))
-    return found[-1] if found else None
+    return next(reversed(checkpoints(folder)), None)
 
 
 class Logger:

@@ -231,9 +231,7 @@ def _run_corpus(arguments: argparse.Namespace) -> int:
     for remark in prepared.remarks():
         print(remark, file=sys.stderr)
     print(f"{out}: {prepared.summary()}")
-    # SAMM's and SMIC's clips of the challenge are called alike in their corpus: key points of their own.
-    points = f" --out {out / 'keypoints'}" if corpus == "megc2021" else ""
-    print(f"look at {report}; next: python kpmaker.py --root {out}{points} --detector dlib")
+    print(f"look at {report}; next: python kpmaker.py --root {out} --detector dlib")
     if unreadable := prepared.unreadable():
         some = f"{len(unreadable)} of {len(prepared.entries)} clips cannot be read: {unreadable[0]}"
         print(f"error: {some}{' …' if len(unreadable) > 1 else ''}", file=sys.stderr)
@@ -252,7 +250,8 @@ def _add_check(commands: argparse._SubParsersAction) -> None:
     )
     add = parser.add_argument
     add("--root", type=Path, nargs="+", required=True, metavar="DIR", help="data sets that are used together")
-    add("--keypoints", type=Path, metavar="DIR", help="also look for every clip's key points there (kpmaker.py --out)")
+    add("--keypoints", type=Path, metavar="DIR",
+        help="where key points are, if not beside the clips (kpmaker.py --out)")
     _add_workers(parser)
     parser.set_defaults(command=_run_check)
 
@@ -286,6 +285,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     speak_any_alphabet()
     argv = sys.argv[1:] if argv is None else argv
     arguments = build_parser(next(iter(argv), None)).parse_args(argv)
+    place = getattr(arguments, "out", None) or ", ".join(map(str, arguments.root))
+    print(f"{arguments.command_name}: {place}", flush=True)  # before imports that take a second
     from media import describe_error, warn_in_one_line
 
     warn_in_one_line()

@@ -81,8 +81,7 @@ def reconstruction(
     clips.check_keypoints(names)
     inputs = {**inputs_of(config["dataset_params"]), "--checkpoint": checkpoint}
     out = open_output_folder(out, "--out", "reconstructions", inputs)
-    for face in clips.doubtful_faces(names):
-        tqdm.write(f"doubtful face, reconstructed all the same: {face}; look at preview.png in {clips.keypoint_folder}")
+    clips.say_faces("reconstructed", names)
     settings = common_settings(model, checkpoint, params["format"])
     check_settings(out, settings, overwrite)
     animator = ClipAnimator(model, clips, device, config["animate_params"]["batch_size"], reconstruction=True)

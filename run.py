@@ -13,13 +13,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import signal
 import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluation import YARDSTICKS
-from parallel.workers import launched, speak_any_alphabet
+from parallel.stopping import StopRequest
+from parallel.workers import global_rank, launched, speak_any_alphabet
 
 if TYPE_CHECKING:  # PyTorch and the engines are imported where they are needed: --help answers at once
     import torch
@@ -27,6 +30,11 @@ if TYPE_CHECKING:  # PyTorch and the engines are imported where they are needed:
     from animation.cast import Cast
     from checkpoint import LoadedModel
 
+WHICH_MODEL = (
+    "config/your_dataset_small.yaml (fpb_tracked, ten clips, a laptop), config/fpb_tracked.yaml (moves a face most "
+    "faithfully; full size, for a GPU) or config/your_dataset_train.yaml (fpb_fomm, the paper's method); fomm and "
+    "mraa are baselines to compare with"
+)
 TRAINING_MODES = ("train", "train_avd")
 INFERENCE_MODES = ("reconstruction", "animate")
 
@@ -38,7 +46,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--config", help="YAML file; config/base.yaml explains every key (needed by every mode but evaluate)")
     add("--mode", default="train", choices=(*TRAINING_MODES, *INFERENCE_MODES, "export", "compare", "evaluate"))
     add("--log_dir", default="log", help="where run folders go (default: %(default)s)")
-    add("--checkpoint", help="go on training from it, or animate and reconstruct with it")
+    add("--checkpoint", help="go on training from it, or animate and reconstruct with it; last: what the runs of this "
+        "config wrote last")
     add("--init-from", metavar="CHECKPOINT", help="start training from what fits of another model's checkpoint")
     add("--out", help="folder of the results (default: a folder named after the mode, beside the checkpoint)")
     add("--overwrite", action="store_true", help="make finished results again")
@@ -60,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run_training(options: argparse.Namespace, config: dict, device: torch.device) -> Path:
+def run_training(options: argparse.Namespace, config: dict, device: torch.device, request: StopRequest) -> Path:
     """Train in a new run folder, or go on in the checkpoint's if that was trained in the same mode."""
     from frames_dataset import inputs_of
     from parallel import distributed as team
@@ -77,7 +86,8 @@ def run_training(options: argparse.Namespace, config: dict, device: torch.device
         print(f"run folder: {folder}")
 
     with team.join(device) as members:
-        last = train(config, folder, device, options.mode, options.checkpoint, options.init_from, ready, members)
+        last = train(config, folder, device, options.mode, options.checkpoint, options.init_from, ready, members,
+                     request)
         if members.first:
             print(f"last checkpoint: {last}")
     return last
@@ -181,24 +191,28 @@ def run_comparison(options: argparse.Namespace) -> None:
     print(f"table: {page}")
 
 
-def run(options: argparse.Namespace, arguments: list[str]) -> int:
-    """Carry out a parsed command line, ``arguments``; returns the exit code."""
+def run(options: argparse.Namespace, arguments: list[str], request: StopRequest) -> int:
+    """Carry out a parsed command line, ``arguments``; a training stops on ``request``.  Returns the exit code."""
     from checkpoint import checkpoint_file
     from modules import build_networks
     from parallel import distributed as team
     from settings import load_config
     from settings.devices import choose_device, device_numbers
+    from training.run_folder import newest_checkpoint
 
     if options.mode == "evaluate":
         return run_evaluation(options)
     if not options.config:
-        raise ValueError(f"--mode {options.mode} needs --config; config/ holds some to start from")
+        raise ValueError(f"--mode {options.mode} needs --config, such as {WHICH_MODEL}")
     if options.mode == "compare":
         run_comparison(options)
         return 0
     config = load_config(options.config, options.overrides)
     if "dataset_params" not in config:
         raise ValueError(f"--mode {options.mode} needs dataset_params in the config")
+    if options.checkpoint == "last":
+        options.checkpoint = str(newest_checkpoint(options.log_dir, options.config))
+        print(f"checkpoint: {options.checkpoint}")
     for path in filter(None, (options.checkpoint, options.init_from)):
         checkpoint_file(path)
     if options.init_from and options.mode not in TRAINING_MODES:
@@ -215,7 +229,7 @@ def run(options: argparse.Namespace, arguments: list[str]) -> int:
         for name, network in build_networks(config).items():
             print(f"{name}: {network}")
     if options.mode in TRAINING_MODES:
-        run_training(options, config, device)
+        run_training(options, config, device, request)
     else:
         run_inference(options, config, device)
     return 0
@@ -233,7 +247,18 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code: 2 for an error of use or data, 1 for a failed training, 130 for Ctrl-C."""
     speak_any_alphabet()
     arguments = sys.argv[1:] if arguments is None else arguments
-    options = build_parser().parse_args(arguments)
+    options, request = build_parser().parse_args(arguments), StopRequest()
+    # A queue that ends a training while it begins gets its checkpoint, too.
+    heeding = request.on(signal.SIGTERM) if options.mode in TRAINING_MODES else contextlib.nullcontext()
+    with heeding:
+        return carry_out(options, arguments, request)
+
+
+def carry_out(options: argparse.Namespace, arguments: list[str], request: StopRequest) -> int:
+    """:func:`run`, with errors that a user can mend in one line; returns the exit code."""
+    if global_rank() == 0:
+        what = options.config or options.driving or "no --config"
+        print(f"{options.mode}: {what}", flush=True)  # before seconds of imports
     import torch
 
     from faces import DetectorUnavailable
@@ -242,7 +267,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     warn_in_one_line()
     try:
-        return run(options, arguments)
+        return run(options, arguments, request)
     except KeyboardInterrupt as stop:
         print(stop if str(stop) else "interrupted", file=sys.stderr)
         return 130

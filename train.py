@@ -8,21 +8,22 @@ from __future__ import annotations
 if __name__ == "__main__":
     raise SystemExit("train.py is no command: python run.py --mode train (see python run.py --help)")
 
-import contextlib
 import math
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from checkpoint import CheckpointError, write_checkpoint
+from checkpoint import CheckpointError, thin_checkpoint, write_checkpoint
 from evaluation.validation import BestCheckpoint, Validation, Validator
-from logger import CHECKPOINT_SUFFIX, Logger, checkpoint_path, last_checkpoint
+from logger import CHECKPOINT_SUFFIX, Logger, checkpoint_path, checkpoints, last_checkpoint
 from parallel.distributed import ALONE, Team, lost_another
+from parallel.stopping import StopRequest
+from training.forecast import Forecast
 from training.trainer import Trainer, to_device
 
 COLLAPSED = 0.98  # mean background share above which the motion masks count as collapsed
@@ -37,71 +38,50 @@ class Interrupted(KeyboardInterrupt):
     """Ctrl-C or SIGTERM; carries where the resumable checkpoint is."""
 
 
-@contextlib.contextmanager
-def stop_requests() -> Iterator[dict[str, int]]:
-    """Ctrl-C and SIGTERM ask for a stop at the next step; the same one again stops at once.
-
-    (A launcher passes Ctrl-C on as SIGTERM to processes that got it from the terminal already.)
-    """
-    request: dict[str, int] = {}
-
-    def handle(number: int, frame: object) -> None:
-        if request.setdefault("signal", number) == number and "asked" in request:
-            raise KeyboardInterrupt
-        request["asked"] = True
-
-    try:
-        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: signals are somebody else's
-        yield request
-        return
-    try:
-        yield request
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 class Run:
     """A :class:`Trainer` with its folder: log, checkpoints, progress bar, warnings; and its validator, if any.
 
     In a team rank 0 alone has them; the others train with it, and stop when it stops.
     """
 
-    def __init__(self, trainer: Trainer, folder: Path, validator: Validator | None = None):
+    def __init__(self, trainer: Trainer, folder: Path, request: StopRequest, validator: Validator | None = None):
         self.trainer, self.folder, self.validator, self.team = trainer, folder, validator, trainer.team
+        self.request = request
         if validator:
             self.best = BestCheckpoint(folder, trainer.params["validate_figure"], trainer.mode)
         visualizer_params = trainer.config["visualizer_params"]
         self.logger = Logger(folder, visualizer_params, trainer.step, trainer.epoch) if self.team.first else None
         self.pending: list[tuple[int, dict[str, Tensor]]] = []  # values still on the device
         self.warned = False
+        total, change = trainer.steps * trainer.params["num_epochs"], trainer.params.get("appearance_steps") or 0
+        say = tqdm.write if self.team.first else (lambda text: None)
+        self.forecast = Forecast(trainer.step, total, change, trainer.device.type == "cpu", say)
         self.saved: Path | None = None
 
     def loop(self) -> Path:
         """Train to the last epoch; returns the last checkpoint."""
         trainer, params = self.trainer, self.trainer.params
-        with stop_requests() as request:
-            while trainer.epoch < params["num_epochs"]:
-                batch, generated = self._epoch(request)
-                epoch, found = trainer.epoch, None
-                if params["validate_every"] and self._validation_is_due():
-                    found = self._validate(request) if self.validator else None
-                    if self.team.any(bool(request)):
-                        self._interrupt(request)
-                means = trainer.end_epoch() | (found.means if found else {})
-                if not self.team.first:
-                    continue
-                tqdm.write(self.logger.log_epoch(epoch, means))
-                self._check_masks(means)
-                if "prediction" in generated:
-                    self.logger.log_pictures(epoch, batch, generated)
-                if found:
-                    self._keep_best(epoch, found)
-                if trainer.epoch % params["checkpoint_freq"] == 0 or trainer.epoch == params["num_epochs"]:
-                    self.saved = checkpoint_path(self.folder, epoch)
-                    write_checkpoint(self.saved, trainer.state())
-                    (self.folder / INTERRUPTED).unlink(missing_ok=True)
+        while trainer.epoch < params["num_epochs"]:
+            self._stop_if_asked()
+            batch, generated = self._epoch()
+            epoch, found = trainer.epoch, None
+            if self.team.first and "prediction" in generated:  # those of the epoch's last step are not made again
+                self.logger.log_pictures(epoch, batch, generated)
+            if params["validate_every"] and self._validation_is_due():
+                found = self._validate() if self.validator else None
+                self._stop_if_asked()
+            means = trainer.end_epoch() | (found.means if found else {})
+            if not self.team.first:
+                continue
+            tqdm.write(self.logger.log_epoch(epoch, means))
+            self._check_masks(means)
+            if found:
+                self._keep_best(epoch, found)
+            if trainer.epoch % params["checkpoint_freq"] == 0 or trainer.epoch == params["num_epochs"]:
+                self.saved = checkpoint_path(self.folder, epoch)
+                write_checkpoint(self.saved, trainer.state())
+                thin_older(self.folder, epoch)
+                (self.folder / INTERRUPTED).unlink(missing_ok=True)
         return self.saved or last_checkpoint(self.folder)
 
     def close(self) -> None:
@@ -113,11 +93,11 @@ class Run:
         done, params = self.trainer.epoch + 1, self.trainer.params
         return done % params["validate_every"] == 0 or done == params["num_epochs"]
 
-    def _validate(self, request: dict[str, int]) -> Validation:
+    def _validate(self) -> Validation:
         """Score the held-out pairs at the end of an epoch.  A run stopped here goes on with scoring them."""
         trainer = self.trainer
         try:
-            found = self.validator(trainer.networks, stop=lambda: bool(request))
+            found = self.validator(trainer.networks)
         except Exception as error:  # the epoch's training is good: keep it, whatever went wrong
             path = self.folder / INTERRUPTED
             write_checkpoint(path, trainer.state())
@@ -133,7 +113,7 @@ class Run:
         if best:
             tqdm.write(f"best so far, {self.best.figure} {self.best.value:.4f}: {self.best.path}")
 
-    def _epoch(self, request: dict[str, int]) -> tuple[dict, dict]:
+    def _epoch(self) -> tuple[dict, dict]:
         trainer = self.trainer
         trainer.begin_epoch()
         parts: list[dict] = []
@@ -148,21 +128,25 @@ class Run:
                 parts.append(to_device(batch, trainer.device))
                 if len(parts) < trainer.parts:
                     continue
+                if self.team.size == 1 and self.request:
+                    self._flush()
+                    self._interrupt()
                 values, generated = self._step(parts)
                 self.pending.append((trainer.step - 1, values))
+                self.forecast.made(trainer.step - 1)
                 bar.update()
-                if self._flush_is_due(request):
-                    shown, stop = self._flush(bool(request))
+                if self._flush_is_due():
+                    shown, stop = self._flush()
                     bar.set_postfix({n: f"{v:.3g}" for n, v in shown.items()}, refresh=False)
-                    if stop:
-                        self._interrupt(request)
+                    if stop and trainer.epoch_step < trainer.steps:  # else at the end of the epoch, in a moment
+                        self._interrupt()
         return parts[-1] if parts else {}, generated
 
-    def _flush_is_due(self, request: dict[str, int]) -> bool:
+    def _flush_is_due(self) -> bool:
         """A GPU is not waited for in every step.  All processes of a team come to the same answer."""
         trainer = self.trainer
         due = trainer.device.type == "cpu" or len(self.pending) >= 20 or trainer.epoch_step == trainer.steps
-        return due or (self.team.size == 1 and bool(request))
+        return due or (self.team.size == 1 and bool(self.request))
 
     def _step(self, parts: list[dict[str, Tensor]]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         try:
@@ -170,15 +154,15 @@ class Run:
         except torch.OutOfMemoryError as error:
             raise TrainingError(f"{out_of_memory(self.trainer)} {self._left()}") from error
 
-    def _flush(self, request: bool) -> tuple[dict[str, float], bool]:
+    def _flush(self) -> tuple[dict[str, float], bool]:
         """Bring the waiting values, means over the team, to the host, check and log them.
 
         Returns:
-            the last ones, and whether any process was asked to stop (``request`` says whether this one was).
+            the last ones, and whether any process was asked to stop.
         """
         values: dict[str, float] = {}
         rows = [torch.stack([t.float() for t in tensors.values()]) for _, tensors in self.pending]
-        stop = self.team.any(request)
+        stop = self.team.any(bool(self.request))
         for (step, tensors), row in zip(self.pending, rows, strict=True):
             values = dict(zip(tensors, self.team.mean(row).tolist(), strict=True))
             bad = {name: value for name, value in values.items() if not math.isfinite(value)}
@@ -194,14 +178,20 @@ class Run:
         path = self.saved or last_checkpoint(self.folder)
         return f"Last good checkpoint: {path}" if path else "No checkpoint was written yet."
 
-    def _interrupt(self, request: dict[str, int]) -> None:
-        path = self.folder / INTERRUPTED
-        if self.team.first:
-            write_checkpoint(path, self.trainer.state())
+    def _stop_if_asked(self) -> None:
+        if self.team.any(bool(self.request)):
+            self._interrupt()
+
+    def _interrupt(self) -> None:
+        path, trainer = self.folder / INTERRUPTED, self.trainer
+        if self.saved == checkpoint_path(self.folder, trainer.epoch - 1) and trainer.epoch_step == 0:
+            path = self.saved  # it was written a moment ago
+        elif self.team.first:
+            write_checkpoint(path, trainer.state())
         self.team.any(True)  # the launcher ends all once one has ended: not before the checkpoint is whole
-        name = signal.Signals(request["signal"]).name if request else "another process was asked to stop"
+        name = self.request.signal.name if self.request else "another process was asked to stop"
         raise Interrupted(
-            f"{name}: stopped after step {self.trainer.step}. Go on with the same command and --checkpoint '{path}'"
+            f"{name}: stopped after step {trainer.step}. Go on with the same command and --checkpoint '{path}'"
         )
 
     def _check_masks(self, means: dict[str, float]) -> None:
@@ -214,6 +204,15 @@ class Run:
                 "with train_params.appearance_steps keep them alive (config/base.yaml explains them).",
                 file=sys.stderr,
             )
+
+
+def thin_older(folder: Path, epoch: int) -> None:
+    """Of the checkpoints in a run folder the one of ``epoch`` and the one before it keep all that a resumed run needs;
+    the one before these keeps the networks.
+    """
+    before = [path for path in checkpoints(folder) if path < checkpoint_path(folder, epoch)]
+    if len(before) > 1:
+        thin_checkpoint(before[-2])
 
 
 def out_of_memory(trainer: Trainer) -> str:
@@ -247,6 +246,7 @@ def train(
     init_from: str | Path | None = None,
     ready: Callable[[], None] = lambda: None,
     team: Team = ALONE,
+    request: StopRequest | None = None,
 ) -> Path:
     """Train a model.
 
@@ -260,6 +260,7 @@ def train(
         ready: called once data, networks and checkpoint are found good, before anything is written.
         team: the processes that train together (:mod:`parallel.distributed`); ``folder``, ``ready`` and what is written
             and said are rank 0's.
+        request: may have been made already: the run then begins, writes its checkpoint, and stops.
 
     Returns:
         the last checkpoint.
@@ -270,14 +271,18 @@ def train(
     """
     if checkpoint and init_from:
         raise CheckpointError("--checkpoint goes on with a run, --init-from starts another one: give one of them")
+    request = StopRequest() if request is None else request
     trainer = Trainer(config, mode, device, team)
     begin(trainer, checkpoint, init_from)
-    validator = Validator(config, mode, device) if trainer.params["validate_every"] and team.first else None
+    validator = None
+    if trainer.params["validate_every"] and team.first and not request:
+        validator = Validator(config, mode, device, stop=lambda: bool(request))
     if team.first:
         ready()
-    run = Run(trainer, team.share(Path(folder)), validator)
+    run = Run(trainer, team.share(Path(folder)), request, validator)
     try:
-        return run.loop()
+        with request.on(signal.SIGINT, signal.SIGTERM):
+            return run.loop()
     except RuntimeError as error:
         if isinstance(error, TrainingError) or not lost_another(error):
             raise

@@ -105,8 +105,7 @@ def data_set(config: dict, pairs: list[Pair] | None = None) -> Cast:
 
 def _check_prepared(clips: ClipFolder, names: list[str]) -> None:
     clips.check_keypoints(names)
-    for face in clips.doubtful_faces(names):
-        tqdm.write(f"doubtful face, animated all the same: {face}; look at preview.png in {clips.keypoint_folder}")
+    clips.say_faces("animated", names)
 
 
 def face_crop(config: dict) -> Crop:

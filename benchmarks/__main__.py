@@ -9,8 +9,10 @@
     python -m benchmarks prepare --clips 200 --frames 50 --workers 2
     python -m benchmarks memory --frames 10000
     python -m benchmarks kills --rounds 60 --seed 0
+    python -m benchmarks stops --rounds 20
     python -m benchmarks damage --count 300 --seed 0
     python -m benchmarks evaluate
+    python -m benchmarks first_hour
     python -m benchmarks animate train busy data region_map --compare --device cuda --frames 512 --batch-size 32
 """
 
@@ -26,7 +28,8 @@ from benchmarks.scenes import CONFIG
 from benchmarks.turns import machine
 
 NAMES = (
-    "animate", "train", "kpmaker", "data", "busy", "region_map", "memory", "kills", "damage", "prepare", "evaluate",
+    "animate", "train", "kpmaker", "data", "busy", "region_map", "memory", "kills", "stops", "damage", "prepare",
+    "evaluate", "first_hour",
 )  # fmt: skip
 PRECISIONS = ("float32", "bf16")
 
@@ -49,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--batch-size", type=int, default=4, help="animate, train, busy (default: %(default)s)")
     add("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS), help="animate, train, busy")
     add("--workers", type=int, nargs="+", default=[1, 2], help="kpmaker, data, busy, prepare (default: 1 2)")
-    add("--seed", type=int, default=0, help="kills, damage (default: %(default)s)")
+    add("--seed", type=int, default=0, help="kills, stops, damage (default: %(default)s)")
     add("--count", type=int, default=300, help="damage: inputs to try (default: %(default)s)")
     add("--first", type=int, default=0, help="damage: number of the first (default: %(default)s)")
     return parser

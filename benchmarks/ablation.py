@@ -102,7 +102,7 @@ def animate_pairs(model: LoadedModel, clips: ClipFolder, pairs: list[Pair], out:
         write_frame_folder(out / pair.name, animator.take(pair))
 
 
-def load(checkpoint: str | Path, data: Path, keypoints: str) -> tuple[LoadedModel, ClipFolder]:
+def load(checkpoint: str | Path, data: Path, keypoints: str | None) -> tuple[LoadedModel, ClipFolder]:
     """A checkpoint with its own settings, on the sample data."""
     model = load_for_inference(checkpoint, None, torch.device("cpu"))
     model.config["dataset_params"] = {
@@ -164,7 +164,7 @@ def judge(folders: dict[str, Path], data: Path, table_file: Path) -> None:
 def data_arguments(parser: argparse.ArgumentParser) -> None:
     """Where the sample data and its key points are."""
     parser.add_argument("--data", type=Path, default=Path("data/sample"))
-    parser.add_argument("--keypoints", default="keypoint_folder")
+    parser.add_argument("--keypoints", help="default: keypoint_folder in the data")
 
 
 def sample_pairs(data: Path) -> list[Pair]:

@@ -31,6 +31,7 @@ from checkpoint import LoadedModel, load_for_inference
 from compare import compare
 from corpora import read_clips
 from corpora.sample import build
+from faces.keypoint_files import default_folder
 from faces.photo import FaceClip
 from frames_dataset import clip_rate
 from kpmaker import main as make_keypoints
@@ -118,9 +119,9 @@ def prepare_sample() -> None:
     """The sample's test clips with their key points and tracks, where they are missing."""
     build(demo.SAMPLE_DATA, only="test")
     names = [record.clip for record in read_clips(demo.SAMPLE_DATA / "clips.csv") if record.split == "test"]
-    folder = Path("keypoint_folder")
+    folder = default_folder(demo.SAMPLE_DATA)
     if not all((folder / "tracks" / f"{name}.pt").is_file() for name in names):
-        make_keypoints(["--root", str(demo.SAMPLE_DATA), "--out", str(folder), "--detector", "dlib", "--track"])
+        make_keypoints(["--root", str(demo.SAMPLE_DATA), "--detector", "dlib", "--track"])
 
 
 def make_amplify(options: argparse.Namespace) -> None:

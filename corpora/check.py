@@ -15,6 +15,7 @@ import media
 from corpora import SPLITS, ClipRecord, read_clips
 from corpora.parallel import run_parallel
 from corpora.tree import CorpusError
+from faces.keypoint_files import default_folder
 from media.names import is_passed_over
 
 ERROR, WARNING = "error", "warning"
@@ -54,7 +55,10 @@ class _Clip:
 
 
 def check(roots: Sequence[Path], keypoints: Path | None = None, workers: int = 1) -> tuple[list[Problem], str]:
-    """Look over data sets that are to be used together, and for each clip's key points in ``keypoints`` if given.
+    """Look over data sets that are to be used together, and for each clip's key points.
+
+    Args:
+        keypoints: where these are; None: beside the clips of each root, if there are any.
 
     Returns:
         Problems, errors first, and a line that says what was looked at.
@@ -77,6 +81,9 @@ def check(roots: Sequence[Path], keypoints: Path | None = None, workers: int = 1
     ]
     if keypoints is not None:
         problems += _check_keypoints(clips, keypoints)
+    for root in roots if keypoints is None else ():
+        if (folder := default_folder(root)).is_dir():
+            problems += _check_keypoints([clip for clip in clips if clip.root == root], folder)
     frames = sum(len(clip.digests) for clip in clips)
     problems.sort(key=lambda problem: problem.level != ERROR)
     return problems, f"{len(clips)} clips, {frames} frames in {', '.join(map(str, roots))}"
@@ -203,7 +210,7 @@ def _some(names: Sequence[str], count: int) -> str:
 
 
 def _check_keypoints(clips: Sequence[_Clip], folder: Path) -> Iterator[Problem]:
-    from faces.keypoint_files import KeypointError, describe_doubt, read_manifest
+    from faces.keypoint_files import KEYPOINT_FOLDER, KeypointError, describe_doubt, read_manifest
 
     try:
         manifest = read_manifest(folder)
@@ -227,7 +234,8 @@ def _check_keypoints(clips: Sequence[_Clip], folder: Path) -> Iterator[Problem]:
             yield Problem(ERROR if clip.split == "train" else WARNING, "key points", clip.label, text)
     if missing:
         roots = media.natural_sorted({str(clip.root) for clip in missing})
-        commands = "; ".join(f"kpmaker.py --root {root} --out {folder}" for root in roots)
+        out = "" if folder.name == KEYPOINT_FOLDER else f" --out {folder}"
+        commands = "; ".join(f"python kpmaker.py --root {root}{out} --detector dlib" for root in roots)
         text = f"{len(missing)} clips have none: {commands}"
         yield Problem(ERROR, "key points", _some([clip.label for clip in missing], 4), text)
 

@@ -130,11 +130,7 @@ def build(
     photos, left_out = check_photos(folder, size, workers, out / "faces.json")
     testing = [photo for photo in photos if _is_held_out(photo, held_out)]
     training, too_near = keep_apart([photo for photo in photos if photo not in testing], testing)
-    if len(testing) < 2 or not training:
-        raise ValueError(
-            f"{len(photos)} photos of {folder} can be used, {len(testing)} of them to test with: at least two are "
-            "needed there and one to train with. --held-out PATTERN says which file names are for testing"
-        )
+    _check_faces(folder, photos, training, testing)
     plans = {
         "train": [plan for photo in training for plan in plan_clips(photo, "train", clips, seed)],
         "test": [plan for photo in testing for plan in plan_clips(photo, "test", 1, seed)],
@@ -158,6 +154,15 @@ def build(
         f"{len(missing)} clips written, {len(jobs) - len(missing)} were there: {len(training)} faces to train with, "
         f"{len(testing)} to test with; {len(left_out) + len(too_near)} photos left out ({out / 'left_out.csv'})"
     )
+
+
+def _check_faces(folder: Path, photos: list[Photo], training: list[Photo], testing: list[Photo]) -> None:
+    """See that there are faces to train with and pairs to test with."""
+    if len(testing) < 2 or not training:
+        raise ValueError(
+            f"{len(photos)} photos of {folder} can be used, {len(testing)} of them to test with: at least two are "
+            "needed there and one to train with. --held-out PATTERN says which file names are for testing"
+        )
 
 
 def _is_held_out(photo: Photo, pattern: str | None) -> bool:

@@ -9,6 +9,7 @@ validation has the losses of one without.
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from tqdm import tqdm
 
 from animation.clip_animator import CONTROLS, ClipAnimator
 from animation.pairs import Pair, find_pairs
-from checkpoint import LoadedModel, read_checkpoint, write_checkpoint
+from checkpoint import LoadedModel, read_checkpoint, without_optimizers, write_checkpoint
 from evaluation.clip_scorer import find_landmarks, landmark_model
 from frames_dataset import ClipFolder, DataError
 from logger import CHECKPOINT_SUFFIX
@@ -57,26 +58,27 @@ class Validator:
         config: checked settings; pairs are those ``--mode animate`` would make, ``validate_pairs`` of them.
         mode: the training mode.
         device: where the networks are.
+        stop: asked before each pair and frame; once it says so, the rest is left out.
 
     Raises:
         DataError: no pair can be scored, such as clips without a face or movement (each is said).
         faces.DetectorUnavailable: dlib or its landmark model is missing.
     """
 
-    def __init__(self, config: dict, mode: str, device: torch.device):
+    def __init__(self, config: dict, mode: str, device: torch.device, stop: Callable[[], bool] = lambda: False):
         self.family = get_family(config)
         self.config = settle_precision(_animatable(config, mode), "animate_params", device)
-        self.device = device
+        self.device, self.stop = device, stop
         self.clips = ClipFolder(config["dataset_params"], "test", self.family.uses_prior, self.family.uses_tracks)
         landmark_model()  # a missing one is reported now
         self.driving: dict[str, ClipMotion | str] = {}  # what was measured, or what is wrong with the clip
         limit = config[self.family.training_sections[mode]]["validate_pairs"]
         pairs = evenly(find_pairs(config, self.clips), limit)
         self.clips.check_keypoints(dict.fromkeys(name for pair in pairs for name in (pair.driving, pair.source)))
-        problems = {pair: self._problem(pair) for pair in pairs}
+        problems = {pair: self._problem(pair) for pair in itertools.takewhile(lambda pair: not stop(), pairs)}
         self.pairs = [pair for pair, problem in problems.items() if not problem]
         left_out = [f"{pair.name}: {problem}" for pair, problem in problems.items() if problem]
-        if not self.pairs:
+        if not self.pairs and not stop():
             raise DataError(
                 "train_params.validate_every: none of the held-out pairs can be scored. Give others in "
                 "dataset_params.pairs_list, or set it to null:\n  " + "\n  ".join(left_out)
@@ -107,11 +109,8 @@ class Validator:
             raise MetricError(f"it moves only {own.figures['snr']:.1f} times the noise ({MIN_SNR:g} needed)")
         return motion
 
-    def __call__(self, networks: dict[str, nn.Module], stop: Callable[[], bool] = lambda: False) -> Validation:
-        """Figures of the networks as they are; leaves them, and the random state, as they were.
-
-        ``stop`` is asked before each pair: once it says so, the rest is left out.
-        """
+    def __call__(self, networks: dict[str, nn.Module]) -> Validation:
+        """Figures of the networks as they are; leaves them, and the random state, as they were."""
         own = {name: networks[name] for name in self.family.inference_networks if name in networks}
         batch_size = self.config["animate_params"]["batch_size"]
         scored: dict[str, dict[str, float]] = {}
@@ -120,14 +119,14 @@ class Validator:
             model = LoadedModel(own, self.config, self.family.name)
             animator = ClipAnimator(model, self.clips, self.device, batch_size)
             for pair in tqdm(self.pairs, desc="validate", unit="pair", leave=False):
-                if stop():
+                if self.stop():
                     break
                 try:
                     scored[pair.name] = self._score(animator, pair)
                 except ValueError as error:  # such as a result without a face: it says nothing about the others
                     failed[pair.name] = str(error)
         means = {}
-        if scored:
+        if scored and not self.stop():
             means = {f"{PREFIX}{name}": float(np.mean([row[name] for row in scored.values()])) for name in FIGURES}
         if failed:
             means[f"{PREFIX}failed"] = float(len(failed))
@@ -139,10 +138,14 @@ class Validator:
         return Validation(means, scored, failed)
 
     def _score(self, animator: ClipAnimator, pair: Pair) -> dict[str, float]:
+        """Its figures; none where the run is to stop."""
         driving = self.driving[pair.driving]
         wanted = set(driving.times.astype(int).tolist())
-        frames = np.stack([frame for index, frame in enumerate(animator.take(pair)) if index in wanted])
-        motion = measure_motion(frames, find_landmarks(frames[0]), driving.times)
+        made = enumerate(itertools.takewhile(lambda frame: not self.stop(), animator.take(pair)))
+        frames = [frame for index, frame in made if index in wanted]
+        if self.stop():
+            return {}
+        motion = measure_motion(np.stack(frames), find_landmarks(frames[0]), driving.times)
         found = compare_motion(driving, motion).figures
         return {name: found[name] for name in FIGURES}
 
@@ -199,6 +202,6 @@ class BestCheckpoint:
         value = found.means.get(self.figure, -np.inf)
         if found.failed or not value > self.value:
             return False
-        write_checkpoint(self.path, state() | {"validation": found.means})
+        write_checkpoint(self.path, without_optimizers(state()) | {"validation": found.means})
         self.value = value
         return True

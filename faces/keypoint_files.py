@@ -7,9 +7,11 @@ into files of its own beside these, so that every ``<clip>.pt`` stays what it is
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
+import shlex
 import unicodedata
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 MANIFEST_FORMAT = 1
+KEYPOINT_FOLDER = "keypoint_folder"  # beside a data set's train/ and test/
+SPLITS = ("train", "test")
 TRACKS = "tracks"  # folder of the key points and fields of all frames
 
 
@@ -35,6 +39,22 @@ class KeypointError(ValueError):
 
 class MissingKeypoints(KeypointError, FileNotFoundError):
     """There is no key point file for a clip; the message says which command makes it."""
+
+
+def default_folder(root: str | Path) -> Path:
+    """Where the key points of a data set are, unless somebody says otherwise: beside its ``train/`` and ``test/``."""
+    return Path(root) / KEYPOINT_FOLDER
+
+
+def making_command(folder: str | Path, options: str = "") -> str:
+    """The command that makes the key points in ``folder``: with the detector of those there are, else offline."""
+    folder, detector = Path(folder), "dlib"
+    with contextlib.suppress(KeypointError):
+        detector = next((entry["detector"] for entry in read_manifest(folder).values() if "detector" in entry), "dlib")
+    root, out = "<your data folder>", f" --out {shlex.quote(str(folder))}"
+    if folder.name == KEYPOINT_FOLDER and any((folder.parent / split).is_dir() for split in SPLITS):
+        root, out = shlex.quote(str(folder.parent)), ""
+    return f"python kpmaker.py --root {root}{out} --detector {detector}{options}"
 
 
 def keypoint_path(folder: str | Path, name: str) -> Path:
@@ -130,14 +150,23 @@ def update_manifest(folder: str | Path, entries: Mapping[str, dict]) -> dict[str
     return clips
 
 
+def _of_status(folder: str | Path, names: Iterable[str], status: str) -> dict[str, dict]:
+    entries = read_manifest(folder)
+    found = {name: entries.get(name, entries.get(Path(name).stem, {})) for name in names}
+    return {name: entry for name, entry in found.items() if entry.get("status") == status}
+
+
 def doubtful_faces(folder: str | Path, names: Iterable[str]) -> dict[str, str]:
     """Those of the clips whose key points are of a doubtful face, by the manifest: the score and place of each.
 
     A clip whose faces a person has accepted (``kpmaker.py --accept``) is none of them.
     """
-    entries = read_manifest(folder)
-    found = {name: entries.get(name, entries.get(Path(name).stem, {})) for name in names}
-    return {name: describe_doubt(entry) for name, entry in found.items() if entry.get("status") == "doubtful"}
+    return {name: describe_doubt(entry) for name, entry in _of_status(folder, names, "doubtful").items()}
+
+
+def average_faces(folder: str | Path, names: Iterable[str]) -> list[str]:
+    """Those of the clips in which no face was found: their key points are an average face's."""
+    return list(_of_status(folder, names, "template"))
 
 
 def describe_doubt(entry: dict) -> str:
@@ -160,8 +189,7 @@ def find_file(folder: str | Path, name: str) -> Path:
         if path.is_file():
             return path
     raise MissingKeypoints(
-        f"no key points for the clip {name!r}: {candidates[-1]} does not exist. "
-        f"Make it with: python kpmaker.py --root <your data folder> --out {Path(folder)}"
+        f"no key points for the clip {name!r}: {candidates[-1]} does not exist. Make it with: {making_command(folder)}"
     )
 
 

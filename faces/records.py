@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from faces.detector import Detector, Face, number_of
-from faces.keypoint_files import KeypointError, keypoint_path, read_manifest, save_keypoints, update_manifest
+from faces.keypoint_files import (
+    KeypointError,
+    keypoint_path,
+    making_command,
+    read_manifest,
+    save_keypoints,
+    update_manifest,
+)
 from faces.onset import ONSET_INDEX, Onset, clip_stamp, frame_digest, read_onset
 from media import MediaError
 
@@ -88,8 +95,8 @@ def check_source(name: str, path: Path, entry: dict | None, folder: Path) -> Non
     onset = read_onset(path, tuple(size) if size else None)
     if onset.frame is not None and frame_digest(onset.frame) != entry["onset"]:
         raise KeypointError(
-            f"the key points of {name!r} in {folder} were made from another clip than {path} is now: run kpmaker.py "
-            "again"
+            f"the key points of {name!r} in {folder} were made from another clip than {path} is now: run "
+            f"{making_command(folder)}"
         )
 
 

@@ -16,7 +16,14 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
-from faces.keypoint_files import TRACKS, KeypointError, MissingKeypoints, read_tensors, write_tensors
+from faces.keypoint_files import (
+    TRACKS,
+    KeypointError,
+    MissingKeypoints,
+    making_command,
+    read_tensors,
+    write_tensors,
+)
 from media.fingerprint import Fingerprint
 from metrics.flow import fit_similarity, make_dis
 from modules.facial_prior import NUM_KEYPOINTS
@@ -199,13 +206,9 @@ def check_track(folder: str | Path, name: str, clip: Path, keypoints: Tensor) ->
     if current is False:
         raise KeypointError(
             f"the track of {name!r} in {Path(folder) / TRACKS} was made from another clip, or from other key "
-            f"points, than there are now for {clip}. Make it anew with: {_command(folder)}"
+            f"points, than there are now for {clip}. Make it anew with: {making_command(folder, ' --track')}"
         )
     return current is not None
-
-
-def _command(folder: str | Path) -> str:
-    return f"python kpmaker.py --track --root <your data folder> --out {folder}"
 
 
 def _read_track(folder: str | Path, name: str, checked: bool = True) -> tuple[Track, Fingerprint | None]:
@@ -215,12 +218,13 @@ def _read_track(folder: str | Path, name: str, checked: bool = True) -> tuple[Tr
     except MissingKeypoints as error:
         raise MissingKeypoints(
             f"no tracked key points for the clip {name!r} in {Path(folder) / TRACKS}. Make them with: "
-            f"{_command(folder)}"
+            f"{making_command(folder, ' --track')}"
         ) from error
     made_from = Fingerprint.parse(content.pop("clip", None)) if isinstance(content, dict) else None
     problem = _problem(content)
     if problem:
-        raise KeypointError(f"the track of {name!r} {problem}. Make it anew with: {_command(folder)} --overwrite")
+        remedy = making_command(folder, " --track --overwrite")
+        raise KeypointError(f"the track of {name!r} {problem}. Make it anew with: {remedy}")
     size = tuple(int(side) for side in content.pop("size"))
     return Track(**content, size=size), made_from
 

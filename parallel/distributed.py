@@ -9,6 +9,7 @@ import contextlib
 import gc
 import inspect
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -118,6 +119,7 @@ def start(processes: int, script: str, arguments: list[str]) -> int:
     threads = str(max(1, usable_cores() // processes))
     environment = {"OMP_NUM_THREADS": threads, "TORCH_CPP_LOG_LEVEL": "ERROR", **os.environ}
     with subprocess.Popen([*command, script, *arguments], env=environment) as launcher:
+        signal.signal(signal.SIGTERM, lambda number, frame: launcher.send_signal(number))  # to this process alone
         while True:
             try:
                 return launcher.wait()

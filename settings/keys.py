@@ -94,7 +94,7 @@ DATASET_KEYS = {
     "frame_shape": optional(SIZE),
     "id_sampling": SWITCH.by_default(False),
     "pairs_list": optional(TEXT),
-    "keypoint_folder": TEXT.by_default("keypoint_folder"),
+    "keypoint_folder": optional(TEXT),
     "frame_cache": {"folder": TEXT, "gigabytes": POSITIVE},
     "augmentation_params": {
         "flip_param": {"horizontal_flip": SWITCH, "time_flip": SWITCH},

@@ -449,12 +449,13 @@ def test_key_points_and_tracks_of_another_clip_are_refused(tmp_path, capsys):
     save_track(folder, "a", track, Fingerprint.of(clip))
     os.utime(clip / "0000000.png", (0, 0))
     load()
-    assert not capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said.startswith("no face was found in 1 of 1 clips") and said.count("\n") == 1 and ": a; look at" in said
     write_frame_folder(clip, np.concatenate([noise(1, 16, 16), noise(1, 16, 16, seed=1)]))
     with pytest.raises(KeypointError, match="the track of 'a' .* was made from another clip"):
         load()
     write_frame_folder(clip, noise(2, 16, 16, seed=2))
-    with pytest.raises(KeypointError, match="the key points of 'a' .* were made from another clip .*: run kpmaker"):
+    with pytest.raises(KeypointError, match="the key points of 'a' .* made from another clip .*: run python kpmaker"):
         load()
     write_frame_folder(clip, noise(2, 16, 16))
     save_keypoints(folder, "a", points + 1)
@@ -470,5 +471,33 @@ def test_a_field_that_is_not_finite_is_said(tmp_path):
     save_track(tmp_path / "keypoints", "clip", track)
     clips = ClipFolder(params(tmp_path), "train", True, with_tracks=True)
     assert clips.track("clip", [0, 1])
-    with pytest.raises(KeypointError, match="the track of 'clip' .* NaN .* kpmaker.py --track --overwrite"):
+    with pytest.raises(KeypointError, match="the track of 'clip' .* NaN .* kpmaker.py .* --track --overwrite"):
         clips.track("clip", [1, 2])
+
+
+def test_key_points_lie_beside_their_data_sets(tmp_path, monkeypatch, capsys):
+    """Each set of a mix has its own, whatever is in the released code's folder, which serves where there are none."""
+    roots = [tmp_path / "one", tmp_path / "two"]
+    for root in roots:
+        make_data(root)
+    for clip in [*roots[1].glob("train/*"), *roots[1].glob("test/*")]:
+        clip.rename(clip.with_name(f"two_{clip.name}"))
+        points = tmp_path / "two" / "keypoints" / f"{clip.name}.pt"
+        points.rename(points.with_name(f"two_{points.name}"))
+    for root in roots:
+        (root / "keypoints").rename(root / "keypoint_folder")
+    (tmp_path / "keypoint_folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    clips = ClipFolder(params(tmp_path, root_dir=["one", "two"], keypoint_folder=None), "train", True)
+    clips.check_keypoints()
+    assert {clips.keypoint_folder(name).parent.name for name in clips.names} == {"one", "two"}
+    assert not capsys.readouterr().out
+    (tmp_path / "two" / "keypoint_folder").rename(tmp_path / "elsewhere")
+    clips = ClipFolder(params(tmp_path, root_dir=["two"], keypoint_folder=None), "train", True)
+    assert "key points of two are taken from keypoint_folder in the working directory" in capsys.readouterr().out
+    with pytest.raises(KeypointError, match="--out keypoint_folder --detector dlib"):
+        clips.check_keypoints()
+    (tmp_path / "keypoint_folder").rmdir()
+    clips = ClipFolder(params(tmp_path, root_dir=["two"], keypoint_folder=None), "train", True)
+    with pytest.raises(KeypointError, match="Make it with: python kpmaker.py --root two --detector dlib$"):
+        clips.check_keypoints()

@@ -545,7 +545,7 @@ def test_a_worker_says_what_is_wrong_with_the_model(tmp_path, capsys):
 
 
 def test_as_a_command(tmp_path):
-    still(tmp_path / "in/a", FACE["hopper"])
+    still(tmp_path / "in/train/a", FACE["hopper"])
     command = [sys.executable, str(ROOT / "kpmaker.py")]
     helped = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert "python kpmaker.py --root data/your_dataset --detector dlib" in helped.stdout
@@ -554,7 +554,7 @@ def test_as_a_command(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "1 found" in done.stdout and "key points: 100%" in done.stderr
-    assert torch.equal(load_keypoints(tmp_path / "keypoint_folder", "a"), points_of(FACE["hopper"]))
+    assert torch.equal(load_keypoints(tmp_path / "in/keypoint_folder", "a"), points_of(FACE["hopper"]))
 
 
 def test_starts_without_pytorch():

@@ -123,14 +123,15 @@ def test_interruption_says_how_to_go_on(workplace, monkeypatch, capsys):
         return out
 
     monkeypatch.setattr(engine.Trainer, "train_step", step_and_signal)
-    assert run.main(["--config", "tiny.yaml", *CPU]) == 130
+    options = ["--config", "tiny.yaml", *CPU, "--set", "train_params.num_epochs=2"]
+    assert run.main(options) == 130
     error = capsys.readouterr().err
-    path = Path(re.search(r"--checkpoint '(.*interrupted.*)'", error).group(1))
+    path = Path(re.search(r"--checkpoint '(.*)'", error).group(1))
     monkeypatch.undo()
     monkeypatch.chdir(workplace)
     assert path.is_file()
-    assert run.main(["--config", "tiny.yaml", *CPU, "--checkpoint", str(path)]) == 0
-    assert (path.parent / "00000000-checkpoint.pth.tar").is_file()
+    assert run.main([*options, "--checkpoint", str(path)]) == 0
+    assert (path.parent / "00000001-checkpoint.pth.tar").is_file()
 
 
 def test_failed_training_is_another_exit_code(workplace, monkeypatch, capsys):
@@ -317,3 +318,19 @@ def test_devices(workplace, capsys):
     missing = torch.cuda.device_count()
     assert run.main(["--config", "tiny.yaml", "--device", "cuda", "--device_ids", str(missing)]) == 2
     assert f"there are {missing} CUDA devices" in capsys.readouterr().err
+
+
+def test_last_checkpoint_and_another_frame_shape(workplace, capsys):
+    """``--checkpoint last`` is what the config's runs wrote last, by whatever name; another size of frames is said."""
+    assert run.main(["--config", "tiny.yaml", *CPU, "--mode", "animate", "--checkpoint", "last"]) == 2
+    assert "--checkpoint last: log has no checkpoint of a tiny.yaml run" in capsys.readouterr().err
+    folder = trained()
+    newest = folder / "interrupted-checkpoint.pth.tar"
+    newest.write_bytes((folder / "00000000-checkpoint.pth.tar").read_bytes())
+    (folder / "best-checkpoint.pth.tar").write_bytes(newest.read_bytes())
+    options = ["--config", "tiny.yaml", *CPU, "--mode", "reconstruction", "--checkpoint", "last"]
+    assert run.main(options) == 0
+    said = capsys.readouterr().out
+    assert f"checkpoint: {newest}" in said and "was trained on frames of" not in said
+    assert run.main([*options, "--out", "other", "--set", "dataset_params.frame_shape=[32, 32, 3]"]) == 0
+    assert "was trained on frames of 64×64 and now gets 32×32 (dataset_params.frame_shape)" in capsys.readouterr().out

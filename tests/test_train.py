@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
 import os
 import re
 import signal
@@ -15,7 +16,7 @@ import train as engine
 from checkpoint import CheckpointError, load_for_inference, read_checkpoint, warm_start
 from faces.keypoint_files import KeypointError
 from frames_dataset import DataError
-from logger import read_lines
+from logger import checkpoints, read_lines
 from modules import FAMILIES
 from modules.training_layers import DoublingBlock2d, FourPixelConv2d, SampleNorm2d
 from tests.conftest import make_data, training_config
@@ -86,6 +87,79 @@ def test_interruption_in_mid_epoch(number, data, tmp_path, monkeypatch):
     assert losses(whole) == losses(parts)
     assert (whole / "log.txt").read_text() == (parts / "log.txt").read_text()
     assert not interrupted.exists()
+
+
+def _noted(method):
+    """A method that gets SIGTERM before it works."""
+
+    def signalled(*arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return method(*arguments)
+
+    return signalled
+
+
+@pytest.mark.parametrize("phase", ["begin", "log_pictures", "write_checkpoint"])
+def test_interruption_in_other_phases(phase, data, tmp_path, monkeypatch):
+    """While it begins, draws and writes a checkpoint: the run stops with one, and goes on to the very same losses."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    config = training_config("fpb_fomm", data, num_epochs=2, checkpoint_freq=1)
+    engine.train(config, whole, CPU)
+    request, place = engine.StopRequest(), engine.Logger if phase == "log_pictures" else engine
+    monkeypatch.setattr(place, phase, _noted(getattr(place, phase)))
+    with request.on(signal.SIGTERM), pytest.raises(engine.Interrupted, match="SIGTERM: stopped after step") as stop:
+        engine.train(config, parts, CPU, request=request)
+    monkeypatch.undo()
+    left = re.search("--checkpoint '(.*)'", str(stop.value))[1]
+    assert read_checkpoint(left)["step"] == (0 if phase == "begin" else 3)
+    engine.train(config, parts, CPU, checkpoint=left)
+    assert losses(whole) == losses(parts)
+    assert (whole / "log.txt").read_text() == (parts / "log.txt").read_text()
+
+
+def test_a_signal_to_all_processes_of_a_run(data, tmp_path, monkeypatch):
+    """As queues send it: the loader's workers get it too, and go on until the run has stopped."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    config = training_config("fpb_fomm", data, num_epochs=2, dataloader_workers=2)
+    engine.train(config, whole, CPU)
+    step = engine.Trainer.train_step
+
+    def step_and_signal(self, batch):
+        out = step(self, batch)
+        if self.step == 2:
+            for process in (*multiprocessing.active_children(), multiprocessing.current_process()):
+                os.kill(process.pid, signal.SIGTERM)
+        return out
+
+    monkeypatch.setattr(engine.Trainer, "train_step", step_and_signal)
+    with pytest.raises(engine.Interrupted):
+        engine.train(config, parts, CPU)
+    monkeypatch.undo()
+    engine.train(config, parts, CPU, checkpoint=parts / engine.INTERRUPTED)
+    assert losses(whole) == losses(parts)
+
+
+def test_older_checkpoints_keep_the_networks(data, tmp_path, capsys):
+    """All of the last two is there, of the others what animates; from these a run goes on, and says with what."""
+    config = training_config("fpb_fomm", data, num_epochs=4, checkpoint_freq=1)
+    engine.train(config, tmp_path / "run", CPU)
+    kept = [read_checkpoint(path) for path in checkpoints(tmp_path / "run")]
+    assert [any(key.startswith("optimizer_") for key in data) for data in kept] == [False, False, True, True]
+    assert all(FAMILIES["fpb_fomm"].networks[0] in data and data["config"] == config for data in kept)
+    dates = [path.stat().st_mtime_ns for path in checkpoints(tmp_path / "run")]
+    assert dates == sorted(dates), "thinning leaves the newest one the newest"
+    capsys.readouterr()
+    trainer = engine.Trainer(config, "train", CPU)
+    trainer.load(tmp_path / "run" / "00000001-checkpoint.pth.tar")
+    assert trainer.epoch == 2 and "has no state of optimizer_generator" in capsys.readouterr().out
+
+
+def test_the_plan_is_said_and_true(data, tmp_path, capsys):
+    path = engine.train(training_config("fpb_fomm", data, num_epochs=1), tmp_path / "run", CPU)
+    whole, thin = map(float, re.search(r"takes (\d+) MB, .* (\d+) MB", capsys.readouterr().out).groups())
+    assert path.stat().st_size / 1e6 == pytest.approx(whole, abs=1)
+    engine.thin_checkpoint(path)
+    assert path.stat().st_size / 1e6 == pytest.approx(thin, abs=1)
 
 
 def test_nan_names_step_losses_and_last_good(data, tmp_path, monkeypatch):

@@ -8,9 +8,11 @@ import pickle
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
 from checkpoint import CheckpointError
 from modules.perceptual import PerceptualNetwork, SqueezeNet, Vgg19
+from training.forecast import WAY_OUT
 
 VGG_FILE = "vgg19-dcbb9e9d.pth"
 SQUEEZENET_FILE = "example_models/weights/squeezenet_weights.pkl"
@@ -93,6 +95,7 @@ def load_vgg19(weights: str | None = None) -> Vgg19:
             state = torch.load(path, map_location="cpu", weights_only=True)
         else:
             url = torchvision.models.VGG19_Weights.IMAGENET1K_V1.url
+            tqdm.write(f"the perceptual loss needs VGG-19's weights, which are not there: 575 MB are loaded to {cache}")
             state = torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
         with torch.device("meta"):  # no memory or time for the classifier, which is not used
             features = torchvision.models.vgg19(weights=None).features
@@ -104,6 +107,7 @@ def load_vgg19(weights: str | None = None) -> Vgg19:
             f"the perceptual loss needs the ImageNet weights of VGG-19, which cannot be had: {error}. "
             f"Put torchvision's {VGG_FILE} to {cache}, or name the file in train_params.vgg_weights; "
             "set train_params.perceptual_network: squeezenet, which pip can install; or train without "
-            "them: loss_weights.perceptual: [0, 0, 0, 0, 0] and loss_weights.reconstruction: 10."
+            "them: loss_weights.perceptual: [0, 0, 0, 0, 0] and loss_weights.reconstruction: 10.  "
+            f"{WAY_OUT}"
         ) from error
     return Vgg19(features[:30])

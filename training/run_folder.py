@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import platform
 import shutil
@@ -16,7 +17,8 @@ from types import MappingProxyType
 import torch
 import yaml
 
-from logger import read_lines
+from checkpoint import CheckpointError
+from logger import CHECKPOINT_SUFFIX, read_lines
 from media import atomic_path, explain_write_error, open_output_folder
 from media.ownership import check_apart
 
@@ -52,6 +54,19 @@ def new_run_folder(
         number += 1
         folder = Path(log_dir) / f"{name}-{number}"
     return folder
+
+
+def newest_checkpoint(log_dir: str, config_path: str) -> Path:
+    """The checkpoint that the runs of a config in ``log_dir`` wrote last (the best one of a validation aside).
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    folders = (folder for folder in Path(log_dir).glob(f"{glob.escape(Path(config_path).stem)} *") if folder.is_dir())
+    found = [path for folder in folders for path in folder.glob(f"*{CHECKPOINT_SUFFIX}") if "best" not in path.name]
+    if not found:
+        raise CheckpointError(f"--checkpoint last: {log_dir} has no checkpoint of a {config_path} run")
+    return max(found, key=lambda path: path.stat().st_mtime_ns)
 
 
 def record_settings(folder: Path, config_path: str, config: dict, mode: str = "train") -> None:

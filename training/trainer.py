@@ -24,6 +24,7 @@ from modules.sync_batch_norm import synchronise_batch_norms
 from modules.training_layers import prepare_for_training
 from parallel.distributed import ALONE, Team, cores
 from settings.devices import settle_precision
+from training.forecast import describe_plan
 from training.loss_model import LossModel
 from training.perceptual_weights import load_perceptual_network
 from training.schedule import batch_norms, check_exceptions, learning_rate, parse_freeze
@@ -71,6 +72,8 @@ class Trainer:
         self.loader, self.sampler = self._make_loader()
         torch.manual_seed(self.seed)
         self.networks = build_networks(config)
+        if team.first:
+            tqdm.write(self._plan())
         check_exceptions(self.networks, self.params.get("freeze_bn_except") or [])
         perceptual = None
         if self.family.needs_perceptual_network(config, mode):
@@ -96,6 +99,13 @@ class Trainer:
         self.epoch, self.step, self.epoch_step = 0, 0, 0  # next epoch; optimiser steps made; and in this epoch
         self.totals: dict[str, float] = {}  # sums of this epoch's values
         self.earlier: dict = {}  # what the training modes before this one left in the checkpoint
+
+    def _plan(self) -> str:
+        made, params = self._made(), self.params
+        return describe_plan(
+            len(self.loader.dataset.groups), params["num_repeats"], self.steps, params["num_epochs"],
+            {name: self.networks[name] for name in made}, self.fresh or made,
+        )  # fmt: skip
 
     def _make_loader(self) -> tuple[Iterable[dict], EpochSampler]:
         params, family = self.params, self.family
@@ -176,6 +186,11 @@ class Trainer:
         for name, optimizer in self.optimizers.items():
             if f"optimizer_{name}" in data:
                 self._load_optimizer(optimizer, data[f"optimizer_{name}"], f"{path}: optimizer_{name}")
+            elif key in data:
+                tqdm.write(
+                    f"{path} has no state of optimizer_{name} (a run's last two checkpoints do): it begins anew, "
+                    "so the losses will not be those of an uninterrupted run"
+                )
         if key in data:
             self.epoch = int(data[key]) + 1
             self.step = int(data.get("step", self.epoch * self.steps))

@@ -113,7 +113,7 @@ def test_key_points(root):
     assert {(level, kind) for level, kind, _ in got} == {("error", "key points"), ("warning", "key points")}
     problems, _ = check([root], folder)
     text = "\n".join(map(str, problems))
-    assert "1 clips have none: kpmaker.py --root" in text
+    assert "1 clips have none: python kpmaker.py --root" in text
     assert "test_0: no face was found" in text and "made for frames of 128×128, not 64×64" in text
     assert str(folder / "train_1.pt") in text
 

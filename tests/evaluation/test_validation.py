@@ -117,7 +117,7 @@ def test_the_best_epoch_is_kept_and_a_resumed_run_has_to_beat_it(faces, tmp_path
     """Held-out skill of 0.1, 0.3, 0.2, then after a resume 0.25 and 0.4."""
     planned = iter([0.1, 0.3, 0.2, 0.25, 0.4])
 
-    def planned_figures(self, networks, stop=None):
+    def planned_figures(self, networks):
         value = next(planned)
         return Validation({"val_skill": value, "val_rho": -value}, {}, {})
 

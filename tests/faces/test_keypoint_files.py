@@ -83,7 +83,7 @@ def test_right_one_of_similar_names(tmp_path):
 
 
 def test_missing_file_says_which_command_makes_it(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"python kpmaker\.py --root .* --out") as error:
+    with pytest.raises(FileNotFoundError, match=r"python kpmaker\.py --root .* --out .* --detector dlib") as error:
         load_keypoints(tmp_path / "nowhere", "clip")
     assert isinstance(error.value, KeypointError)
     assert "'clip'" in str(error.value) and str(tmp_path / "nowhere" / "clip.pt") in str(error.value)

@@ -196,7 +196,7 @@ ILLEGAL = {
     "dataset_params.frame_shape": ["256", [256], [0, 256, 3], [256.0, 256, 3], [1, 2, 3, 4]],
     "dataset_params.id_sampling": ["yes", 1],
     "dataset_params.pairs_list": [3, ["a.csv"]],
-    "dataset_params.keypoint_folder": [None, 3],
+    "dataset_params.keypoint_folder": [3],
     "dataset_params.frame_cache": ["folder", True],
     "dataset_params.frame_cache.folder": [None, 3],
     "dataset_params.frame_cache.gigabytes": [0, "20 GB", None],
