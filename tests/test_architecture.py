@@ -40,6 +40,7 @@ ALLOWED = {
     "checkpoint": {"media", "modules", "parallel", "settings"},
     "faces": {"media", "metrics", "modules", "parallel"},
     "corpora": {"faces", "media", "metrics", "modules", "pages", "parallel"},
+    "scores": {"corpora", "faces", "media", "modules"},
     "frames_dataset": {"augmentation", "corpora", "faces", "media", "modules"},
     "animation": {"checkpoint", "corpora", "faces", "frames_dataset", "media", "modules", "pages"},
     "training": {"checkpoint", "frames_dataset", "logger", "media", "modules", "parallel", "settings"},
