@@ -117,13 +117,13 @@ def _event(text: str, event: str, start: int) -> list[Movement]:
         start += len(part) + 1
     common = parts[-1][1] or USUAL_TIME
     return [
-        Movement(unit, side, peak_of(unit, letter or USUAL_INTENSITY, factor), *(time or common), intensity=written)
-        for (unit, side, letter, factor, written), time in parts
+        Movement(unit, side, peak_of(unit, letter or USUAL_INTENSITY, factor), *(time or common), letter)
+        for (unit, side, letter, factor), time in parts
     ]
 
 
-def _unit(text: str, part: str, start: int) -> tuple[int, str, str, float, str]:
-    """Unit, side, letter, factor and the letter of its label, of ``part`` at ``start`` of the text."""
+def _unit(text: str, part: str, start: int) -> tuple[int, str, str, float]:
+    """Unit, side, letter and factor of ``part`` at ``start`` of the text."""
     start += len(part) - len(part.lstrip())
     part = part.strip()
     found = _UNIT.match(part)
@@ -141,7 +141,7 @@ def _unit(text: str, part: str, start: int) -> tuple[int, str, str, float, str]:
     amount = float(factor or 1)
     if not 0 < amount <= MOST_FACTOR:
         raise _error(text, start + found.start(4), f"factor {factor!r}; legal: above 0, at most {MOST_FACTOR:g}")
-    return unit, side or "B", letter, amount, "" if factor else letter
+    return unit, side or "B", letter, amount
 
 
 def _time(text: str, part: str, start: int) -> tuple[float, float, float]:

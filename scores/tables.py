@@ -120,7 +120,7 @@ def _movement(where: str, row: dict[str, str | None]) -> Movement:
     except ScoreError as error:
         raise ScoreError(f"{where}, columns onset, apex, offset: {error}") from None
     peak = peak_of(unit, found[1] or USUAL_INTENSITY, factor)
-    return Movement(unit, text["side"] or "B", peak, *times, intensity="" if found[2] else found[1])
+    return Movement(unit, text["side"] or "B", peak, *times, found[1])
 
 
 def _number(where: str, name: str, text: str, most: float) -> float:

@@ -25,7 +25,7 @@ ROOMS = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
 OWN = {path.stem for path in ROOT.glob("*.py")} | ROOMS
 
 SLOW = {"torch", "torchvision", "matplotlib", "scipy", "skimage", "tensorboard"}  # to import
-COMMANDS = {"run", "kpmaker", "prepare", "demo"}
+COMMANDS = {"run", "kpmaker", "prepare", "demo", "generate"}
 ENGINES = {"train", "animate", "reconstruction", "evaluate", "compare"}
 # What a part imports of the project besides itself, from the ground up: a part stands below all that import it.
 ALLOWED = {
@@ -40,7 +40,7 @@ ALLOWED = {
     "checkpoint": {"media", "modules", "parallel", "settings"},
     "faces": {"media", "metrics", "modules", "parallel"},
     "corpora": {"faces", "media", "metrics", "modules", "pages", "parallel"},
-    "scores": {"corpora", "faces", "media", "modules"},
+    "scores": {"corpora", "faces", "media", "modules", "parallel"},
     "frames_dataset": {"augmentation", "corpora", "faces", "media", "modules"},
     "animation": {"checkpoint", "corpora", "faces", "frames_dataset", "media", "modules", "pages"},
     "training": {"checkpoint", "frames_dataset", "logger", "media", "modules", "parallel", "settings"},

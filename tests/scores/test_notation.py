@@ -10,10 +10,10 @@ from scores.notation import INTENSITIES, REACH, USUAL_TIME, Movement, ScoreError
 
 def test_units_sides_intensities_and_factors():
     score = parse_score("6 + L12B+R4C*0.5")
-    assert [(m.unit, m.side, m.intensity) for m in score.movements] == [(6, "B", ""), (12, "L", "B"), (4, "R", "")]
+    assert [(m.unit, m.side, m.intensity) for m in score.movements] == [(6, "B", ""), (12, "L", "B"), (4, "R", "C")]
     assert [m.peak for m in score.movements] == [peak_of(6, "B"), peak_of(12, "B"), 0.5 * peak_of(4, "C")]
     assert {(m.onset, m.apex, m.offset) for m in score.movements} == {USUAL_TIME}
-    assert score.action_units == "6+L12B+R4"
+    assert score.action_units == "6+L12B+R4C"
 
 
 def test_intensities_rise_and_micro_ones_are_small():

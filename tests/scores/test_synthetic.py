@@ -1,0 +1,130 @@
+"""Labelled sets: layout, truth, people apart, a second run, several processes, bad input."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+
+import media
+from corpora import ClipRecord, photos, read_clips, write_clips
+from corpora.check import ERROR, check
+from corpora.generated import split_units
+from faces.keypoint_files import load_keypoints
+from faces.tracking import check_track, load_track
+from generate import main
+from scores import synthetic
+from scores.drawing import draw_usual
+from scores.synthetic import Recipe, build
+from tests.corpora.test_portraits import contents, faces_folder
+from tests.corpora.test_portraits import detector as detector
+
+NAMES = ("anna", "ben", "carl", "dora")
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    return faces_folder(tmp_path_factory.mktemp("photos"), NAMES)
+
+
+def made(faces, out, clips=6, share=0.3, recipe=None, **options):
+    return build(faces, out, clips, draw_usual, "usual", recipe or Recipe(size=48, fps=50), share, **options)
+
+
+def test_the_set_is_as_documented(faces, tmp_path):
+    (said,) = made(faces, tmp_path, recipe=Recipe(size=48, fps=50, tracks=True))
+    assert said.startswith("6 clips made, 0 were there: ")
+    records = read_clips(tmp_path / "clips.csv")
+    people = {split: {r.subject for r in records if r.split == split} for split in ("train", "test")}
+    assert people["train"] and people["test"] and not people["train"] & people["test"]
+    assert {*people["train"], *people["test"]} == {*NAMES}
+    for record in records:
+        folder, truth = tmp_path / record.split / record.clip, np.load(tmp_path / "truth" / f"{record.clip}.npz")
+        assert len(media.frame_files(folder)) == record.frames == len(truth["intensity"])
+        assert record.onset_index < record.apex_index < record.offset_index < record.frames
+        assert str(truth["action_units"]) == record.action_units and record.corpus == "synthetic"
+        points = load_keypoints(tmp_path / "keypoints", record.clip)
+        assert np.allclose(truth["keypoints"][0], points, atol=1e-4)
+        assert check_track(tmp_path / "keypoints", record.clip, folder, points)
+        track = load_track(tmp_path / "keypoints", record.clip)
+        assert np.allclose(track.points, truth["keypoints"], atol=1e-3) and len(track) == record.frames
+        labelled = np.isin(truth["units"], [int(unit) for _, unit, _ in split_units(record.action_units)])
+        assert np.abs(truth["intensity"][:, labelled]).max(2).sum(1).argmax() == pytest.approx(record.apex_index, abs=1)
+    problems, _ = check([tmp_path], tmp_path / "keypoints")
+    assert not [problem for problem in problems if problem.level == ERROR]
+
+
+def test_a_second_run_makes_what_is_missing_and_more_clips_change_none(faces, tmp_path):
+    made(faces, tmp_path)
+    first = contents(tmp_path)
+    record = read_clips(tmp_path / "clips.csv")[0]
+    shutil.rmtree(tmp_path / record.split / record.clip)
+    (said,) = made(faces, tmp_path)
+    assert said.startswith("1 clips made, 5 were there") and contents(tmp_path) == first
+    (said,) = made(faces, tmp_path, clips=7)
+    assert said.startswith("1 clips made, 6 were there")
+    again = contents(tmp_path)
+    assert all(again[path] == data for path, data in first.items() if path.suffix in (".png", ".npz", ".pt"))
+    with pytest.raises(ValueError, match="holds 1 clips that this command would not make"):
+        made(faces, tmp_path)
+    with pytest.raises(ValueError, match="Choose another folder with --out, or --overwrite it"):
+        made(faces, tmp_path, recipe=Recipe(size=48, fps=50, seed=1))
+    made(faces, tmp_path, clips=4, overwrite=True)
+    assert len(read_clips(tmp_path / "clips.csv")) == len(list((tmp_path / "truth").iterdir())) == 4
+
+
+def test_clips_that_another_process_is_at_are_waited_for(faces, tmp_path, monkeypatch):
+    """It makes the clip while this one looks after the others."""
+    plans, own = [], synthetic._make_one
+
+    def others_first(plan, out, anew):
+        if not plans:
+            plans.append(plan)
+            return ""
+        return own(plan, out, anew)
+
+    monkeypatch.setattr(synthetic, "_make_one", others_first)
+    monkeypatch.setattr(synthetic.time, "sleep", lambda seconds: plans.append("slept"))
+    made(faces, tmp_path)
+    assert plans[1:] == ["slept"] and len(list((tmp_path / "truth").iterdir())) == 6
+
+
+def test_first_frames_of_clips_one_of_a_subject(tmp_path, faces):
+    raw, records = tmp_path / "raw", []
+    for subject, name in (("s1", "a"), ("s1", "b"), ("s2", "c"), ("s3", "d")):
+        picture = media.read_image(faces / f"{NAMES['abcd'.index(name)]}.png")
+        media.write_frame_folder(raw / "train" / name, np.stack([picture, 0 * picture]))
+        records.append(ClipRecord(name, "train", "samm", subject, "", 200.0, 2))
+    write_clips(raw / "clips.csv", records)
+    made(raw, tmp_path / "out", clips=3, share=0)
+    assert {r.subject for r in read_clips(tmp_path / "out" / "clips.csv")} == {"s1", "s2", "s3"}
+    assert {r.split for r in read_clips(tmp_path / "out" / "clips.csv")} == {"train"}
+
+
+def test_bad_input(tmp_path, faces, capsys, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    cases = {
+        ("--faces", str(tmp_path / "none")): "no such folder: --faces",
+        ("--faces", str(tmp_path / "empty")): "no clips in",
+        ("--faces", str(faces), "--fps", "5"): "--fps 5: expected 30 to 1000",
+        ("--faces", str(faces), "--like", "none.csv"): "no such clip list: none.csv",
+        ("--faces", str(faces), "--scores", "none.csv"): "no such table of a score",
+        ("--faces", str(faces), "--out", str(faces)): "is --faces too",
+    }
+    for options, said in cases.items():
+        assert main([*options, *["--out", str(tmp_path / "out")] * ("--out" not in options)]) == 2
+        assert said in capsys.readouterr().err, options
+    monkeypatch.setattr(photos, "find_face", lambda path: {"error": "no face found"})
+    assert main(["--faces", str(faces), "--out", str(tmp_path / "other"), "--workers", "1"]) == 2
+    assert "none of the 4 photos" in capsys.readouterr().err
+
+
+def test_the_command(faces, tmp_path, capsys):
+    given = ["--faces", str(faces), "--out", str(tmp_path / "out"), "--clips", "2", "--size", "48", "--workers", "1"]
+    (tmp_path / "score.csv").write_text("unit,onset,apex,offset\n12,0.1,0.2,0.4\n")
+    assert main([*given, "--scores", str(tmp_path / "score.csv"), "--test-share", "0"]) == 0
+    assert "2 clips made" in capsys.readouterr().out
+    records = read_clips(tmp_path / "out" / "clips.csv")
+    assert {(r.action_units, r.emotion, r.apex_index) for r in records} == {("12", "", 20)}
+    assert all(r.clip == f"{r.subject}_score_1" for r in records)
