@@ -321,7 +321,7 @@ def animate(
         KeyboardInterrupt: what is made by then is listed, and says how to go on.
     """
     config, params, out = model.config, model.config["animate_params"], Path(out)
-    cast = data_set(config) if cast is None else cast
+    cast = data_set(config, out=out) if cast is None else cast
     cast.inputs = {**cast.inputs, "--checkpoint": checkpoint}
     results.check_names(cast.pairs)
     check_room(cast, out)

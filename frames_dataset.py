@@ -129,6 +129,7 @@ class ClipFolder:
         self.size = frame_size(dataset_params)
         self.keypoint_folder = Path(dataset_params["keypoint_folder"]) if with_keypoints else None
         self.paths: dict[str, Path] = {}
+        self._added: dict[str, Path] = {}  # key point folders of clips from elsewhere
         # As check_keypoints has read them; arrays, as a tensor would keep its file mapped, and take two file
         # descriptors where the loader's processes are spawned.
         self._points: dict[str, np.ndarray] = {}
@@ -138,6 +139,14 @@ class ClipFolder:
                 if other is not path:
                     raise DataError(f"two clips are called {clip_name(path)!r}: {other} and {path}. Rename one.")
         self.names = list(self.paths)
+
+    def add(self, name: str, path: Path, keypoint_folder: Path) -> None:
+        """A clip from elsewhere, with its own folder of key points; it is not among ``names``."""
+        self.paths[name], self._added[name] = path, keypoint_folder
+
+    def folder_of(self, name: str) -> Path | None:
+        """Where a clip's key points are."""
+        return None if self.keypoint_folder is None else self._added.get(name, self.keypoint_folder)
 
     def open(self, name: str) -> Clip:
         """Open a clip by name."""
@@ -152,7 +161,7 @@ class ClipFolder:
         if self.keypoint_folder is None:
             return None
         known = self._points.get(name)
-        points = load_keypoints(self.keypoint_folder, name) if known is None else torch.tensor(known)
+        points = load_keypoints(self.folder_of(name), name) if known is None else torch.tensor(known)
         if self.size is None or self.size == own_size:
             return points
         return points * torch.tensor([self.size[1] / own_size[1], self.size[0] / own_size[0]])
@@ -165,7 +174,7 @@ class ClipFolder:
         """
         if not self.with_tracks:
             return None
-        track, indices = load_track(self.keypoint_folder, name), list(indices)
+        track, indices = load_track(self.folder_of(name), name), list(indices)
         if max(indices) >= len(track):
             raise KeypointError(
                 f"the track of {name!r} has {len(track)} frames, but frame {max(indices)} is wanted: the clip was "
@@ -174,7 +183,7 @@ class ClipFolder:
         track = track[indices].to("cpu")
         if not torch.isfinite(track.field).all():
             raise KeypointError(
-                f"the track of {name!r} in {self.keypoint_folder / TRACKS} holds NaN or infinite values. Make it anew "
+                f"the track of {name!r} in {self.folder_of(name) / TRACKS} holds NaN or infinite values. Make it anew "
                 "with kpmaker.py --track --overwrite"
             )
         return track.resized(self.size or track.size)
@@ -183,9 +192,9 @@ class ClipFolder:
         """What is derived from a clip is derived from these: the clip, its key points and its track, as used."""
         found = {"clip": self.paths[name]}
         if self.keypoint_folder is not None:
-            found["key points"] = find_file(self.keypoint_folder, name)
+            found["key points"] = find_file(self.folder_of(name), name)
         if self.with_tracks:
-            found["track"] = find_file(self.keypoint_folder / TRACKS, name)
+            found["track"] = find_file(self.folder_of(name) / TRACKS, name)
         return found
 
     def doubtful_faces(self, names: Iterable[str] | None = None) -> list[str]:
@@ -201,10 +210,11 @@ class ClipFolder:
             return
         entries, unknown = read_manifest(self.keypoint_folder), []
         for name in self.names if names is None else names:
-            points = load_keypoints(self.keypoint_folder, name)
+            folder = self.folder_of(name)
+            points = load_keypoints(folder, name)
             self._points[name] = points.numpy().copy()
-            check_source(name, self.paths[name], entries.get(name), self.keypoint_folder)
-            if self.with_tracks and not check_track(self.keypoint_folder, name, self.paths[name], points):
+            check_source(name, self.paths[name], None if name in self._added else entries.get(name), folder)
+            if self.with_tracks and not check_track(folder, name, self.paths[name], points):
                 unknown.append(name)
         if unknown:
             where = f"{len(unknown)} tracks in {self.keypoint_folder / TRACKS}"

@@ -10,6 +10,7 @@ import torch
 from scipy.ndimage import map_coordinates
 from torch import Tensor
 
+from corpora.generated import split_units
 from corpora.photos import rough_head
 from corpora.sample.action_units import unit_field
 from corpora.sample.motion import STEEPEST, FaceMotion, inner_face, largest, steepest_slope
@@ -18,6 +19,7 @@ from corpora.sample.warps import dense_grid, sample_image, thin_plate_spline
 from faces.tracking import FIELD_STEP
 from modules.facial_prior import select_keypoints
 from modules.track import Track
+from scores.notation import INTENSITIES
 from scores.performance import Performance
 
 
@@ -50,7 +52,8 @@ class PlayedFace(FaceMotion):
         if self.reduced < 1:
             self.weights = self.weights * self.reduced
             parts = tuple(replace(part, curve=part.curve * self.reduced) for part in performance.parts)
-            performance = replace(performance, parts=parts)
+            units = weaker(performance.action_units, self.reduced)
+            performance = replace(performance, parts=parts, action_units=units)
         self.performance = performance
 
     def _room(self) -> float:
@@ -111,6 +114,16 @@ def _values(field: np.ndarray, places: np.ndarray) -> np.ndarray:
     """``field`` (H, W, C) at ``places`` (P, 2), linear between pixels and constant beyond the edge: (P, C)."""
     channels = np.moveaxis(field, -1, 0)
     return np.stack([map_coordinates(channel, places.T[::-1], order=1, mode="nearest") for channel in channels], axis=1)
+
+
+def weaker(action_units: str, factor: float) -> str:
+    """A label whose units move ``factor`` times as far: the intensities in it are the nearest ones then."""
+    parts = []
+    for side, unit, letter in split_units(action_units):
+        amount = factor * INTENSITIES[letter] if letter else 0
+        nearest = min(INTENSITIES, key=lambda other: abs(INTENSITIES[other] - amount))
+        parts.append(f"{side}{unit}{nearest if letter else ''}")
+    return "+".join(parts)
 
 
 def play(performance: Performance, landmarks: np.ndarray, size: tuple[int, int]) -> PlayedFace:

@@ -84,13 +84,16 @@ class Plan:
     def truth(self, out: Path) -> Path:
         return out / TRUTH / f"{self.name}.npz"
 
-    def record(self) -> ClipRecord:
+    def record(self, out: Path) -> ClipRecord:
+        """The row of the clip, once it is made: its units are as the face has played them."""
         course = self.performance()
+        with np.load(self.truth(out)) as truth:
+            units = str(truth["action_units"])
         marks = {"onset": course.onset, "apex": course.apex, "offset": course.offset}
         return ClipRecord(
             clip=self.name, split=self.split, corpus=CORPUS, subject=self.photo.name, source=self.photo.path.name,
             fps=course.fps, frames=len(course), **marks, **{f"{name}_index": frame for name, frame in marks.items()},
-            action_units=course.action_units, emotion=self.drawn.emotion, class3=self.drawn.class3, identity="a photo",
+            action_units=units, emotion=self.drawn.emotion, class3=self.drawn.class3, identity="a photo",
         )  # fmt: skip
 
     def is_done(self, out: Path) -> bool:
@@ -203,7 +206,7 @@ def build(
     notices = _make(out, missing, workers, overwrite)
     with Claims(out).exclusive("clips.csv"):
         write_table(out / "left_out.csv", ("file", "reason"), sorted((left_out | near).items()))
-        write_clips(out / "clips.csv", [plan.record() for plan in plans], noted=True)
+        write_clips(out / "clips.csv", [plan.record(out) for plan in plans], noted=True)
     counts = {split: sum(plan.split == split for plan in plans) for split in people}
     described = ", ".join(f"{counts[split]} clips of {len(own)} faces to {split}" for split, own in people.items())
     return [*notices, (

@@ -42,7 +42,9 @@ ALLOWED = {
     "corpora": {"faces", "media", "metrics", "modules", "pages", "parallel"},
     "scores": {"corpora", "faces", "media", "modules", "parallel"},
     "frames_dataset": {"augmentation", "corpora", "faces", "media", "modules"},
-    "animation": {"checkpoint", "corpora", "faces", "frames_dataset", "media", "modules", "pages"},
+    "animation": {
+        "checkpoint", "corpora", "faces", "frames_dataset", "media", "modules", "pages", "parallel", "scores",
+    },
     "training": {"checkpoint", "frames_dataset", "logger", "media", "modules", "parallel", "settings"},
     "evaluation": {
         "animation", "checkpoint", "corpora", "faces", "frames_dataset", "logger", "media", "metrics", "modules",
@@ -51,7 +53,8 @@ ALLOWED = {
     "train": {"checkpoint", "evaluation", "logger", "parallel", "training"},
     "evaluate": {"evaluation", "media", "metrics"},
     "animate": {
-        "animation", "checkpoint", "evaluate", "faces", "frames_dataset", "media", "modules", "parallel", "settings",
+        "animation", "checkpoint", "evaluate", "faces", "frames_dataset", "media", "modules", "parallel", "scores",
+        "settings",
     },
     "reconstruction": {"animation", "checkpoint", "frames_dataset", "media", "modules"},
     "compare": {"animate", "animation", "checkpoint", "evaluation", "frames_dataset", "media", "pages", "settings"},
