@@ -118,7 +118,7 @@ class Plan:
 def plan_clips(photos: dict[str, list[Photo]], count: int, draw: Draw, recipe: Recipe) -> list[Plan]:
     """``count`` clips, the same number of each photo or one more; ``photos`` by split."""
     everybody = [(split, photo) for split, own in photos.items() for photo in own]
-    everybody.sort(key=lambda entry: entry[1].digest[8:])  # the first letters say who is for testing
+    everybody.sort(key=lambda entry: entry[1].digest)
     plans = []
     for index in range(count):
         split, photo = everybody[index % len(everybody)]
@@ -131,12 +131,14 @@ def plan_clips(photos: dict[str, list[Photo]], count: int, draw: Draw, recipe: R
 def split_people(photos: Sequence[Photo], share: float) -> tuple[dict[str, list[Photo]], dict[str, str]]:
     """Photos by split, and reasons of those that are in neither.
 
-    About ``share`` of the people are for testing, at least one where it is above 0: those whose content's SHA-256, read
-    as a share, is below it.  Photos in training that show one of them are left out.
+    About ``share`` of the people are for testing, at least one where it is above 0 and never all: those of whose
+    content's SHA-256 the last digits, read as a share, are below it.  Photos in training that show one of them are left
+    out.
     """
-    testing = [photo for photo in photos if int(photo.digest[:8], 16) / 16**8 < share]
-    if not testing and share and len(photos) > 1:
-        testing = [min(photos, key=lambda photo: photo.digest)]
+    lot = {photo: int(photo.digest[-8:], 16) / 16**8 for photo in photos}
+    testing = [photo for photo in photos if lot[photo] < share]
+    if share and len(photos) > 1 and len(testing) in (0, len(photos)):
+        testing = [min(photos, key=lot.get)]
     training, near = keep_apart([photo for photo in photos if photo not in testing], testing)
     return {"train": training, "test": testing}, near
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -88,6 +89,22 @@ def test_clips_that_another_process_is_at_are_waited_for(faces, tmp_path, monkey
     monkeypatch.setattr(synthetic.time, "sleep", lambda seconds: plans.append("slept"))
     made(faces, tmp_path)
     assert plans[1:] == ["slept"] and len(list((tmp_path / "truth").iterdir())) == 6
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 200])
+def test_people_for_testing(count):
+    """About the share of them, at least one, never all, and the same ones whoever else there is."""
+    rng = np.random.default_rng(0)
+    everybody = [photos.Photo(Path(f"{i}.png"), rng.bytes(32).hex(), np.zeros((68, 2)), rng.normal(size=128))
+                 for i in range(200)]  # fmt: skip
+    for share in (0, 0.2, 0.9):
+        people, near = synthetic.split_people(everybody[:count], share)
+        assert len(people["train"]) + len(people["test"]) == count and not near and people["train"]
+        assert bool(people["test"]) == (share > 0 and count > 1)
+    assert 25 < len(synthetic.split_people(everybody, 0.2)[0]["test"]) < 55
+    twin = photos.Photo(Path("twin.png"), "f" * 64, np.zeros((68, 2)), everybody[0].embedding)
+    people, near = synthetic.split_people([everybody[0], twin], 0.2)
+    assert people == {"train": [], "test": [everybody[0]]} and "twin.png" in near
 
 
 def test_first_frames_of_clips_one_of_a_subject(tmp_path, faces):
