@@ -136,7 +136,7 @@ def split_people(photos: Sequence[Photo], share: float) -> tuple[dict[str, list[
     out.
     """
     lot = {photo: int(photo.digest[-8:], 16) / 16**8 for photo in photos}
-    testing = [photo for photo in photos if lot[photo] < share]
+    testing = [photo for photo in photos if lot[photo] < share and len(photos) > 1]
     if share and len(photos) > 1 and len(testing) in (0, len(photos)):
         testing = [min(photos, key=lot.get)]
     training, near = keep_apart([photo for photo in photos if photo not in testing], testing)
