@@ -17,6 +17,7 @@ number of processes may work on one folder at a time.
 from __future__ import annotations
 
 import functools
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,12 +27,11 @@ import numpy as np
 import torch
 
 import media
-from corpora import ClipRecord, read_clips, write_clips, write_table
+from corpora import ClipRecord, check_unedited, read_clips, write_clips, write_json, write_table
 from corpora.parallel import run_parallel
 from corpora.photos import Photo, check_photos, keep_apart
-from corpora.portraits import check_settings
 from corpora.sample.dataset import render_frames
-from faces.keypoint_files import keypoint_path, save_keypoints
+from faces.keypoint_files import TRACKS, keypoint_path, save_keypoints
 from faces.tracking import save_track
 from media.fingerprint import Fingerprint
 from modules.facial_prior import select_keypoints
@@ -197,15 +197,16 @@ def build(
         OutputError: ``out`` is an input, or holds what this program did not write.
     """
     settings = {"version": VERSION, "scores": source, "test_share": test_share, **vars(recipe)}
-    media.open_output_folder(out, "--out", "a set of scores", {"--faces": faces}, ours=(out / SETTINGS).is_file())
-    check_settings(out / SETTINGS, settings, overwrite)
+    media.open_output_folder(out, "--out", "a set of scores", {"--faces": faces})
+    _check_settings(out / SETTINGS, settings, overwrite)
     folder = first_frames(faces, out / FIRST_FRAMES)
     photos, left_out = check_photos(folder, recipe.size, workers, out / "faces.json")
     people, near = split_people(photos, test_share)
     plans = plan_clips(people, clips, draw, recipe)
-    _check_others(out, plans, overwrite)
-    missing = [plan for plan in plans if overwrite or not plan.is_done(out)]
-    notices = _make(out, missing, workers, overwrite)
+    _clear(out, plans, overwrite)  # before the settings change: a killed run leaves nothing of other ones
+    write_json(out / SETTINGS, settings)
+    missing = [plan for plan in plans if not plan.is_done(out)]
+    notices = _make(out, missing, workers)
     with Claims(out).exclusive("clips.csv"):
         write_table(out / "left_out.csv", ("file", "reason"), sorted((left_out | near).items()))
         write_clips(out / "clips.csv", [plan.record(out) for plan in plans], noted=True)
@@ -217,12 +218,11 @@ def build(
     )]  # fmt: skip
 
 
-def _make(out: Path, missing: list[Plan], workers: int, overwrite: bool) -> list[str]:
+def _make(out: Path, missing: list[Plan], workers: int) -> list[str]:
     """Make clips, each once however many processes are at it; notices."""
     notices: list[str] = []
     while missing:
-        job = functools.partial(_make_one, out=out, anew=overwrite)
-        done = list(run_parallel(job, missing, [1] * len(missing), workers, unit="clip"))
+        done = list(run_parallel(functools.partial(_make_one, out=out), missing, [1] * len(missing), workers, "clip"))
         notices += [notice for notice in done if notice]
         missing = [plan for plan in missing if not plan.is_done(out)]
         if missing:  # others are at them
@@ -230,22 +230,39 @@ def _make(out: Path, missing: list[Plan], workers: int, overwrite: bool) -> list
     return notices
 
 
-def _make_one(plan: Plan, out: Path, anew: bool) -> str:
+def _make_one(plan: Plan, out: Path) -> str:
     with Claims(out).hold(plan.name) as mine:
-        return plan.write(out) if mine and (anew or not plan.is_done(out)) else ""
+        return plan.write(out) if mine and not plan.is_done(out) else ""
 
 
-def _check_others(out: Path, plans: list[Plan], overwrite: bool) -> None:
-    """Clips that an earlier run made and this one does not are an error, or go with ``overwrite``."""
+def _check_settings(file: Path, settings: dict, overwrite: bool) -> None:
+    """A set of other settings is an error, unless all of it is made again; so is a list that somebody has edited."""
+    check_unedited(file.with_name("clips.csv"))
+    if not file.is_file() or overwrite:
+        return
+    try:
+        there = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged ({error}); --overwrite makes the set again") from error
+    if there != settings:
+        raise ValueError(
+            f"{file.parent} holds a set made with {there}, not with {settings}. Choose another folder with --out, or "
+            "--overwrite it"
+        )
+
+
+def _clear(out: Path, plans: list[Plan], overwrite: bool) -> None:
+    """With ``overwrite`` remove the clips that are there; without, those that would not be made now are an error."""
     if not (out / "clips.csv").is_file():
         return
     planned = {plan.folder(out) for plan in plans}
-    others = [record for record in read_clips(out / "clips.csv") if out / record.split / record.clip not in planned]
+    there = read_clips(out / "clips.csv")
+    others = [record for record in there if out / record.split / record.clip not in planned]
     if others and not overwrite:
         raise ValueError(
             f"{out} holds {len(others)} clips that this command would not make, such as {others[0].clip}: it was made "
             "with more --clips or other photos. Choose another folder with --out, or --overwrite it"
         )
-    for record in others:
-        files = [keypoint_path(out / KEYPOINTS / place, record.clip) for place in ("", "tracks")]
-        media.remove_own(out / record.split / record.clip, out / TRUTH / f"{record.clip}.npz", *files)
+    for record in there if overwrite else ():
+        files = [keypoint_path(folder, record.clip) for folder in (out / KEYPOINTS, out / KEYPOINTS / TRACKS)]
+        media.remove_own(out / TRUTH / f"{record.clip}.npz", out / record.split / record.clip, *files)

@@ -79,11 +79,11 @@ def test_clips_that_another_process_is_at_are_waited_for(faces, tmp_path, monkey
     """It makes the clip while this one looks after the others."""
     plans, own = [], synthetic._make_one
 
-    def others_first(plan, out, anew):
+    def others_first(plan, out):
         if not plans:
             plans.append(plan)
             return ""
-        return own(plan, out, anew)
+        return own(plan, out)
 
     monkeypatch.setattr(synthetic, "_make_one", others_first)
     monkeypatch.setattr(synthetic.time, "sleep", lambda seconds: plans.append("slept"))
