@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -9,6 +10,7 @@ import torch
 from corpora.sample import dataset
 from corpora.sample.motion import STEEPEST, Motion, largest, steepest_slope
 from evaluate import score_pair
+from metrics.flow import make_dis
 from modules.facial_prior import select_keypoints
 from modules.track import Carrier, normalised_units
 from scores.notation import REACH, parse_score, peak_of
@@ -39,6 +41,19 @@ def test_every_unit_reaches_its_intensities(unit, face):
         motion = played(f"{unit}{letter}", face)
         assert motion.reduced == 1
         assert largest(motion.expression(25)) == pytest.approx(peak_of(unit, letter) * motion.iod, rel=1e-3)
+
+
+def test_intensities_are_measured_back(face):
+    """By an optical flow that knows nothing of scores, where there is texture: in order, and within a tenth."""
+    measured = []
+    for letter in "BCDE":
+        motion = played(f"12{letter}", face, fps=20)
+        frames = list(dataset.render_frames(face, motion, (1,)))
+        onset, apex = (cv2.cvtColor(frames[t], cv2.COLOR_RGB2GRAY) for t in (0, 5))
+        flow, true = make_dis().calc(onset, apex, None), motion.expression(5)
+        texture = np.square(np.gradient(onset.astype(float))).sum(axis=0)[..., None]
+        measured.append((texture * true * flow).sum() / (texture * true * true).sum())
+    assert measured == pytest.approx([1] * 4, abs=0.1)
 
 
 def test_a_score_that_would_fold_is_taken_back_and_said(face):
