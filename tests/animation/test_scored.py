@@ -14,6 +14,7 @@ from faces.tracking import load_track
 from frames_dataset import DataError
 from media import open_clip
 from modules import build_networks
+from scores.notation import ScoreError
 from tests.conftest import make_data, training_config
 
 CPU = torch.device("cpu")
@@ -97,9 +98,7 @@ def test_results_of_scores_are_a_labelled_data_set(scored, tmp_path):
 
 
 def test_other_families_say_what_a_score_needs(scored):
-    with pytest.raises(
-        DataError, match=r"'6\+L12E @ 0.1:0.2:0.4': a score moves faces through a track, which"
-    ):
+    with pytest.raises(ScoreError, match="a score moves faces through a track, which model: fpb_tracked follows"):
         scored("fpb_fomm")
 
 
