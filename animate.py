@@ -40,6 +40,9 @@ from modules import get_family
 from modules.animator import normalize_kp  # noqa: F401 - users look for it here
 from parallel.work_sharing import Claims
 from parallel.workers import global_rank, global_size
+from scores.driving import check_family, driving_face
+from scores.performance import Performance
+from scores.playing import PlayedFace
 from settings.devices import choose_device
 
 
@@ -49,10 +52,12 @@ class AnimatedFace(MovingFace):
     Attributes:
         notes: what a person should know about the two faces and the clip, a line each.
         moved: largest displacement of a key point in the driving clip, head motion removed, pixels at 256×256.
+        motion: of a score, its dense motion on the face (`scores.truth.truth_of`); None of a clip.
     """
 
     notes: tuple[str, ...] = ()
     moved: float = math.nan
+    motion: PlayedFace | None = None
 
     @functools.cached_property
     def frames(self) -> np.ndarray:
@@ -102,7 +107,7 @@ def load_controlled(
 
 def animate_face(
     source: str | Path | np.ndarray,
-    driving: str | Path | np.ndarray,
+    driving: str | Path | np.ndarray | Performance,
     model: str | Path | LoadedModel = SAMPLE_MODEL,
     device: str | torch.device = "auto",
     detector: str | Detector = "dlib",
@@ -115,7 +120,8 @@ def animate_face(
 
     Args:
         source: a picture (file, or uint8 (H, W, 3)); of a clip, the first frame.
-        driving: a clip that starts with the neutral face (file, folder of frames, or uint8 (T, H, W, 3)).
+        driving: a clip that starts with the neutral face (file, folder of frames, or uint8 (T, H, W, 3)), or a score
+            with its frames (`scores.performance.perform`).
         model: a checkpoint, or what :func:`load_controlled` made of one; a model serves once.
         device: ``auto``, ``cpu``, ``cuda``, ``mps``, or the device of a loaded model.
         detector: finds the faces: ``dlib``, ``face-alignment``, or one of :func:`faces.make_detector`.
@@ -126,7 +132,7 @@ def animate_face(
 
     Raises:
         MediaError: nothing to read, no face, or a clip of one frame.
-        ValueError: controls that cannot be used, or not with this model.
+        ValueError: controls that cannot be used, or not with this model; a score, and a model that follows no tracks.
     """
     device = choose_device(device) if isinstance(device, str) else device
     if isinstance(model, LoadedModel) and controls:
@@ -135,10 +141,15 @@ def animate_face(
     detector = make_detector(detector) if isinstance(detector, str) else detector
     crop = crop or face_crop(model.config)
     face = FaceCutter(detector, crop, only_first=True, choice=choices[0])(_opened(source, "source"))
-    driver = FaceCutter(detector, crop, only_first=False, choice=choices[1])(_opened(driving, "driving"))
+    track = motion = None
+    if isinstance(driving, Performance):
+        check_family(get_family(model.config))
+        driver, track, motion = driving_face(driving, face)
+    else:
+        driver = FaceCutter(detector, crop, only_first=False, choice=choices[1])(_opened(driving, "driving"))
     if len(driver.clip) < 2:
         raise MediaError(f"{driver.clip.path} has one frame: nothing moves in it. Give a clip")
-    clips = FaceClips.of(driver, get_family(model.config).uses_tracks)
+    clips = FaceClips.of(driver, get_family(model.config).uses_tracks, track)
     animator = ClipAnimator(
         model, clips, device, model.config["animate_params"]["batch_size"], sources=FaceClips.of(face)
     )
@@ -146,7 +157,9 @@ def animate_face(
     moving = AnimatedFace(take, face, driver.clip, clips.fit, paste)
     roles = {"source": face, "driving": driver}
     moving.notes = tuple(f"{role} {found.clip.path}: {note}" for role, found in roles.items() for note in found.notes)
-    moving.moved = clips.largest_movement(driver.clip.name)
+    moving.moved, moving.motion = clips.largest_movement(driver.clip.name), motion
+    if motion and motion.notice:
+        moving.notes += (motion.notice,)
     return moving
 
 
@@ -308,7 +321,7 @@ def animate(
         KeyboardInterrupt: what is made by then is listed, and says how to go on.
     """
     config, params, out = model.config, model.config["animate_params"], Path(out)
-    cast = data_set(config) if cast is None else cast
+    cast = data_set(config, out=out) if cast is None else cast
     cast.inputs = {**cast.inputs, "--checkpoint": checkpoint}
     results.check_names(cast.pairs)
     check_room(cast, out)

@@ -2,13 +2,15 @@
 
     python demo.py                                          # the built-in sample, compared with the known truth
     python demo.py --source face.jpg --driving clip.mp4 --result out.mp4
+    python demo.py --source face.jpg --score "6+12B @ 0.1:0.25:0.6" --fps 200
     python demo.py --source face.jpg --driving clip.mp4 --amplify 2 --slow 4 --compare
     python demo.py --source face.jpg --driving clip.mp4 --regions brows,mouth:left --retime 0s:0.1s:0.3s --fps 200
     python demo.py --source photos/ --driving clips/ --out results       # every photo with every clip, or --pairs
     python demo.py --source face.jpg --driving clip/ --checkpoint 'log/my run/00000099-checkpoint.pth.tar'
 
 Finds and crops both faces, animates, and puts the moving face back into the full photo.  The clip starts with the
-neutral face.  Writes the video and its lossless frames; --show makes the movement visible, --compare shows everything
+neutral face; a score of action units (docs/scores.md) stands for one, and its truth lies beside the result.  Writes the
+video and its lossless frames; --show makes the movement visible, --compare shows everything
 side by side in slow motion.  Of folders, contact_sheet.html shows all results; run again, the command goes on.
 """
 
@@ -16,7 +18,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,11 +36,13 @@ if TYPE_CHECKING:  # PyTorch, and what needs it, is imported once the options ar
 
     from animate import AnimatedFace
     from checkpoint import LoadedModel
+    from scores.performance import Performance
 
 SAMPLE_DATA = Path("data/sample")
 OUT = Path("demo")
 MARGIN = 0.1  # around the face, as the sample model's faces have it
 SHOWN = ("-magnified.mp4", "-apex.png")  # what --show adds to the result's name
+TRUTH = "-truth.npz"  # what --score adds to it
 DIFFERENCE_GAIN = 4
 SHOWN_SLOWER = 8  # times, in the comparison
 HARDLY = 0.3  # pixels at 256×256: the noise gate of the motion figures, 0.003 inter-ocular distances
@@ -57,14 +61,16 @@ def run(options: argparse.Namespace) -> Path:
     device = choose_device(options.device)
     if is_many(options):
         return run_many(options, device)
-    inputs = sample_inputs(SAMPLE_DATA) if options.source is None else Inputs(options.source, options.driving)
+    inputs, driving = chosen_inputs(options)
     outputs = output_paths(options, inputs)
     model = load_model(options, device)
+    if options.score is not None and options.head is None:  # a score's head drift is a part of it
+        model.config["animate_params"]["head"] = "keep"
 
     # Both faces are found in their first frames and cut out; the driving clip's key points are followed from frame to
     # frame, and the source's face takes their movement over.
     face = animate_face(
-        inputs.source, inputs.driving, model, device, make_detector(options.detector), crop_of(options, model),
+        inputs.source, driving, model, device, make_detector(options.detector), crop_of(options, model),
         (options.face, options.driving_face), paste=not options.no_paste,
     )  # fmt: skip
     for note in face.notes:
@@ -81,6 +87,8 @@ def run(options: argparse.Namespace) -> Path:
 
     if options.show:
         show(options, face, outputs)
+    if face.motion and is_plain(options):
+        write_truth(face, outputs.truth)
     report(options, inputs, face)
     if slowdown := media.gif_slowdown(outputs.video.suffix.lower(), rate):
         print(slowdown)
@@ -96,8 +104,13 @@ def is_many(options: argparse.Namespace) -> bool:
     if options.source is None:
         return False
     for name, path in (("--source", options.source), ("--driving", options.driving)):
-        if not path.exists():
+        if path is not None and not path.exists():
             raise media.MediaError(f"{name} {path}: no such file or folder")
+    if options.score is not None:
+        if source_files(options.source) != [options.source]:
+            raise ValueError(f"--score moves one photo, and --source {options.source} holds several: generate.py "
+                             "--scores makes clips of all of them")  # fmt: skip
+        return False
     one = source_files(options.source) == [options.source] and driving_files(options.driving) == [options.driving]
     return options.pairs is not None or not one
 
@@ -131,13 +144,14 @@ def run_many(options: argparse.Namespace, device: torch.device) -> Path:
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where a result goes, its lossless frames, and what shows it: the comparison, magnified movement, the still."""
+    """Where a result goes, its lossless frames, what shows it (comparison, magnified, still), the truth of a score."""
 
     video: Path
     lossless: Path
     comparison: Path | None
     magnified: Path
     still: Path
+    truth: Path
 
 
 @dataclass(frozen=True)
@@ -164,6 +178,38 @@ def sample_inputs(data: Path) -> Inputs:
     return Inputs(data / "test" / pair.source, data / "test" / pair.driving, truth, label)
 
 
+def chosen_inputs(options: argparse.Namespace) -> tuple[Inputs, Path | Performance]:
+    """What the options name, and the driving clip, or the score with the result's own frames in place of one.
+
+    Raises:
+        ScoreError: it cannot be played.
+    """
+    from scores.driving import find_score, score_name
+    from scores.performance import FPS, perform
+
+    if options.score is None:
+        inputs = sample_inputs(SAMPLE_DATA) if options.source is None else Inputs(options.source, options.driving)
+        return inputs, inputs.driving
+    score = find_score(options.score)
+    if notice := getattr(score, "notice", ""):
+        print(f"{score.text}: {notice}")
+    performance = perform(score, options.fps or FPS, options.variety, options.seed)
+    if options.head == "remove":
+        performance = replace(performance, drift=np.zeros_like(performance.drift))
+    options.fps = None
+    label = f"score, AU {score.action_units}"
+    return Inputs(options.source, Path(score_name(options.score)), label=label), performance
+
+
+def write_truth(face: AnimatedFace, path: Path) -> None:
+    """Write the truth of a score beside the result; in pixels of the face's crop."""
+    from scores.truth import save_truth, truth_of
+
+    truth = truth_of(face.motion, face.source.keypoints.numpy())
+    save_truth(path, {**truth, "photo_to_frame": face.source.matrix})
+    print(f"truth of the face's crop: {path}")
+
+
 def output_paths(options: argparse.Namespace, inputs: Inputs) -> Outputs:
     """Where everything goes.
 
@@ -175,10 +221,11 @@ def output_paths(options: argparse.Namespace, inputs: Inputs) -> Outputs:
     path = options.result or options.out / f"{media.clip_name(inputs.driving)}-{media.clip_name(inputs.source)}.mp4"
     video, lossless = result_paths(path.parent, path.name.removesuffix(path.suffix), path.suffix.lower() or ".png")
     comparison = video.with_name(f"{video.stem}-compare.gif") if options.compare is True else options.compare
-    outputs = Outputs(video, lossless, comparison, *(video.with_name(video.stem + end) for end in SHOWN))
+    outputs = Outputs(video, lossless, comparison, *(video.with_name(video.stem + end) for end in (*SHOWN, TRUTH)))
     media.check_outputs(
         {"--result": video, "its lossless copy": None if lossless == video else lossless, "--compare": comparison,
-         "--show": outputs.magnified if options.show else None, "its still": outputs.still if options.show else None},
+         "--show": outputs.magnified if options.show else None, "its still": outputs.still if options.show else None,
+         "the score's truth": outputs.truth if options.score else None},
         {"--source": inputs.source, "--driving": inputs.driving, "--checkpoint": options.checkpoint,
          "--config": options.config, "--retime": options.retime},
     )  # fmt: skip
@@ -293,6 +340,10 @@ def build_parser() -> argparse.ArgumentParser:
         "from the sample)")  # fmt: skip
     add("--driving", type=Path, help="clip of a micro-expression, starting neutral, or a folder of clips (default: a "
         "sample clip; a folder of pictures alone is one clip, of frames)")  # fmt: skip
+    add("--score", help="in place of --driving: action units and when they move, '6+L12B @ 0.1:0.25:0.6' (onset:apex:"
+        "offset in seconds), or a CSV table of them, or of OpenFace (docs/scores.md); at --fps, or 100")  # fmt: skip
+    add("--variety", type=float, default=1.0, help="of a score: natural variation, 0 plays it dry (default: 1)")
+    add("--seed", type=int, default=0, help="of that variation (default: 0)")
     add("--pairs", type=Path, metavar="CSV", help="which of the folders' photos and clips belong together: columns "
         "source, driving (default: each with each)")  # fmt: skip
     add("--checkpoint", type=Path, default=SAMPLE_MODEL, help="default: the sample model")
@@ -337,8 +388,12 @@ def check_options(options: argparse.Namespace) -> None:
     Raises:
         ValueError: options that contradict each other, or a number out of range.
     """
-    if (options.source is None) != (options.driving is None):
-        raise ValueError("give both --source and --driving, or neither for the built-in sample")
+    if options.score is not None and (options.source is None or options.driving is not None or options.driving_fps):
+        raise ValueError("--score stands in place of --driving and --driving-fps, and needs a --source")
+    if options.score is None and (options.source is None) != (options.driving is None):
+        raise ValueError("give both --source and --driving (or --score), or neither for the built-in sample")
+    if not 0 <= options.variety <= 3 or options.seed < 0:
+        raise ValueError(f"--variety {options.variety:g} --seed {options.seed}: expected 0 to 3, and a seed from 0")
     if options.pairs and options.source is None:
         raise ValueError("--pairs lists photos and clips of --source and --driving: give both folders")
     for name in ("slow", "fps", "driving_fps"):

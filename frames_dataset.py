@@ -7,7 +7,6 @@ nothing.
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 from tqdm import tqdm
 
 from augmentation import build_augmentation
-from corpora import ClipRecord, read_clips
+from corpora import clip_record
 from faces.keypoint_files import (
     KEYPOINT_FOLDER,
     TRACKS,
@@ -113,26 +112,6 @@ def inputs_of(dataset_params: dict) -> dict[str, str | Path | None]:
     return roots | splits | points | {name: dataset_params.get(name) for name in ("keypoint_folder", "pairs_list")}
 
 
-@functools.lru_cache(maxsize=32)
-def _listed(root: Path) -> dict[str, ClipRecord]:
-    path = root / "clips.csv"
-    return {record.clip: record for record in read_clips(path)} if path.is_file() else {}
-
-
-def clip_record(clip: Clip) -> ClipRecord | None:
-    """The clip's row in its data set's ``clips.csv``; None where there is none."""
-    return path_record(clip.path)
-
-
-def path_record(path: Path) -> ClipRecord | None:
-    """The row of the clip at ``path``: ``clips.csv`` lies in the folder above the clip's, or in the clip's own."""
-    folder = Path(os.path.abspath(path)).parent
-    for place in (folder.parent, folder):
-        if record := _listed(place).get(clip_name(path)):
-            return record
-    return None
-
-
 def known_rate(clip: Clip) -> float | None:
     """Frames a second of a clip, as the data set's ``clips.csv`` or the file itself says."""
     record = clip_record(clip)
@@ -166,6 +145,10 @@ class ClipFolder:
                 if other is not path:
                     raise DataError(f"two clips are called {clip_name(path)!r}: {other} and {path}. Rename one.")
         self.names = list(self.paths)
+
+    def add(self, name: str, path: Path, keypoint_folder: Path) -> None:
+        """A clip of another root, ``ROOT/SPLIT/CLIP``, with its own folder of key points; it is not among ``names``."""
+        self.paths[name], self._keypoint_folders[path.parents[1]] = path, keypoint_folder
 
     def open(self, name: str) -> Clip:
         """Open a clip by name."""

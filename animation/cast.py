@@ -14,12 +14,13 @@ from tqdm import tqdm
 from animation.clip_animator import Clips
 from animation.face_clips import FaceClips
 from animation.pairs import Pair, find_pairs, read_pairs
+from animation.scored import play_scores
 from checkpoint import LoadedModel
-from corpora import ClipRecord
+from corpora import ClipRecord, path_record
 from faces.crop import Crop
 from faces.detector import Detector
 from faces.photo import FaceCutter
-from frames_dataset import ClipFolder, DataError, inputs_of, path_record
+from frames_dataset import ClipFolder, DataError, inputs_of
 from media import IMAGE_SUFFIXES, MediaError, clip_name, describe_error, frame_files, list_clips, open_clip, read_image
 from modules import get_family
 
@@ -89,18 +90,26 @@ class Cast:
         return list(names)
 
 
-def data_set(config: dict, pairs: list[Pair] | None = None) -> Cast:
-    """Clips of a prepared data set's test part; ``pairs`` in place of the config's.
+def data_set(config: dict, pairs: list[Pair] | None = None, out: Path | None = None) -> Cast:
+    """Clips of a prepared data set's test part.
+
+    Args:
+        pairs: in place of the config's.
+        out: the results' folder, where scores in the config's list become clips (`animation.scored`).
 
     Raises:
         DataError: clips without key points; lists that do not fit.
+        ScoreError: a score that cannot be played.
     """
     family = get_family(config)
     clips = ClipFolder(config["dataset_params"], "test", family.uses_prior, family.uses_tracks)
-    pairs = find_pairs(config, clips) if pairs is None else pairs
+    inputs = inputs_of(config["dataset_params"])
+    pairs = find_pairs(config, clips, with_scores=out is not None) if pairs is None else pairs
+    if out is not None:
+        pairs = play_scores(pairs, clips, config, out, inputs)
     names = list(dict.fromkeys(name for pair in pairs for name in (pair.driving, pair.source)))
     _check_prepared(clips, names)
-    return Cast(clips, clips, pairs, {}, inputs_of(config["dataset_params"]))
+    return Cast(clips, clips, pairs, {}, inputs)
 
 
 def _check_prepared(clips: ClipFolder, names: list[str]) -> None:

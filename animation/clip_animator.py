@@ -19,9 +19,10 @@ from animation.face_clips import FaceClips
 from animation.pairs import Pair
 from animation.retiming import Marks, Retiming, RetimingError
 from checkpoint import LoadedModel
+from corpora import clip_record
 from faces.expression import nearest_expression
 from faces.tracking import track_keypoints
-from frames_dataset import ClipFolder, DataError, clip_rate, clip_record, known_rate, to_frames, to_tensor
+from frames_dataset import ClipFolder, DataError, clip_rate, known_rate, to_frames, to_tensor
 from media import Clip
 from media.threads import read_ahead, threads_pay
 from modules import get_family

@@ -30,9 +30,12 @@ class FaceClips:
         self.whole_track = functools.lru_cache(maxsize=1)(self._whole_track)
 
     @classmethod
-    def of(cls, face: FaceClip, with_tracks: bool = False) -> FaceClips:
-        """One face that is cut already."""
-        return cls(lambda path: face, {face.clip.name: face.clip.path}, with_tracks)
+    def of(cls, face: FaceClip, with_tracks: bool = False, track: Track | None = None) -> FaceClips:
+        """One face that is cut already; ``track`` where its movement is known."""
+        clips = cls(lambda path: face, {face.clip.name: face.clip.path}, with_tracks)
+        if track is not None:
+            clips.whole_track = lambda name: track
+        return clips
 
     @property
     def names(self) -> list[str]:

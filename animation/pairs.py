@@ -11,6 +11,7 @@ from tqdm import tqdm
 from corpora import open_table
 from frames_dataset import ClipFolder, DataError
 from media import clip_name
+from scores.driving import is_score
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,15 @@ class Pair:
         return f"{self.driving}-{self.source}"
 
 
-def read_pairs(path: str | Path, names: list[str], sources: list[str] | None = None) -> list[Pair]:
+def read_pairs(
+    path: str | Path, names: list[str], sources: list[str] | None = None, with_scores: bool = False
+) -> list[Pair]:
     """Read a pairs list: CSV with the columns ``source``, ``driving`` and optionally ``frame``, ``distance``.
 
     ``frame`` is the driving frame that relative motion starts from (0, the onset, when absent); ``distance`` is kept
     for compatibility with published lists and has no meaning here.  Names may carry a media suffix.  ``names`` are
-    those that there are, or the driving clips' where there are ``sources``.
+    those that there are, or the driving clips' where there are ``sources``.  ``with_scores``: a score of action units
+    may stand in place of a driving clip's name, see `animation.scored`.
 
     Raises:
         DataError: no such file, a missing column, or names that are not in the data (all of them are listed).
@@ -47,10 +51,13 @@ def read_pairs(path: str | Path, names: list[str], sources: list[str] | None = N
             "driving, separated by commas, and at least one row"
         )
     driven, known = set(names), set(names if sources is None else sources)
-    pairs, unknown = [], {}
+    pairs, unknown, scores = [], {}, set()
     for row in rows:
         source, driving = _known_name(row["source"] or "", known), _known_name(row["driving"] or "", driven)
-        unknown |= {name: None for name, there in ((source, known), (driving, driven)) if name not in there}
+        if with_scores and driving not in driven and is_score(row["driving"] or ""):
+            driving = row["driving"].strip()
+            scores.add(driving)
+        unknown |= {name: None for name, there in ((source, known), (driving, driven | scores)) if name not in there}
         text = (row.get("frame") or "0").strip()
         if not text.isdecimal():
             raise DataError(f"{path}: frame {text!r} of {driving}-{source} should be a whole number from 0")
@@ -81,12 +88,12 @@ def random_pairs(names: list[str], count: int, seed: int = 0) -> list[Pair]:
     return pairs
 
 
-def find_pairs(config: dict, clips: ClipFolder) -> list[Pair]:
+def find_pairs(config: dict, clips: ClipFolder, with_scores: bool = False) -> list[Pair]:
     """The config's pairs list, or random pairs; at most ``animate_params.num_pairs``, which is said."""
     limit, listed = config["animate_params"]["num_pairs"], config["dataset_params"].get("pairs_list")
     if not listed:
         return random_pairs(clips.names, limit)
-    pairs = read_pairs(listed, clips.names)
+    pairs = read_pairs(listed, clips.names, with_scores=with_scores)
     if len(pairs) > limit:
         tqdm.write(f"{listed} lists {len(pairs)} pairs; animate_params.num_pairs: {limit} takes the first {limit}")
     return pairs[:limit]

@@ -14,9 +14,11 @@ from __future__ import annotations
 import codecs
 import contextlib
 import csv
+import functools
 import hashlib
 import io
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
@@ -130,6 +132,26 @@ def write_json(path: Path, content: dict) -> None:
     """Write a JSON file atomically."""
     with media.atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+@functools.lru_cache(maxsize=32)
+def _listed(root: Path) -> dict[str, ClipRecord]:
+    path = root / "clips.csv"
+    return {record.clip: record for record in read_clips(path)} if path.is_file() else {}
+
+
+def clip_record(clip: media.Clip) -> ClipRecord | None:
+    """The clip's row in its data set's ``clips.csv``; None where there is none."""
+    return path_record(clip.path)
+
+
+def path_record(path: Path) -> ClipRecord | None:
+    """The row of the clip at ``path``: ``clips.csv`` lies in the folder above the clip's, or in the clip's own."""
+    folder = Path(os.path.abspath(path)).parent
+    for place in (folder.parent, folder):
+        if record := _listed(place).get(media.clip_name(path)):
+            return record
+    return None
 
 
 def write_clips(path: str | Path, records: Iterable[ClipRecord], noted: bool = False) -> None:

@@ -28,6 +28,15 @@ PERSONS_SIDE = {"left": "R", "right": "L"}
 _UNIT = re.compile(r"([LR]?)(\d+)([A-E]?)")
 
 
+def split_units(action_units: str) -> list[tuple[str, str, str]]:
+    """(side, unit, intensity) of each unit of a label: ``"L12B+4"`` → ``[("L", "12", "B"), ("", "4", "")]``.
+
+    What is no unit is passed over, as coders' remarks are.
+    """
+    found = (_UNIT.fullmatch(part.strip()) for part in action_units.split("+"))
+    return [match.groups() for match in found if match]
+
+
 def units_of_regions(action_units: str, regions: Iterable[str] | None) -> str:
     """The action units that still move where only ``regions`` do: ``"L12+4"`` and ``("mouth",)`` → ``"L12"``.
 
@@ -42,11 +51,7 @@ def units_of_regions(action_units: str, regions: Iterable[str] | None) -> str:
         for unit in UNIT_REGIONS[region]:
             sides.setdefault(unit, set()).update({PERSONS_SIDE[side]} if side else {"L", "R"})
     kept = []
-    for part in filter(None, (part.strip() for part in action_units.split("+"))):
-        found = _UNIT.fullmatch(part)
-        if found is None:
-            continue
-        side, unit, intensity = found.groups()
+    for side, unit, intensity in split_units(action_units):
         moving = sides.get(int(unit), set()) & ({side} if side else {"L", "R"})
         if moving:
             kept.append(f"{'' if moving == {'L', 'R'} else moving.pop()}{unit}{intensity}")

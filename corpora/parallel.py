@@ -16,18 +16,18 @@ Job, Result = TypeVar("Job"), TypeVar("Result")
 
 
 def run_parallel(
-    function: Callable[[Job], Result], jobs: Sequence[Job], sizes: Sequence[int], workers: int
+    function: Callable[[Job], Result], jobs: Sequence[Job], sizes: Sequence[int], workers: int, unit: str = "frame"
 ) -> Iterator[Result]:
     """``function(job)`` of every job, in the order in which they finish.
 
     Args:
         function, jobs: picklable where ``workers`` is above 1.
-        sizes: frames of each job, for the progress bar.
+        sizes: of each job in ``unit``s, for the progress bar.
         workers: processes; 1 works in this one.
 
     An error or an interruption stops what has not begun; what has begun is finished.
     """
-    with tqdm(total=sum(sizes), unit="frame", disable=not jobs) as bar:
+    with tqdm(total=sum(sizes), unit=unit, disable=not jobs) as bar:
         if workers == 1 or len(jobs) < 2:
             for job, size in zip(jobs, sizes, strict=True):
                 result = function(job)

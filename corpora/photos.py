@@ -76,7 +76,7 @@ class Photo:
             picture = appearance.grey(picture)
         picture = cv2.GaussianBlur(picture, (0, 0), SUPERSAMPLING * rng.uniform(0.25, 0.5))
         return FaceModel(
-            picture=picture * 255, landmarks=landmarks, head=_head(landmarks, size), size=size,
+            picture=picture * 255, landmarks=landmarks, head=rough_head(landmarks, (size, size)), size=size,
             noise=rng.uniform(0.4, 1.1), grey=grey,
         )  # fmt: skip
 
@@ -93,9 +93,9 @@ def _photo_to_frame(landmarks: np.ndarray, to_frame: np.ndarray) -> np.ndarray:
     return similarity_between(eye_centres(landmarks), transform_points(to_frame, EYE_CENTRES))
 
 
-def _head(landmarks: np.ndarray, size: int) -> np.ndarray:
-    """Where the head is, roughly: the face's outline widened by half an inter-ocular distance; float32 (size, size)."""
-    mask = np.zeros((size, size), np.uint8)
+def rough_head(landmarks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Where the head is, roughly: the face's outline widened by half an inter-ocular distance; float32 ``size``."""
+    mask = np.zeros(size, np.uint8)
     cv2.fillPoly(mask, [sixteenths(face_outline(landmarks))], 255, shift=4)
     distance_outside = cv2.distanceTransform(255 - mask, cv2.DIST_L2, 5)
     return (distance_outside <= 0.5 * FaceAxes.of(landmarks).iod).astype(np.float32)

@@ -128,9 +128,7 @@ def build(
     media.open_output_folder(out, "--out", "a set of portraits", {"--faces": folder}, ours)
     _check_settings(out / SETTINGS, settings, overwrite)
     photos, left_out = check_photos(folder, size, workers, out / "faces.json")
-    testing = [photo for photo in photos if _is_held_out(photo, held_out)]
-    training, too_near = keep_apart([photo for photo in photos if photo not in testing], testing)
-    _check_faces(folder, photos, training, testing)
+    training, testing, too_near = _split(photos, held_out, folder)
     plans = {
         "train": [plan for photo in training for plan in plan_clips(photo, "train", clips, seed)],
         "test": [plan for photo in testing for plan in plan_clips(photo, "test", 1, seed)],
@@ -156,13 +154,16 @@ def build(
     )
 
 
-def _check_faces(folder: Path, photos: list[Photo], training: list[Photo], testing: list[Photo]) -> None:
-    """See that there are faces to train with and pairs to test with."""
+def _split(photos: list[Photo], held_out: str | None, folder: Path) -> tuple[list[Photo], list[Photo], dict[str, str]]:
+    """Photos to train with, those to test with, and why others are neither."""
+    testing = [photo for photo in photos if _is_held_out(photo, held_out)]
+    training, too_near = keep_apart([photo for photo in photos if photo not in testing], testing)
     if len(testing) < 2 or not training:
         raise ValueError(
             f"{len(photos)} photos of {folder} can be used, {len(testing)} of them to test with: at least two are "
             "needed there and one to train with. --held-out PATTERN says which file names are for testing"
         )
+    return training, testing, too_near
 
 
 def _is_held_out(photo: Photo, pattern: str | None) -> bool:

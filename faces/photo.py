@@ -23,13 +23,15 @@ class FaceClip:
 
     Attributes:
         clip: the frames cut to the face, uint8 (N, S, S, 3), with the path and rate they came from.
-        keypoints: (18, 2), (x, y) in pixels of the cut frame 0.
+        landmarks: float64 (68, 2), (x, y) in pixels of the cut frame 0.
+        keypoints: (18, 2), those of the landmarks' nearest pixels.
         photo: frame 0, uncut: uint8 (H, W, 3).
         matrix: (2, 3), photo → cut.
         notes: what a person should know about the face and how it was cut, a line each.
     """
 
     clip: ArrayClip
+    landmarks: np.ndarray
     keypoints: torch.Tensor
     photo: np.ndarray
     matrix: np.ndarray
@@ -86,8 +88,9 @@ class FaceCutter:
         matrix = crop.matrix(face, photo.shape[:2])
         frames = [photo] if self.only_first else itertools.chain([photo], frames)
         cut = ArrayClip(clip.path, np.stack([crop.apply(frame, matrix) for frame in frames]), clip.fps)
-        points = select_keypoints(torch.from_numpy(np.rint(transform_points(matrix, face.landmarks))))
-        return FaceClip(cut, points, photo, matrix, tuple(notes))
+        landmarks = transform_points(matrix, face.landmarks)
+        points = select_keypoints(torch.from_numpy(np.rint(landmarks)))
+        return FaceClip(cut, landmarks, points, photo, matrix, tuple(notes))
 
 
 def _notes(face: Face, crop: Crop, image_size: tuple[int, int]) -> Iterator[str]:

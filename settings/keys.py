@@ -158,6 +158,7 @@ SHARED_KEYS = {
         "retime": optional(TEXT),
         "reference": optional(either(one_of("onset", "auto"), NATURAL)),
         "colour": one_of("model", "source").by_default("model"),
+        "variety": AMOUNT.by_default(1),
         "dataset_out": optional(TEXT),
         "normalization_params": {
             "adapt_movement_scale": SWITCH,

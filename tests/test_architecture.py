@@ -25,7 +25,7 @@ ROOMS = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
 OWN = {path.stem for path in ROOT.glob("*.py")} | ROOMS
 
 SLOW = {"torch", "torchvision", "matplotlib", "scipy", "skimage", "tensorboard"}  # to import
-COMMANDS = {"run", "kpmaker", "prepare", "demo"}
+COMMANDS = {"run", "kpmaker", "prepare", "demo", "generate"}
 ENGINES = {"train", "animate", "reconstruction", "evaluate", "compare"}
 # What a part imports of the project besides itself, from the ground up: a part stands below all that import it.
 ALLOWED = {
@@ -40,8 +40,11 @@ ALLOWED = {
     "checkpoint": {"media", "modules", "parallel", "settings"},
     "faces": {"media", "metrics", "modules", "parallel"},
     "corpora": {"faces", "media", "metrics", "modules", "pages", "parallel"},
+    "scores": {"corpora", "faces", "media", "modules", "parallel"},
     "frames_dataset": {"augmentation", "corpora", "faces", "media", "modules", "parallel"},
-    "animation": {"checkpoint", "corpora", "faces", "frames_dataset", "media", "modules", "pages"},
+    "animation": {
+        "checkpoint", "corpora", "faces", "frames_dataset", "media", "modules", "pages", "parallel", "scores",
+    },
     "training": {"checkpoint", "frames_dataset", "logger", "media", "modules", "parallel", "settings"},
     "evaluation": {
         "animation", "checkpoint", "corpora", "faces", "frames_dataset", "logger", "media", "metrics", "modules",
@@ -50,7 +53,8 @@ ALLOWED = {
     "train": {"checkpoint", "evaluation", "logger", "parallel", "training"},
     "evaluate": {"evaluation", "media", "metrics"},
     "animate": {
-        "animation", "checkpoint", "evaluate", "faces", "frames_dataset", "media", "modules", "parallel", "settings",
+        "animation", "checkpoint", "evaluate", "faces", "frames_dataset", "media", "modules", "parallel", "scores",
+        "settings",
     },
     "reconstruction": {"animation", "checkpoint", "frames_dataset", "media", "modules"},
     "compare": {"animate", "animation", "checkpoint", "evaluation", "frames_dataset", "media", "pages", "settings"},

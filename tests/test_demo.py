@@ -55,7 +55,7 @@ def make(inputs, tmp_path, monkeypatch):
     monkeypatch.setattr("evaluate.score_beside", unmeasured)
 
     def made(*options: str) -> Path:
-        given = ["--driving", str(inputs / "set" / "test" / "smile")] * ("--driving" not in options)
+        given = ["--driving", str(inputs / "set" / "test" / "smile")] * (not {"--driving", "--score"} & {*options})
         given += ["--source", str(inputs / "face.png")] * ("--source" not in options)
         return demo.run(demo.build_parser().parse_args(
             [*given, "--checkpoint", str(inputs / "model.pth"), "--cpu", *options]
@@ -254,6 +254,70 @@ def test_an_unknown_rate_is_said(make, tmp_path, capsys, inputs):
     write_frame_folder(tmp_path / "loose" / "clip", open_clip(inputs / "set" / "test" / "smile").read_all()[:3])
     make("--driving", "loose/clip", "--no-paste", "--fps", "50")
     assert "taking 100. Give --driving-fps if that is wrong" in capsys.readouterr().out
+
+
+# ------------------------------------------------------------------------------------------ scores
+@pytest.fixture
+def play(make):
+    """``play(score, ...)`` runs the demo with a score in place of the driving clip."""
+
+    def played(score: str, *options: str) -> Path:
+        return make("--score", score, *options)
+
+    return played
+
+
+def test_a_score_moves_the_face_and_leaves_its_truth(make, play, tmp_path, capsys):
+    video = play("6+L12E @ 0.02:0.06:0.12", "--fps", "50", "--variety", "0")
+    assert video == Path("demo/6+L12E@0.02-0.06-0.12-face.mp4")
+    frames, truth = lossless(video).astype(int), np.load(video.with_name(f"{video.stem}-truth.npz"))
+    assert len(frames) == len(truth["intensity"]) == 12 and truth["intensity"][:, 1, 0].argmax() == 3
+    assert "truth of the face's crop: demo/6+L12E@0.02-0.06-0.12-face-truth.npz" in capsys.readouterr().out
+    change = np.abs(frames - frames[0]).sum(axis=(1, 2, 3))
+    assert change.argmax() == 3 and change[:2].max() < 0.02 * change.max()
+    x, y = truth["photo_to_frame"] @ [0, 0, 1], truth["landmarks"][0, 54]
+    corner = np.linalg.solve(truth["photo_to_frame"][:, :2], y - x)  # of the mouth, in the photo: the person's left
+    near = np.indices(frames.shape[1:3])[::-1].transpose(1, 2, 0) - corner
+    assert np.abs(frames[3] - frames[0])[np.abs(near).max(-1) < 15].max() > 10
+    crop = open_clip(play("6+L12E @ 0.02:0.06:0.12", "--fps", "50", "--variety", "0", "--no-paste", "--result", "crop"))
+    moved = np.tensordot(truth["weights"][3], truth["fields"].astype(float), 1)
+    still = np.linalg.norm(moved, axis=-1) == 0
+    assert difference(crop.read([3])[0][still], crop.read([0])[0][still]) < 8 < difference(*crop.read([0, 3]))
+
+
+def test_controls_act_on_a_score_as_on_a_clip(play):
+    plain, half = (play("12E @ 0.1:0.2:0.3", "--fps", "20", "--variety", "0", "--no-paste", "--result", name, *options)
+                   for name, options in (("whole", ()), ("half", ("--regions", "brows"))))  # fmt: skip
+    frames = open_clip(half).read_all()
+    assert difference(frames[0], frames[4]) < 8 < difference(*open_clip(plain).read([0, 4]))
+    assert plain.with_name("whole-truth.npz").exists() and not half.with_name("half-truth.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("score", "options", "message"),
+    [
+        ("6+13", [], "column 3: '13' is no action unit that has a shape; legal: 1, 2"),
+        ("12 @ 0.3:0.2:0.6", [], "column 6: '0.3:0.2:0.6' is no possible timing"),
+        ("12 @ 0.1:0.11:0.6", ["--fps", "50"], "less than a frame of 50 a second"),
+        ("none.csv", [], "no such table of a score: none.csv"),
+        ("two.csv", [], "which holds 2; legal: two.csv:a, two.csv:b"),
+        ("12", ["--driving", "clip"], "--score stands in place of --driving"),
+        ("12", ["--variety", "-1"], "--variety -1"),
+    ],
+)
+def test_bad_scores(make, tmp_path, score, options, message):
+    (tmp_path / "two.csv").write_text("clip,unit,onset,apex,offset\na,12,0,1,2\nb,6,0,1,2\n")
+    with pytest.raises(ValueError, match=message):
+        make("--score", score, *options)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["two.csv"], "nothing is left behind"
+
+
+def test_a_family_without_tracks_says_what_a_score_needs(play, inputs, tmp_path):
+    config = training_config("fomm", inputs)
+    states = {name: network.state_dict() for name, network in build_networks(config).items()}
+    write_checkpoint(tmp_path / "fomm.pth", {**states, "config": config})
+    with pytest.raises(ValueError, match="a score moves faces through a track, which model: fpb_tracked follows"):
+        play("12", "--checkpoint", str(tmp_path / "fomm.pth"))
 
 
 # ------------------------------------------------------------------------------------------ bad input

@@ -31,7 +31,7 @@ from corpora import ClipRecord, check_unedited, read_clips, write_clips, write_j
 from corpora.parallel import run_parallel
 from corpora.sample.action_units import CLASS3, EMOTIONS
 from corpora.sample.identities import FaceModel, Identity, describe, face_shape, make_face, to_picture
-from corpora.sample.motion import REFERENCE_SIZE, Motion, Timeline, draw_timeline
+from corpora.sample.motion import REFERENCE_SIZE, FaceMotion, Motion, Timeline, draw_timeline
 from corpora.sample.portraits import CANONICAL_IOD, upright
 from corpora.sample.warps import sample_image
 
@@ -151,14 +151,14 @@ def test_pairs(plans: list[ClipPlan]) -> list[tuple[ClipPlan, ClipPlan]]:
 
 
 # ------------------------------------------------------------------------------------------------------ writing
-def render_frames(face: FaceModel, motion: Motion, noise_key: Sequence[int]) -> Iterator[np.ndarray]:
+def render_frames(face: FaceModel, motion: FaceMotion, noise_key: Sequence[int]) -> Iterator[np.ndarray]:
     """The frames of a clip, each rendered straight from the still picture: uint8 (H, W, 3) RGB.
 
     Frame 0 passes through the same interpolation as the others.  The camera's noise is fresh in every frame and
     follows from ``noise_key``; its first draw makes frame 0, so clips of one face and key start identically.
     """
     rng = np.random.default_rng(list(noise_key))
-    for t in range(len(motion.timeline)):
+    for t in range(len(motion)):
         image = sample_image(face.picture, to_picture(motion.origin(t), face.size))
         yield photograph(image, face, rng)
 

@@ -70,7 +70,7 @@ def draw_timeline(
     curves = curves / curves[apex].max()
     return Timeline(
         units=units, amplitude=amplitude, curves=curves, sides=_draw_sides(rng, units, variety),
-        spread=float(np.exp(variety * rng.normal(0, 0.1))), drift=head * _draw_drift(rng, len(time)), fps=fps,
+        spread=float(np.exp(variety * rng.normal(0, 0.1))), drift=head * draw_drift(rng, len(time)), fps=fps,
         onset=lead, apex=apex, offset=lead + moving,
     )  # fmt: skip
 
@@ -83,8 +83,8 @@ def _draw_sides(rng: np.random.Generator, units: str, variety: float) -> np.ndar
     return sides
 
 
-def _draw_drift(rng: np.random.Generator, frames: int) -> np.ndarray:
-    """Slow head motion (frames, 4), starting from rest at frame 0."""
+def draw_drift(rng: np.random.Generator, frames: int) -> np.ndarray:
+    """Slow head motion (frames, 4), starting from rest at frame 0; columns as in `Timeline.drift`."""
     time = np.linspace(0, 1, frames)
     rate, phase = rng.uniform(0.5, 1.5, 4), rng.uniform(0, 2 * np.pi, 4)
     wave = np.sin(rate * np.pi * time[:, None] * 2 + phase) - np.sin(phase)
@@ -102,8 +102,8 @@ def largest(field: np.ndarray) -> float:
     return float(np.sqrt(np.square(field[..., 0]) + np.square(field[..., 1])).max())
 
 
-class Motion:
-    """The movement of one timeline on one face: forward fields, and where each pixel of a frame comes from.
+class FaceMotion:
+    """The movement of a face: forward fields weighted frame by frame, and where each pixel of a frame comes from.
 
     The content at x of frame 0 is at x + d(x) + m(x)·(S(x + d(x)) − x − d(x)) in frame t: d the expression, S the
     similarity of the head about the point between the eyes, m the head's mask, so that the background rests.
@@ -111,51 +111,76 @@ class Motion:
     Args:
         landmarks: (68, 2) in pixels of the frame.
         head: (H, W) in [0, 1].
+        fields: float32 (H, W, 2) each, displacements at weight 1, (x, y) in pixels.
+        weights: (N, n_fields), of each field in each frame.
+        drift: (N, 4), as in `Timeline`.
+    """
+
+    def __init__(
+        self, landmarks: np.ndarray, head: np.ndarray, fields: list[np.ndarray], weights: np.ndarray, drift: np.ndarray
+    ):
+        self._axes = FaceAxes.of(landmarks)
+        self.pivot = landmarks[[36, 39, 42, 45]].mean(axis=0)
+        self._grid = dense_grid(head.shape).astype(np.float32)
+        self.fields, self.weights, self._drift = fields, weights, drift
+        self._scale = 1.0
+        spread = 0.12 * self._axes.iod
+        self.head = np.clip(cv2.GaussianBlur(head, (0, 0), spread), 0, 1)[..., None].astype(np.float32)
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    def _combined(self, t: int) -> np.ndarray:
+        """Displacement by the fields at frame t, before it is scaled."""
+        total = np.zeros_like(self._grid)
+        for weight, field in zip(self.weights[t], self.fields, strict=True):
+            if weight:
+                total += np.float32(weight) * field
+        return total
+
+    def expression(self, t: int) -> np.ndarray:
+        """Displacement by the fields alone, frame 0 → t: float32 (H, W, 2), (x, y) in pixels."""
+        return self._combined(t) * np.float32(self._scale)
+
+    def head_motion(self, t: int) -> tuple[np.ndarray, np.ndarray]:
+        """The head's displacement at frame t, M·(p − pivot) + shift, in pixels: M (2, 2), shift (2,)."""
+        shift_x, shift_y, log_scale, turn = self._drift[t]
+        matrix = np.exp(log_scale) * rotation(turn) - np.eye(2)
+        return matrix, self._axes.iod * (shift_x * self._axes.right + shift_y * self._axes.down)
+
+    def displacement(self, t: int) -> np.ndarray:
+        """The whole displacement, head drift included, frame 0 → t: float32 (H, W, 2), (x, y) in pixels."""
+        local = self.expression(t)
+        matrix, shift = self.head_motion(t)
+        x, y = (self._grid[..., i] + local[..., i] - np.float32(self.pivot[i]) for i in (0, 1))
+        drift = np.stack([matrix[i, 0] * x + matrix[i, 1] * y + shift[i] for i in (0, 1)], axis=-1)
+        return local + self.head * drift.astype(np.float32)
+
+    def origin(self, t: int) -> np.ndarray:
+        """Where the content of each pixel of frame t was in frame 0: float32 (H, W, 2), positions in pixels."""
+        return self._grid + inverse_displacement(self.displacement(t))
+
+
+class Motion(FaceMotion):
+    """The movement of one timeline on one face.
+
+    Args:
+        landmarks, head: as above.
         timeline: amplitudes in it are in the inter-ocular distances of *this* face.
     """
 
     def __init__(self, landmarks: np.ndarray, head: np.ndarray, timeline: Timeline):
         self.timeline = timeline
-        self._axes = FaceAxes.of(landmarks)
-        self._pivot = landmarks[[36, 39, 42, 45]].mean(axis=0)
-        self._grid = dense_grid(head.shape).astype(np.float32)
-        inside = inner_face(landmarks, head)[..., None]
-        self._units = [
-            (unit_field(unit, sides, landmarks, self._grid, timeline.spread) * inside).astype(np.float32)
+        grid, inside = dense_grid(head.shape).astype(np.float32), inner_face(landmarks, head)[..., None]
+        fields = [
+            (unit_field(unit, sides, landmarks, grid, timeline.spread) * inside).astype(np.float32)
             for (unit, _), sides in zip(parse_units(timeline.units), timeline.sides, strict=True)
         ]
-        spread = 0.12 * self._axes.iod
-        self._head = np.clip(cv2.GaussianBlur(head, (0, 0), spread), 0, 1)[..., None].astype(np.float32)
+        super().__init__(landmarks, head, fields, timeline.curves, timeline.drift)
         peak = max(largest(self._combined(t)) for t in range(len(timeline)))
         steepest = steepest_slope(self._combined(timeline.apex))
         self._scale = min(timeline.amplitude * self._axes.iod / peak, STEEPEST / steepest)
         self.peak = self._scale * peak / self._axes.iod  # in inter-ocular distances; at most timeline.amplitude
-
-    def _combined(self, t: int) -> np.ndarray:
-        """Displacement by the action units at frame t, before it is brought to the clip's amplitude."""
-        total = np.zeros_like(self._grid)
-        for weight, field in zip(self.timeline.curves[t], self._units, strict=True):
-            if weight > 0:
-                total += np.float32(weight) * field
-        return total
-
-    def expression(self, t: int) -> np.ndarray:
-        """Displacement by the action units alone, frame 0 → t: float32 (H, W, 2), (x, y) in pixels."""
-        return self._combined(t) * np.float32(self._scale)
-
-    def displacement(self, t: int) -> np.ndarray:
-        """The whole displacement, head drift included, frame 0 → t: float32 (H, W, 2), (x, y) in pixels."""
-        local = self.expression(t)
-        shift_x, shift_y, log_scale, turn = self.timeline.drift[t]
-        matrix = np.exp(log_scale) * rotation(turn) - np.eye(2)
-        shift = self._axes.iod * (shift_x * self._axes.right + shift_y * self._axes.down)
-        x, y = (self._grid[..., i] + local[..., i] - np.float32(self._pivot[i]) for i in (0, 1))
-        drift = np.stack([matrix[i, 0] * x + matrix[i, 1] * y + shift[i] for i in (0, 1)], axis=-1)
-        return local + self._head * drift.astype(np.float32)
-
-    def origin(self, t: int) -> np.ndarray:
-        """Where the content of each pixel of frame t was in frame 0: float32 (H, W, 2), positions in pixels."""
-        return self._grid + inverse_displacement(self.displacement(t))
 
 
 def face_outline(landmarks: np.ndarray) -> np.ndarray:

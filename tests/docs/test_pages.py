@@ -145,7 +145,7 @@ def check_settings(arguments: list[str]) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_flags_in_the_text_exist(page):
-    scripts = "\n".join(help_of(script) for script in ("run.py", "demo.py", "kpmaker.py"))
+    scripts = "\n".join(help_of(script) for script in ("run.py", "demo.py", "kpmaker.py", "generate.py"))
     corpora = ("samm", "folder", "check", "sample", "portraits")
     shown = scripts + "\n".join(help_of("prepare.py", corpus) for corpus in corpora)
     flags = set(re.findall(r"`(--[\w-]+)", text(page)))

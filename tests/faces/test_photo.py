@@ -91,5 +91,5 @@ def test_at_rest_the_photo_comes_back(face):
 
 
 def test_a_photo_as_fine_as_the_crop_loses_nothing(face):
-    whole = FaceClip(face.clip, face.keypoints, face.clip.frames[0], np.eye(2, 3))
+    whole = FaceClip(face.clip, face.landmarks, face.keypoints, face.clip.frames[0], np.eye(2, 3))
     assert np.abs(Paster(whole).paste(face.clip.frames[0], None).astype(int) - face.clip.frames[0]).max() == 0
