@@ -22,7 +22,7 @@ from checkpoint import LoadedModel, file_hash
 from corpora import ClipRecord, open_table, write_table
 from corpora.generated import GeneratedSet, generated_record
 from frames_dataset import DataError, root_folders
-from media import atomic_path, clip_writer, folder_writer, remove_own
+from media import atomic_path, check_own, clip_writer, folder_writer, remove_own
 from media.threads import WriteBehind
 
 SETTINGS_FILE = "settings.json"
@@ -102,6 +102,8 @@ def write_result(
         with WriteBehind(True) as behind:
             behind(lambda received: write_result(received, video, lossless, fps, folder), frames)
         return
+    strip = _strip(lossless)  # of an earlier version: it would be a second clip of that name
+    check_own(strip, named=True)
     with contextlib.ExitStack() as stack:
         if video == lossless:
             writers = [stack.enter_context(folder_writer(video))]
@@ -112,7 +114,7 @@ def write_result(
         for frame in frames:
             for append in writers:
                 append(frame)
-    remove_own(_strip(lossless))  # of an earlier version: it would be a second clip of that name
+    remove_own(strip)
 
 
 def some_failed(failures: list[str], total: int, what: str) -> str:

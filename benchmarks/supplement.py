@@ -59,7 +59,7 @@ def smile_with_raised_brows() -> SampleClip:
 def as_face(frames: np.ndarray, landmarks: np.ndarray, fps: float) -> FaceClip:
     """A sample face whose landmarks (68, 2) are known."""
     points = select_keypoints(torch.from_numpy(np.rint(landmarks)))
-    return FaceClip(media.ArrayClip(Path("sample"), frames, fps), points, frames[0], np.eye(2, 3))
+    return FaceClip(media.ArrayClip(Path("sample"), frames, fps), landmarks, points, frames[0], np.eye(2, 3))
 
 
 class Studio:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage.io
 import torch
 
 import animate as engine
@@ -558,6 +559,10 @@ def test_strips_of_earlier_versions_go_where_their_result_is_made_anew(run, tmp_
     assert finished(result.video, result.lossless) and find_lossless(result.lossless) == strip
     assert run(overwrite=True)["test_1-test_0"].made and not strip.exists()
     assert len(open_clip(result.lossless)) == FRAMES
+    skimage.io.imsave(strip, np.zeros((8, 8, 3), np.uint8), check_contrast=False)  # somebody's picture
+    with pytest.raises(DataError, match="was not written by this program: it is left"):
+        run(overwrite=True)
+    assert strip.is_file()
 
 
 # ------------------------------------------------------------------------------------------ at the same time
