@@ -13,11 +13,13 @@ import media
 from corpora import read_clips
 from corpora.cutting import Settings
 from corpora.pipeline import prepare
+from corpora.report import write_reports
 from corpora.splits import SplitOptions
 from corpora.tree import CorpusError
 from faces.crop import Crop
 from tests.corpora.trees import read, rules, text_of, write_frames, write_sheet
 from tests.faces.pictures import face_crop
+from tests.pages.parser import read_page
 
 SETTINGS, TRAIN = Settings(Crop(128, "square", 0.1)), SplitOptions("train")
 
@@ -145,3 +147,12 @@ def test_marks_beyond_a_videos_end_are_noted(tmp_path):
     prepared = prepare(_read(raw, table), out, "folder", SETTINGS, TRAIN)
     assert any(n.rule == "offset-beyond" and "the video has 16 frames" in n.text for n in prepared.notices)
     assert prepared.records[0].offset_index == 12
+
+
+def test_the_report_plays_clips_beside_their_curves(tmp_path):
+    raw, out = _moving(tmp_path)
+    prepared = prepare(_read(raw, None), out, "folder", SETTINGS, TRAIN)
+    write_reports(out, "Mine", prepared, SETTINGS.as_dict("folder"))
+    page = read_page(out / "report.html")
+    assert ("canvas", "data-sheet", "onsets/smile.jpg") in page.attributes and (out / "onsets/smile.jpg").is_file()
+    assert "polyline" in page.tags and ("line", "class", "apex proposed") in page.attributes
