@@ -20,6 +20,7 @@ import argparse
 import contextlib
 import importlib
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -54,6 +55,13 @@ def _number(kind: type, is_legal: Callable[[float], bool], what: str) -> Callabl
 
 def _whole_number(low: int, high: int = 2**31 - 1) -> Callable[[str], float]:
     return _number(int, lambda value: low <= value <= high, f"a whole number from {low} to {high}")
+
+
+def _pattern(text: str) -> re.Pattern:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression ({error})") from error
 
 
 _POSITIVE = _number(float, lambda value: 0 < value < float("inf"), "a number above 0")
@@ -138,7 +146,7 @@ def _add_corpus(commands: argparse._SubParsersAction, corpus: str, chosen: bool)
     )
     parser.set_defaults(
         command=_run_corpus, corpus=corpus, sheet=None, no_sheet=False, frames=None, fps=None,
-        split="train", test_share=0.2, test_subjects="", seed=0, challenge=None,
+        labels=None, subjects=None, split="train", test_share=0.2, test_subjects="", seed=0, challenge=None,
     )  # fmt: skip
     add = parser.add_argument
     add("--raw", type=Path, required=True, metavar="DIR", help="the corpus as downloaded: its folder, or a .zip of it")
@@ -148,8 +156,15 @@ def _add_corpus(commands: argparse._SubParsersAction, corpus: str, chosen: bool)
         add("--no-sheet", action="store_true", help="import the frames without annotations")
     if corpus in FRAMES:
         add("--frames", choices=FRAMES[corpus], help="which copy of the frames (default: the first that is there)")
+    # fmt: off
     if corpus == "folder":
         add("--fps", type=_POSITIVE, metavar="N", help="frames a second (default: what a video says)")
+        add("--labels", type=Path, metavar="FILE",
+            help="a table, one row a clip: .xlsx, .xls or .csv with the columns clip, subject, onset, apex, offset, "
+            "emotion, action units, as far as they are known; labels.csv in the output is one to begin with")
+        add("--subjects", type=_pattern, metavar="REGEX",
+            help="finds the person in a clip's path, such as '(s[0-9]+)_' (default: the first folder)")
+    # fmt: on
     if chosen:
         _add_cutting(parser)
     if len(splits) > 1:
@@ -222,7 +237,7 @@ def _run_corpus(arguments: argparse.Namespace) -> int:
     modules = {name: importlib.import_module(f"corpora.{name}") for name in CORPORA}
     source = Source(
         scan(arguments.raw), tuple(m.LAYOUT for m in modules.values() if hasattr(m, "LAYOUT")),
-        arguments.sheet, not arguments.no_sheet, arguments.frames, arguments.fps,
+        arguments.sheet, not arguments.no_sheet, arguments.frames, arguments.fps, arguments.labels, arguments.subjects,
     )  # fmt: skip
     listing = modules[corpus].read(source)
     prepared = prepare(listing, out, corpus, settings, split, arguments.workers, arguments.overwrite)

@@ -4,9 +4,9 @@ Every corpus ends in the same layout: ``<root>/{train,test}/<clip>/<frame>.png``
 clip, which this module reads and writes.
 
 The way there: a corpus's own module (`casme2`, `samm`, `smic_hs`, `megc2021`, `folder`) turns a `tree` of files and
-its coding sheet (`sheets`) into a list of `raw` clips, and notices by named `rules`; `splits` sends each clip to train
-or test; `pipeline` writes them in parallel, each as `cutting` says; `report` says what was done.  `check` looks a
-finished data set over.
+its coding sheet (`sheets`; for any tree, `labels`) into a list of `raw` clips, and notices by named `rules`; `splits`
+sends each clip to train or test; `pipeline` writes them in parallel, each as `cutting` says, and `spotting` measures
+those that nobody has coded; `report` says what was done.  `check` looks a finished data set over.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from media.names import composed, name_problem
 CORPUS_FPS = {"casme2": 200.0, "samm": 200.0, "smic_hs": 100.0}
 CLASSES = ("positive", "negative", "surprise")
 SPLITS = ("train", "test")
+MARKS = ("onset", "apex", "offset")
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,12 @@ class ClipRecord:
     box: tuple[int, int, int, int] | None = None
     identity: str = ""  # what a sample face is made of
     objective_class: str = ""  # CASME II and SAMM: the class by action units, 1 to 7
+    # Which of ``onset``, ``apex``, ``offset`` no coder gave: proposed from the motion of the face, ``onset apex``.
+    proposed: str = ""
 
 
 COLUMNS = tuple(field.name for field in fields(ClipRecord))
-_LATER = ("objective_class",)  # columns that lists of earlier versions lack
+_LATER = ("objective_class", "proposed")  # columns that lists of earlier versions lack
 _REQUIRED = ("clip", "split", "corpus", "fps", "frames")
 _WHOLE = int, lambda number: True, "is no whole number; leave it empty where it is not annotated"
 # How a column's text is read, which values are legal, and what is said of others; a column not named here holds any
@@ -78,7 +81,8 @@ _RULES = {
         lambda box: len(box) == 4 and box[0] < box[2] and box[1] < box[3],
         "is no box; legal are four whole numbers 'x0 y0 x1 y1' with x0 < x1 and y0 < y1",
     ),
-    **dict.fromkeys(("onset", "apex", "offset", "onset_index", "apex_index", "offset_index"), _WHOLE),
+    **dict.fromkeys((*MARKS, *(f"{mark}_index" for mark in MARKS)), _WHOLE),
+    "proposed": (str, lambda text: set(text.split()) <= set(MARKS), f"names no marks; legal are {', '.join(MARKS)}"),
 }
 
 

@@ -25,6 +25,8 @@ class Source:
     use_sheet: bool = True  # False with ``--no-sheet``
     frames: str | None = None  # ``--frames``: which copy of the frames, where a corpus has several
     fps: float | None = None  # ``--fps``, for clips that do not say
+    labels: Path | None = None  # ``--labels``: a table of any clips
+    subjects: re.Pattern | None = None  # ``--subjects``: finds in a clip's path who it shows
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 import media
-from corpora import write_json
+from corpora import MARKS, write_json
 from corpora.raw import RawClip
 from corpora.rules import Notice
+from corpora.spotting import describe_motion
 from corpora.tree import CorpusError
 from faces import Detector, Face, choose_face, make_detector, several_faces
 from faces.crop import Crop, apply_crop, box_matrix, invert_matrix, transform_points
@@ -130,7 +131,14 @@ class _Frames:
                 warnings.simplefilter("ignore")  # of whatever else runs between two frames
                 warnings.filterwarnings("always", message=re.escape(str(self.clip.video.path)))  # media's, of this file
                 clip = media.open_clip(self.clip.video.path)
-                yield from enumerate(clip)
+                number = -1
+                for number, frame in enumerate(clip):
+                    if self.clip.uses(number):
+                        yield number, frame
+                for mark in MARKS:
+                    if (there := getattr(self.clip, mark)) is not None and there > number:
+                        rule = "apex-frame-missing" if mark == "apex" else "offset-beyond"
+                        self.note(rule, f"{mark} {there + 1}, the video has {number + 1} frames")
                 self.fps = self.fps or clip.fps  # a video tells with its last frame
         except media.MediaError as error:
             self.note("unreadable-frame", str(error))
@@ -160,6 +168,9 @@ def prepare_clip(task: Task) -> tuple[str, dict]:
         entry["frames"] = _write_frames(task, crop, matrix, itertools.chain(head, frames), source)
         if entry["frames"]:
             entry |= {"status": WRITTEN, "written": str(Fingerprint.of(task.folder))}
+            if clip.spot:
+                sheet = task.record.with_suffix(".jpg")
+                entry |= describe_motion(task.folder, matrix, face and face.landmarks, sheet)
     elif not head:
         source.note("no-frames", "no frame of it can be read")
     if entry["status"] == SKIPPED:

@@ -1,16 +1,20 @@
-"""Any tree of videos or of folders of frames: one clip each, named after its path.
+"""Any tree of videos or of folders of frames: one clip each, named after its path, with labels from a table or without.
 
-With a subject's folder above each clip (``<subject>/<clip>``), that is the subject; the first folders may be ``train``
-and ``test``.
+Who a clip shows is what the table's column says; else what ``--subjects`` finds in its path; else the first folder
+(``<subject>/<clip>``), below ``train`` and ``test`` where the first folders are called so; else nobody knows, and each
+clip counts as a person of its own.
 """
 
 from __future__ import annotations
 
 import posixpath
+from collections import Counter
+from collections.abc import Sequence
 
 import media
 from corpora import SPLITS
 from corpora.coded import Source
+from corpora.labels import apply_labels
 from corpora.raw import Listing, RawClip, describe, is_whole_clip, numbered_frames
 from corpora.tree import CorpusError, RawFile
 from media.names import composed
@@ -20,7 +24,8 @@ def read(source: Source) -> Listing:
     """The clips of a folder; what else lies in it is noted.
 
     Raises:
-        CorpusError: no clips; folders of frames without ``--fps``; two clips that get one name.
+        CorpusError: no clips; folders of frames without ``--fps``; two clips that get one name; a path in which
+            ``--subjects`` finds nothing; a table of labels that cannot be right.
     """
     tree, listing, names = source.tree, Listing(), {}
     if text := media.describe_left_out(path for path, _ in tree.files()):
@@ -47,7 +52,27 @@ def read(source: Source) -> Listing:
             f"no clips in {tree.root}. Expected: folders of frames ({', '.join(media.IMAGE_SUFFIXES)}) or videos "
             f"({', '.join(media.VIDEO_SUFFIXES)}), one a clip, at any depth. Found: {describe(tree)}"
         )
+    found = listing.clips if source.labels is None else apply_labels(listing.clips, source.labels, listing)
+    _note_subjects(listing.clips, found, source, listing)
+    listing.clips = found
     return listing.finish()
+
+
+def _note_subjects(clips: Sequence[RawClip], labelled: Sequence[RawClip], source: Source, listing: Listing) -> None:
+    """Say by what it is known who the clips show."""
+    alone = "unknown, so that each counts as a person of its own: one person may be in train and in test"
+    rules: Counter[str] = Counter()
+    for clip, now in zip(clips, labelled, strict=True):
+        if now.subject != clip.subject:
+            rules["by the table's column"] += 1
+        elif source.subjects is not None:
+            rules[f"by --subjects {source.subjects.pattern}"] += 1
+        elif clip.subject != clip.name:
+            rules["by the first folder"] += 1
+        else:
+            rules[alone] += 1
+    text = "; ".join(f"{count} clips {rule}" for rule, count in rules.items())
+    listing.note("subjects", "", f"{text}. {len({clip.subject for clip in labelled})} subjects")
 
 
 def _clip(source: Source, path: str, video: RawFile | None, listing: Listing) -> RawClip | None:
@@ -64,6 +89,18 @@ def _clip(source: Source, path: str, video: RawFile | None, listing: Listing) ->
     if video is not None and video.member:
         raise CorpusError(f"videos inside an archive cannot be read ({video.label}): unpack it")
     return RawClip(
-        name=name, corpus_name=name, corpus="folder", subject=parts[0] if len(parts) > 1 else name, source=path,
-        fps=source.fps, frames=frames, video=video, split=split,
+        name=name, corpus_name=name, corpus="folder", subject=_subject(parts, path, source), source=path,
+        fps=source.fps, frames=frames, video=video, split=split, spot=True,
     )  # fmt: skip
+
+
+def _subject(parts: Sequence[str], path: str, source: Source) -> str:
+    if source.subjects is None:
+        return parts[0] if len(parts) > 1 else parts[-1]
+    found = source.subjects.search("/".join(parts))
+    if found is None or not (name := next(filter(None, found.groups()), found[0])):
+        raise CorpusError(
+            f"--subjects {source.subjects.pattern}: nothing like that in {path}; legal is a regular expression that "
+            "finds the person in every clip's path, in its first group where it has one, such as '(s[0-9]+)_'"
+        )
+    return name

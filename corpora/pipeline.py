@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 
 import media
-from corpora import SPLITS, ClipRecord, check_unedited, write_clips, write_json
+from corpora import MARKS, SPLITS, ClipRecord, check_unedited, write_clips, write_json
 from corpora.cutting import SKIPPED, WRITTEN, Settings, Task, clip_content, clip_digest, prepare_clip
+from corpora.labels import describe_marks, write_labels
 from corpora.parallel import run_parallel
 from corpora.raw import Listing, RawClip
 from corpora.rules import Notice
@@ -27,6 +28,7 @@ from corpora.splits import SplitOptions, assign_splits, write_splits
 from corpora.tree import CorpusError
 from media.fingerprint import Fingerprint, file_state
 from media.names import is_passed_over
+from metrics.spotting import propose_marks
 
 SETTINGS = "prepare.json"
 ONSETS = "onsets"
@@ -106,8 +108,12 @@ def prepare(
     kept = [clip for clip in listing.clips if entries[clip.name]["status"] == WRITTEN]
     records = [_record(clip, splits[clip.name], entries[clip.name]) for clip in kept]
     write_clips(out / "clips.csv", records, noted=True)
+    spotted = [(clip, record) for clip, record in zip(kept, records, strict=True) if clip.spot]
+    notices += _proposals(spotted, entries)
+    if spotted and (text := write_labels(out, spotted)):
+        notices.append(Notice("labels-kept", "", text))
     write_splits(out / "splits", kept, split)
-    notices = [*listing.notices, *notices, *_stale(out, splits)]
+    notices = [*listing.notices, *notices, *_empty_splits(listing.clips, records), *_stale(out, splits)]
     for name in names:
         notices += [Notice(*parts) for parts in entries[name]["notices"]]
     return Prepared(records, {name: entries[name] for name in names}, notices, written)
@@ -140,7 +146,8 @@ def _remove_written(out: Path) -> None:
     records = list((out / ONSETS).glob("*.json"))
     media.remove_own(*(out / part / record.stem for record in records for part in SPLITS))
     for record in records:
-        record.with_suffix(".png").unlink(missing_ok=True)
+        for suffix in (".png", ".jpg"):
+            record.with_suffix(suffix).unlink(missing_ok=True)
         record.unlink()
 
 
@@ -210,6 +217,8 @@ def _is_done(clip: RawClip, folder: Path, entry: dict) -> bool:
         there = [file.stem for file in media.frame_files(folder)] if folder.is_dir() else []
         if there != [f"{number:07d}" for number in entry.get("frames", ())]:
             return False
+        if clip.spot and "curve" not in entry:  # of an earlier version
+            return False
         written = Fingerprint.parse(entry.get("written"))  # None in a record of an earlier version
         if written is not None and not written.fits(folder):
             raise media.OutputError(
@@ -254,17 +263,37 @@ def _record(clip: RawClip, split: str, entry: dict) -> ClipRecord:
         raise CorpusError(f"{clip.source} does not say its frame rate: give it with --fps")
     frames = np.array(entry["frames"])
     # Of the frame of that number, or of the nearest one that was written.
-    onset, apex, offset = (
-        None if number is None else int(np.abs(frames - number).argmin())
-        for number in (clip.onset, clip.apex, clip.offset)
-    )
+    coded = {mark: getattr(clip, mark) for mark in MARKS}
+    positions = {mark: None if n is None else int(np.abs(frames - n).argmin()) for mark, n in coded.items()}
+    proposed = [mark for mark, number in coded.items() if number is None and entry.get("curve")]
+    if proposed:
+        positions = dict(zip(MARKS, propose_marks(np.array(entry["curve"]), **positions), strict=True))
+    numbers = coded | {mark: int(frames[positions[mark]]) for mark in proposed}
     return ClipRecord(
         clip=clip.name, split=split, corpus=clip.corpus, subject=clip.subject, source=clip.source, fps=entry["fps"],
-        frames=len(frames), onset=clip.onset, apex=clip.apex, offset=clip.offset,
-        onset_index=onset, apex_index=apex, offset_index=offset,
+        frames=len(frames), **numbers, **{f"{mark}_index": position for mark, position in positions.items()},
         action_units=clip.action_units, emotion=clip.emotion, class3=clip.class3,
-        box=tuple(entry["box"]), objective_class=clip.objective_class,
+        box=tuple(entry["box"]), objective_class=clip.objective_class, proposed=" ".join(proposed),
     )  # fmt: skip
+
+
+def _proposals(spotted: Sequence[tuple[RawClip, ClipRecord]], entries: dict[str, dict]) -> list[Notice]:
+    """What was proposed, and where nothing could be."""
+    notices = []
+    for clip, record in spotted:
+        if record.proposed:
+            notices.append(Notice("proposed", clip.name, describe_marks(clip, record)))
+        elif None in (clip.onset, clip.apex, clip.offset):
+            notices.append(Notice("nothing-proposed", clip.name, entries[clip.name]["no_curve"]))
+    return notices
+
+
+def _empty_splits(clips: Sequence[RawClip], records: Sequence[ClipRecord]) -> list[Notice]:
+    missing = {*SPLITS} - {record.split for record in records}
+    if not records or clips and all(clip.split == "test" for clip in clips):  # a corpus that is there to test with
+        return []
+    how = "--split subject holds out some people, folders train/ and test/ in --raw say it too"
+    return [Notice("empty-split", "", f"no clip in {split}: {how}") for split in SPLITS if split in missing]
 
 
 def _stale(out: Path, splits: dict[str, str]) -> list[Notice]:

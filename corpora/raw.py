@@ -47,12 +47,17 @@ class RawClip:
     objective_class: str = ""
     cropped: bool = False  # the frames are cut to the face already
     split: str | None = None  # ``train`` or ``test`` where the corpus itself says
+    spot: bool = False  # propose onset, apex and offset where they are None
+
+    def uses(self, number: int) -> bool:
+        """Whether a frame is not before the onset, nor after the offset."""
+        return (self.onset is None or number >= self.onset) and (self.offset is None or number <= self.offset)
 
     @property
     def stamp(self) -> str:
         """Changes whenever the raw frames, or which of them belong to the clip, change; with their dates too."""
         if self.video is not None:
-            return self.video.stamp
+            return " ".join((self.video.stamp, *self._ends()))
         return " ".join(f"{frame.number}:{frame.file.stamp}" for frame in self.frames)
 
     def content(self) -> str:
@@ -62,11 +67,16 @@ class RawClip:
             OSError: a file that cannot be read.
         """
         files = {frame.number: frame.file for frame in self.frames} if self.video is None else {0: self.video}
-        parts = []
+        parts: list = [*self._ends()]
         for number, file in files.items():
             with file.open() as stream:
                 parts.append((number, hashlib.file_digest(stream, "blake2b").hexdigest()))
         return digest(*parts)
+
+    def _ends(self) -> list[str]:
+        """What of a video is used, where that is not all of it."""
+        ends = () if self.video is None else (self.onset, self.offset)
+        return [str(ends)] if any(end is not None for end in ends) else []
 
 
 @dataclass

@@ -5,18 +5,20 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 import media
-from corpora import SPLITS, ClipRecord
+from corpora import MARKS, SPLITS, ClipRecord
 from corpora.pipeline import ONSETS, Prepared
 from corpora.rules import RULES, Notice
 from faces.preview import MAX_TILES, Tile, contact_sheet
-from pages import write_page
+from pages import Sheet, write_page
 
 Table = tuple[str, Sequence[str], Sequence[Sequence[object]]]  # heading, columns, rows
 NAMES_IN_TABLE = 6  # clips that a rule's row names; all are in the list below
+CURVE_WIDTH, CURVE_HEIGHT = 300, 60  # of a clip's motion, pixels
 LEGEND = "red: what was cut   green dots: 68 landmarks"
 MEANINGS = {
     "found": "cut to the face",
@@ -37,7 +39,9 @@ def write_reports(out: Path, title: str, prepared: Prepared, settings: dict) -> 
     records = {record.clip: record for record in prepared.records}
     onsets = [_onset(name, status_of(entry), records.get(name)) for name, entry in prepared.entries.items()]
     onsets.sort(key=lambda onset: onset[1] != "doubtful")
+    played = [_played(record, prepared.entries[record.clip]) for record in prepared.records]
     page = {"title": title, "tables": tables, "notices": notices, "onsets": onsets, "legend": LEGEND, "facts": facts}
+    page["played"] = [clip for clip in played if clip is not None]
     write_page(out / "report.html", "corpus.html", **page)
     with media.atomic_path(out / "report.md") as temporary:
         temporary.write_text(_markdown(title, tables, facts, notices, sheets), encoding="utf-8")
@@ -110,6 +114,32 @@ def _onset(name: str, status: str, record: ClipRecord | None) -> tuple[str, str,
     if record is not None:
         caption = f"{record.split}, {record.emotion or 'no label'}, {record.frames} frames"
     return name, status, quote(f"{ONSETS}/{name}.png"), caption
+
+
+# ------------------------------------------------------------------------------------------------------ clips
+@dataclass(frozen=True)
+class Played:
+    """A clip as the page plays it, with the curve of its motion, if it has one."""
+
+    record: ClipRecord
+    sheet: Sheet
+    url: str
+    points: str  # of an SVG polyline, in a box of CURVE_WIDTH × CURVE_HEIGHT
+    peak: float  # of the curve, percent of the inter-ocular distance
+    marks: Sequence[tuple[str, float, bool]]  # onset, apex, offset: name, x in the box, whether it is proposed
+
+
+def _played(record: ClipRecord, entry: dict) -> Played | None:
+    """None for a clip that is not shown so."""
+    if "player" not in entry:
+        return None
+    curve, step = entry["curve"] or (), CURVE_WIDTH / max(1, record.frames - 1)
+    peak = max(curve, default=0.0)
+    points = " ".join(f"{i * step:.1f},{CURVE_HEIGHT * (1 - value / peak):.1f}" for i, value in enumerate(curve))
+    places = ((mark, getattr(record, f"{mark}_index")) for mark in MARKS)
+    proposed = record.proposed.split()
+    marks = [(mark, round(place * step, 1), mark in proposed) for mark, place in places if place is not None]
+    return Played(record, Sheet(**entry["player"]), quote(f"{ONSETS}/{record.clip}.jpg"), points, peak, marks)
 
 
 # ------------------------------------------------------------------------------------------------------ onsets

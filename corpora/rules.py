@@ -20,6 +20,8 @@ RULES = {
     "no-clip": "files that are neither frames nor videos by their names, nor documents: left out",
     "no-face": "no face in the onset frame or shortly after it: left out, or used whole with --on-missing whole",
     "doubtful-face": "what was found may be no face, or a covered one: left out, or used with --keep-doubtful",
+    "not-in-labels": "a clip without a row in the table of labels: kept, without labels",
+    "columns": "columns of the table of labels that are not read, or are not there",
     # what is put right
     "apex-not-a-number": "the apex cell holds no number: no apex",
     "apex-outside": "the apex lies outside onset … offset: no apex",
@@ -45,6 +47,11 @@ RULES = {
     "face-in-later-frame": "no face in the onset frame, but in one shortly after it: the crop comes from that one",
     "several-faces": "several faces in the onset frame: the largest is used, or the one that --face says",
     # what is only said
+    "subjects": "by what it is known who a clip shows",
+    "empty-split": "no clip for training, or none for testing",
+    "proposed": "onset, apex or offset that no coder gave: proposed from the motion of the face, see clips.csv",
+    "nothing-proposed": "onset, apex or offset that no coder gave, and none is proposed: no face, or it hardly moves",
+    "labels-kept": "the table of labels was edited: it is left as it is",
     "as-recorded": "a video out of the ordinary, as by a varying frame rate: all its frames are used as they are",
     "several-sheets": "several coding sheets: one is used",
     "no-sheet": "imported without the coding sheet, as asked for: no annotations",

@@ -25,13 +25,13 @@ SHEET_SUFFIXES = (".xlsx", ".xlsm", ".xls", ".csv")
 _ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # how .xlsx and .xls files begin
 # Names that the columns go by, in lower case without anything but letters and digits.
 COLUMNS = {
-    "subject": ("subject", "sub", "subjectid", "participant"),
-    "clip": ("filename", "file", "clip", "video"),
+    "subject": ("subject", "sub", "subjectid", "participant", "participantid", "person"),
+    "clip": ("filename", "file", "clip", "video", "clipname", "videoname"),
     "onset": ("onsetframe", "onset", "onsetf", "onset1f"),
     "apex": ("apexframe", "apex", "apexf", "apex1f"),
     "offset": ("offsetframe", "offset", "offsetf", "offset1f"),
-    "action_units": ("actionunits", "actionunit", "aus", "au"),
-    "emotion": ("estimatedemotion", "emotion", "label"),
+    "action_units": ("actionunits", "actionunit", "aus", "au", "facs"),
+    "emotion": ("estimatedemotion", "emotion", "label", "expression"),
     "objective_class": ("objectiveclasses", "objectiveclass"),
 }
 
@@ -104,8 +104,10 @@ def _is_sheet(name: str, patterns: Iterable[str]) -> bool:
     return matches and not is_passed_over(name)
 
 
-def read_rows(file: RawFile, required: Iterable[str] = ("subject", "clip")) -> list[Row]:
+def read_rows(file: RawFile, required: Iterable[str] = ("subject", "clip"), option: str = "--sheet") -> list[Row]:
     """Rows below the header, which is the first row that has all the ``required`` columns.
+
+    ``option`` is that which names the sheet, for the message.
 
     Raises:
         CorpusError: the file is locked, broken or empty, or has no such header.
@@ -126,7 +128,7 @@ def read_rows(file: RawFile, required: Iterable[str] = ("subject", "clip")) -> l
         raise CorpusError(f"the coding sheet {file.label} is empty; expected a header with {_spelt(required)}")
     raise CorpusError(
         f"the coding sheet {file.label} has no header with {_spelt(required)}; its first row is: {', '.join(seen)}. "
-        "Give the corpus's own sheet with --sheet FILE"
+        + ("Give the corpus's own sheet with --sheet FILE" if option == "--sheet" else f"Name its columns for {option}")
     )
 
 

@@ -11,6 +11,7 @@ FULL = ClipRecord(
     clip="sub01_EP02_01f", split="train", corpus="casme2", subject="sub01", source="sub01/EP02_01f", fps=200.0,
     frames=81, onset=46, apex=59, offset=126, onset_index=0, apex_index=13, offset_index=80, action_units="4+L10",
     emotion="dégoût", class3="negative", box=(-3, 12, 250, 265), identity="", objective_class="3",
+    proposed="onset apex",
 )  # fmt: skip
 SPARSE = ClipRecord(clip='a, "b"', split="test", corpus="smic_hs", subject="s1", source="", fps=99.5, frames=2)
 
@@ -24,7 +25,7 @@ def test_columns_are_the_documented_ones_in_order(tmp_path):
     write_clips(tmp_path / "clips.csv", [])
     expected = (
         "clip,split,corpus,subject,source,fps,frames,onset,apex,offset,onset_index,apex_index,offset_index,"
-        "action_units,emotion,class3,box,identity,objective_class"
+        "action_units,emotion,class3,box,identity,objective_class,proposed"
     )
     assert (tmp_path / "clips.csv").read_text(encoding="utf-8").splitlines() == [expected]
     assert ",".join(COLUMNS) == expected
@@ -42,9 +43,9 @@ def test_two_clips_of_one_name_are_not_written(tmp_path):
 
 def _write_changed(path, column, value):
     row = ["c1", "train", "samm", "s1", "", "200", "9", "1", "2", "3", "0", "1", "2", "1+2", "fear", "", "1 2 3 4"]
-    row += ["", ""]
+    row += ["", "", ""]
     row[COLUMNS.index(column)] = value
-    path.write_text(",".join(COLUMNS) + "\nc0,test,samm,s1,,200,9" + "," * 12 + "\n" + ",".join(row) + "\n")
+    path.write_text(",".join(COLUMNS) + "\nc0,test,samm,s1,,200,9" + "," * 13 + "\n" + ",".join(row) + "\n")
 
 
 @pytest.mark.parametrize(
@@ -57,6 +58,7 @@ def _write_changed(path, column, value):
         ("fps", "nan", "no positive number"),
         ("frames", "9.5", "no positive whole number"),
         ("apex", "x", "no whole number"),
+        ("proposed", "onset peak", "legal are onset, apex, offset"),
         ("class3", "happy", "legal are positive, negative, surprise"),
         ("box", "1 2 3", "no box"),
         ("box", "5 2 3 4", "no box"),

@@ -9,7 +9,7 @@ import pytest
 from pages import lay_out, write_page
 from tests.pictures import noise
 
-EMPTY = {"tables": [], "notices": [], "onsets": [], "legend": "", "facts": []}
+EMPTY = {"tables": [], "notices": [], "onsets": [], "played": [], "legend": "", "facts": []}
 
 
 def test_what_is_filled_in_is_escaped(tmp_path):
