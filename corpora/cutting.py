@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import re
 import warnings
 from collections.abc import Iterable, Iterator
@@ -139,12 +140,18 @@ class _Frames:
                     if (there := getattr(self.clip, mark)) is not None and there > number:
                         rule = "apex-frame-missing" if mark == "apex" else "offset-beyond"
                         self.note(rule, f"{mark} {there + 1}, the video has {number + 1} frames")
-                self.fps = self.fps or clip.fps  # a video tells with its last frame
+                self._take_rate(clip.fps)  # a video tells with its last frame
         except media.MediaError as error:
             self.note("unreadable-frame", str(error))
         for warning in caught:
             damaged = issubclass(warning.category, media.DamageWarning)
             self.note("unreadable-frame" if damaged else "as-recorded", str(warning.message))
+
+    def _take_rate(self, recorded: float | None) -> None:
+        """The given rate goes over the recorded one: cameras of 200 frames a second write files that say 25."""
+        if self.fps and recorded and not math.isclose(self.fps, recorded, rel_tol=0.01):
+            self.note("rate-overruled", f"the file says {recorded:.4g} frames a second, {self.fps:.4g} are given")
+        self.fps = self.fps or recorded
 
 
 def prepare_clip(task: Task) -> tuple[str, dict]:

@@ -53,6 +53,7 @@ RULES = {
     "nothing-proposed": "onset, apex or offset that no coder gave, and none is proposed: no face, or it hardly moves",
     "labels-kept": "the table of labels was edited: it is left as it is",
     "as-recorded": "a video out of the ordinary, as by a varying frame rate: all its frames are used as they are",
+    "rate-overruled": "a video that says another frame rate than is given: the given one is used",
     "several-sheets": "several coding sheets: one is used",
     "no-sheet": "imported without the coding sheet, as asked for: no annotations",
     "class-of-one": "an emotion or class with a single clip",

@@ -117,6 +117,10 @@ def read_rows(file: RawFile, required: Iterable[str] = ("subject", "clip"), opti
         for number, cells in enumerate(table, start=1):
             names = [_column(cell) for cell in cells]
             if required <= set(names):
+                twice = sorted({name for name in COLUMNS if names.count(name) > 1})
+                if twice and option == "--labels":
+                    own = ", ".join(str(cell) for cell, name in zip(cells, names, strict=True) if name == twice[0])
+                    raise CorpusError(f"{file.label} has several columns for {twice[0]}: {own}. Leave one of them")
                 below = enumerate(table[number:], start=number + 1)
                 rows = (Row(line, dict(zip(names, own, strict=False))) for line, own in below if any(map(_holds, own)))
                 found = [row for row in rows if any(map(row.text, row.cells))]

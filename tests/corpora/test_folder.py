@@ -80,6 +80,16 @@ def test_rates_of_recordings_that_vary(tmp_path):
     assert "its frame rate varies (20 to 2000 ms a frame): read as 41.67 frames a second" in notice.text
 
 
+def test_a_given_rate_goes_over_the_recorded_one_and_says_so(tmp_path):
+    media.write_clip(tmp_path / "raw" / "a.mp4", [face_frame(1, 2 * time) for time in range(4)], 25)
+    prepared = prepare(
+        read("folder", tmp_path / "raw", fps=200.0), tmp_path / "out", "folder", Settings(), SplitOptions("train")
+    )
+    assert [record.fps for record in prepared.records] == [200]
+    (notice,) = [notice for notice in prepared.notices if notice.rule == "rate-overruled"]
+    assert notice.text == "the file says 25 frames a second, 200 are given"
+
+
 @pytest.mark.parametrize("place", ["", "ann/"])
 def test_files_of_many_pages_are_clips_each(tmp_path, place):
     (tmp_path / place).mkdir(exist_ok=True)

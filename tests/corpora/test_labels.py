@@ -40,6 +40,13 @@ def _read(raw, labels, **options):
     return read("folder", raw, fps=100.0, labels=labels, **options)
 
 
+def test_two_columns_of_one_meaning_are_an_error(raw, tmp_path):
+    header = "Subject;File;Onset;Apex;Offset;Emotion;Person"
+    table = _table(tmp_path / "t.csv", "ann;ann/frown;1;2;3;anger;4", header=header)
+    with pytest.raises(CorpusError, match="several columns for subject: Subject, Person. Leave one"):
+        _read(raw, table)
+
+
 def test_rows_find_clips_by_name_path_and_subject(raw, tmp_path):
     table = write_sheet(
         tmp_path / "coding.xlsx",
