@@ -158,7 +158,7 @@ def _add_corpus(commands: argparse._SubParsersAction, corpus: str, chosen: bool)
         add("--frames", choices=FRAMES[corpus], help="which copy of the frames (default: the first that is there)")
     # fmt: off
     if corpus == "folder":
-        add("--fps", type=_POSITIVE, metavar="N", help="frames a second (default: what a video says)")
+        add("--fps", type=_POSITIVE, metavar="N", help="frames a second, of videos too (default: what a video says)")
         add("--labels", type=Path, metavar="FILE",
             help="a table, one row a clip: .xlsx, .xls or .csv with the columns clip, subject, onset, apex, offset, "
             "emotion, action units, as far as they are known; labels.csv in the output is one to begin with")

@@ -39,6 +39,11 @@ def apply_labels(clips: Sequence[RawClip], path: Path, listing: Listing) -> list
     if not path.is_file():
         raise CorpusError(f"--labels {path} is no file; expected a table of clips (.xlsx, .xls or .csv)")
     rows = read_rows(RawFile(path), ("clip",), "--labels")
+    if {"onsetindex", "apexindex"} <= rows[0].cells.keys():
+        raise CorpusError(
+            f"--labels {path} is the clips.csv of a prepared set, whose frames count otherwise: edit {FILE} beside it, "
+            "and give that"
+        )
     _note_columns(rows, path, listing)
     find, problems, found = _finder(clips), [], {}
     for row in rows:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import media
-from corpora import read_clips
+from corpora import ClipRecord, read_clips, write_clips
 from corpora.cutting import Settings
 from corpora.pipeline import prepare
 from corpora.report import write_reports
@@ -45,6 +45,12 @@ def test_two_columns_of_one_meaning_are_an_error(raw, tmp_path):
     table = _table(tmp_path / "t.csv", "ann;ann/frown;1;2;3;anger;4", header=header)
     with pytest.raises(CorpusError, match="several columns for subject: Subject, Person. Leave one"):
         _read(raw, table)
+
+
+def test_the_clips_csv_of_a_prepared_set_is_no_table_of_labels(raw, tmp_path):
+    write_clips(tmp_path / "clips.csv", [ClipRecord("ann_frown", "train", "folder")])
+    with pytest.raises(CorpusError, match="clips.csv of a prepared set.*edit labels.csv"):
+        _read(raw, tmp_path / "clips.csv")
 
 
 def test_rows_find_clips_by_name_path_and_subject(raw, tmp_path):
