@@ -48,7 +48,7 @@ def test_two_columns_of_one_meaning_are_an_error(raw, tmp_path):
 
 
 def test_the_clips_csv_of_a_prepared_set_is_no_table_of_labels(raw, tmp_path):
-    write_clips(tmp_path / "clips.csv", [ClipRecord("ann_frown", "train", "folder")])
+    write_clips(tmp_path / "clips.csv", [ClipRecord("ann_frown", "train", "folder", "ann", "ann/frown", 100.0, 6)])
     with pytest.raises(CorpusError, match="clips.csv of a prepared set.*edit labels.csv"):
         _read(raw, tmp_path / "clips.csv")
 
