@@ -418,7 +418,7 @@ def main(arguments: list[str] | None = None) -> int:
     speak_any_alphabet()
     options = build_parser().parse_args(arguments)
     media.warn_in_one_line()
-    print(f"{options.source or 'the sample'}, moved by {options.driving or 'its clip'}", flush=True)
+    print(f"{options.source or 'the sample'}, moved by {options.driving or options.score or 'its clip'}", flush=True)
     from torch import OutOfMemoryError
 
     try:

@@ -18,20 +18,32 @@ def _size(networks: Iterable[nn.Module]) -> int:
 
 
 def describe_plan(
-    clips: int, repeats: int, steps: int, epochs: int, networks: dict[str, nn.Module], trained: Iterable[str]
+    clips: int,
+    repeats: int,
+    steps: int,
+    epochs: int,
+    networks: dict[str, nn.Module],
+    trained: Iterable[str],
+    appearance_steps: int = 0,
 ) -> str:
-    """How many steps there will be, and how large a checkpoint is.
+    """How many steps there will be, what the first of them leave out, and how large a checkpoint is.
 
     Args:
         clips: (or identities) that take turns, each ``repeats`` times an epoch.
         steps: an epoch.
         networks: those in a checkpoint; of the ``trained`` ones it also has Adam's two moments of every parameter.
+        appearance_steps: the first, which train no motion.
     """
     weights = _size(networks.values())
     moments = 2 * sum(p.nbytes for name in trained for p in networks[name].parameters())
+    still = ""
+    if appearance_steps >= steps * epochs:
+        still = ", all of which train the appearance alone: for the motion, fewer train_params.appearance_steps"
+    elif appearance_steps:
+        still = f", the first {appearance_steps:,} of which train the appearance alone"
     return (
-        f"{clips} clips × {repeats} repeats are {steps} steps an epoch, {steps * epochs:,} in {epochs} epochs; a "
-        f"checkpoint takes {(weights + moments) / 1e6:.0f} MB, one older than the last two {weights / 1e6:.0f} MB"
+        f"{clips} clips × {repeats} repeats are {steps} steps an epoch, {steps * epochs:,} in {epochs} epochs{still}; "
+        f"a checkpoint takes {(weights + moments) / 1e6:.0f} MB, one older than the last two {weights / 1e6:.0f} MB"
     )
 
 

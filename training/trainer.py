@@ -104,7 +104,7 @@ class Trainer:
         made, params = self._made(), self.params
         return describe_plan(
             len(self.loader.dataset.groups), params["num_repeats"], self.steps, params["num_epochs"],
-            {name: self.networks[name] for name in made}, self.fresh or made,
+            {name: self.networks[name] for name in made}, self.fresh or made, params.get("appearance_steps") or 0,
         )  # fmt: skip
 
     def _make_loader(self) -> tuple[Iterable[dict], EpochSampler]:

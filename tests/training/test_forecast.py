@@ -16,6 +16,10 @@ def test_plan():
         "8 clips × 20 repeats are 40 steps an epoch, 240 in 6 epochs; a checkpoint takes 14 MB, one older than the "
         "last two 6 MB"
     )
+    said = describe_plan(8, 20, 40, 6, networks, ["trained"], 200)
+    assert "240 in 6 epochs, the first 200 of which train the appearance alone; a" in said
+    said = describe_plan(6, 20, 30, 6, networks, ["trained"], 200)
+    assert "180 in 6 epochs, all of which train the appearance alone: for the motion, fewer train_params.app" in said
 
 
 @pytest.mark.parametrize(
