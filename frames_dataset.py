@@ -32,7 +32,7 @@ from faces.keypoint_files import (
 )
 from faces.records import check_source
 from faces.tracking import check_track, load_track
-from media import Clip, clip_name, list_clips, open_clip, resize_frame
+from media import Clip, clip_name, first_names, list_clips, open_clip, resize_frame
 from media.frame_cache import FrameCache
 from modules.track import Track
 from parallel.stopping import outlive_requests
@@ -229,7 +229,7 @@ class ClipFolder:
         """Name those of ``names`` (all clips) in which no face was found."""
         for folder, own in self._by_folder(names).items():
             if average := average_faces(folder, own):
-                listed = ", ".join(average[:8]) + (" …" if len(average) > 8 else "")
+                listed = first_names(average, 8)
                 tqdm.write(
                     f"no face was found in {len(average)} of {len(own)} clips, and an average face's key points "
                     f"stand in for theirs: {listed}; look at preview.png in {folder}"
@@ -270,7 +270,7 @@ class FramesDataset(Dataset):
         self.clips = ClipFolder(dataset_params, "train", with_keypoints, with_tracks)
         self.clips.check_keypoints()
         for folder, doubtful in self.clips.doubtful_faces().items():
-            listed = ", ".join(doubtful[:8]) + (" …" if len(doubtful) > 8 else "")
+            listed = first_names(doubtful, 8)
             raise KeypointError(
                 f"the key points of {len(doubtful)} of {len(self.clips.names)} training clips are of doubtful faces: "
                 f"{listed}. Look at preview.png in {folder}; remove the clips, or accept them: "

@@ -136,6 +136,7 @@ def run_evaluation(options: argparse.Namespace) -> int:
     from evaluate import evaluate, named_folders
     from evaluation.explained import STILL_AND_WARP, explain
     from evaluation.tables import BETTER, NO_BETTER
+    from media import first_names
 
     if not options.driving:
         raise ValueError("--mode evaluate needs --driving DIR, the folder of the driving clips")
@@ -156,7 +157,7 @@ def run_evaluation(options: argparse.Namespace) -> int:
             said = ", ".join(f"{count} {status}" for status, count in counts.items())
             print(f"{method}: no pair that counts ({said})")
         if behind := [row.pair for row in rows if row.beside_warp and not row.beside_warp.startswith(BETTER + ":")]:
-            shown = ", ".join(behind[:5]) + (" …" if len(behind) > 5 else "")
+            shown = first_names(behind, 5)
             print(f"{method}: {NO_BETTER} by optical flow in {len(behind)} of {len(rows)} pairs ({shown}); the report "
                   "says in what")  # fmt: skip
     for row in found.failures:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from corpora import open_table
 from frames_dataset import ClipFolder, DataError
-from media import clip_name
+from media import clip_name, first_names
 from scores.driving import is_score
 
 
@@ -65,7 +65,7 @@ def read_pairs(
     if unknown:
         raise DataError(
             f"{path} names clips that are not in the data: {', '.join(unknown)}. "
-            f"In the data: {', '.join(sorted(known | driven)[:20])}{' …' if len(known | driven) > 20 else ''}."
+            f"In the data: {first_names(sorted(known | driven), 20)}."
         )
     return pairs
 

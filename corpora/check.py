@@ -202,11 +202,7 @@ def _check_subjects(records: Iterable[ClipRecord]) -> Iterator[Problem]:
     both = media.natural_sorted(subject for (_, subject), splits in sides.items() if len(splits) > 1)
     if both:
         text = f"{len(both)} subjects are in train and in test; prepare with --split subject for a strict split"
-        yield Problem(WARNING, "subject leak", _some(both, 8), text)
-
-
-def _some(names: Sequence[str], count: int) -> str:
-    return ", ".join(names[:count]) + (" …" if len(names) > count else "")
+        yield Problem(WARNING, "subject leak", media.first_names(both, 8), text)
 
 
 def _check_keypoints(clips: Sequence[_Clip], folder: Path) -> Iterator[Problem]:
@@ -237,7 +233,7 @@ def _check_keypoints(clips: Sequence[_Clip], folder: Path) -> Iterator[Problem]:
         out = "" if folder.name == KEYPOINT_FOLDER else f" --out {folder}"
         commands = "; ".join(f"python kpmaker.py --root {root}{out} --detector dlib" for root in roots)
         text = f"{len(missing)} clips have none: {commands}"
-        yield Problem(ERROR, "key points", _some([clip.label for clip in missing], 4), text)
+        yield Problem(ERROR, "key points", media.first_names((clip.label for clip in missing), 4), text)
 
 
 def _load_keypoints(clip: _Clip, entry: dict, folder: Path) -> None:

@@ -64,7 +64,7 @@ class Prepared:
         frames = sum(record.frames for record in self.records)
         count = len(self.records)
         doubtful = [name for name, entry in self.entries.items() if entry.get("doubt")]
-        listed = ", ".join(doubtful[:8]) + (" …" if len(doubtful) > 8 else "")
+        listed = media.first_names(doubtful, 8)
         return (
             f"{parts['train']} clips in train, {parts['test']} in test ({frames} frames), "
             f"{len(self.entries) - count} left out; {self.written} written now, {count - self.written} were there"

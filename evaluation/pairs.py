@@ -180,7 +180,7 @@ def _results(folder: str | Path) -> dict[str, Path]:
     clips = clips_by_name(folder)
     beside = [name for name in clips if name.endswith(SIDE_BY_SIDE) and name.removesuffix(SIDE_BY_SIDE) in clips]
     if beside:
-        shown = ", ".join(beside[:3]) + (" …" if beside[3:] else "")
+        shown = media.first_names(beside, 3)
         tqdm.write(f"left out of {folder}, as they show clips side by side: {shown}")
     return {name: path for name, path in clips.items() if name not in beside}
 
@@ -234,13 +234,9 @@ def find_pairs(
             if pair.truth_path is None:
                 pair.problems["truth"] = f"no true result {pair.name!r} in {truth_dir}"
     if truths is not None and not any(pair.truth_path for pair in found):
+        there, wanted = media.first_names(truths, 3), media.first_names((pair.name for pair in found), 3)
         raise EvaluationError(
-            f"no true result in {truth_dir} belongs to a pair: there are {_some(truths)}, and the pairs are "
-            f"{_some(pair.name for pair in found)}. Call them like the results, or leave --truth out"
+            f"no true result in {truth_dir} belongs to a pair: there are {there}, and the pairs are {wanted}. "
+            "Call them like the results, or leave --truth out"
         )
     return found
-
-
-def _some(names: Iterable[str]) -> str:
-    names = list(names)
-    return ", ".join(names[:3]) + (" …" if names[3:] else "")

@@ -9,7 +9,7 @@ from media.names import CLIP_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES, MediaErro
 from media.ownership import MARKER, OutputError, check_outputs, check_own, open_output_folder
 from media.clips import ArrayClip, Clip, FolderClip
 from media.names import DamageWarning, MediaWarning, describe_left_out, instead_of_frames, natural_key, natural_sorted
-from media.names import describe_error, warn_in_one_line
+from media.names import describe_error, first_names, warn_in_one_line
 from media.pictures import decode_image, has_pages, read_image, resize_frame, to_rgb8
 from media.reading import open_clip, split_strip
 from media.video import VideoClip

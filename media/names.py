@@ -132,12 +132,18 @@ def instead_of_frames(folder: str | Path) -> str:
     return describe_left_out(path.name for path in there)
 
 
+def first_names(names: Iterable[str], count: int) -> str:
+    """The first ``count`` names as a message lists them, and ``…`` where there are more: ``a, b …``."""
+    names = list(names)
+    return ", ".join(names[:count]) + (" …" if len(names) > count else "")
+
+
 def describe_left_out(names: Iterable[str]) -> str:
     """What to say of files by their names: those that are no clips here and might be meant to be; "" without any."""
     names = [name for name in names if not name.lower().endswith(CLIP_SUFFIXES + DOCUMENT_SUFFIXES)]
     if not names:
         return ""
-    shown = ", ".join(natural_sorted(names)[:5]) + (" …" if len(names) > 5 else "")
+    shown = first_names(natural_sorted(names), 5)
     count = f"{len(names)} file{'s' * (len(names) > 1)}"
     return (
         f"{count} left out that no clip's name ends like: {shown}. Make videos .mp4 (ffmpeg -i FILE FILE.mp4), export "

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from faces.photo import FaceClip
-from media import ArrayClip
+from media import ArrayClip, first_names
 from modules.family import Family
 from modules.track import Track
 from scores.notation import Score, ScoreError, parse_score
@@ -43,7 +43,7 @@ def find_score(text: str) -> Score | FrameScore:
     scores = read_scores(found[1])
     name = found[2] or next(iter(scores))
     if name not in scores or (found[2] is None and len(scores) > 1):
-        listed = ", ".join(f"{found[1]}:{clip}" for clip in list(scores)[:5]) + (" …" if len(scores) > 5 else "")
+        listed = first_names((f"{found[1]}:{clip}" for clip in scores), 5)
         raise ScoreError(f"{text!r} says no score of {found[1]}, which holds {len(scores)}; legal: {listed}")
     return scores[name]
 

@@ -115,6 +115,10 @@ def test_no_clips(tmp_path):
         media.list_clips(tmp_path / "nowhere")
 
 
+def test_first_names():
+    assert media.first_names("abc", 3) == "a, b, c" and media.first_names(iter("abcd"), 3) == "a, b, c …"
+
+
 def test_what_is_left_out_is_listed(tmp_path):
     """Recordings of other cameras and photos of phones are named; nobody misses documents."""
     for name in ("a.mp4", "b.cine", "IMG_1.HEIC", "c.braw", "notes.txt", "clips.csv", "Thumbs.db", ".hidden.raw"):
